@@ -6,18 +6,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import average_precision_score
 
+from in4310repro.data.cache import SUFFIX
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.metrics.scores import Scores
 from in4310repro.models.network import open_network
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import FITTED_HEAD, PRESETS
+from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.verification.heads import SOFTMAX_TOLERANCE, body_findings, metric_differences, score_tolerance
+from in4310repro.verification.check import Note
+from in4310repro.verification.heads import (
+    SOFTMAX_TOLERANCE,
+    HeadFits,
+    body_findings,
+    frozen_differences,
+    metric_differences,
+    score_tolerance,
+)
 from in4310repro.verification.routine import verify
+from tests.builders import Watched
 from tests.sessions.soak import small_network
 from tests.verification.given import evidence_of
 
@@ -48,6 +62,8 @@ def test_an_average_precision_that_no_near_order_gives_is_found_unless_logits_ma
     (sentence,) = differences(average_precision=[0.5, 1.0])
     assert "average_precision is [0.5, 1.0]" in sentence
     assert differences(parse("ap-from-logits"), average_precision=[0.5, 1.0]) == []
+    (sentence,) = differences(parse("ap-from-logits"), accuracy=0.0)
+    assert "accuracy is 0.0" in sentence
 
 
 def test_a_stronger_penalty_leaves_less_room() -> None:
@@ -56,15 +72,56 @@ def test_a_stronger_penalty_leaves_less_room() -> None:
     assert differences(strength=0.01, class_accuracy=[1 / 3, 1.0], mean_class_accuracy=(1 / 3 + 1) / 2)
 
 
-def test_without_the_file_of_weights_their_hash_decides_whether_the_body_has_moved(
-    numerics: Numerics, tmp_path: Path
-) -> None:
-    model, weights = "tests.sessions.soak:small_network", tmp_path / "of-seven-classes.safetensors"
+@pytest.fixture(scope="module")
+def run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
+    """Return a run whose head was fitted, and whose file of initial weights is gone."""
+    folder = tmp_path_factory.mktemp("fitted")
+    model, weights = "tests.sessions.soak:small_network", folder / "of-seven-classes.safetensors"
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(7).state_dict(), to_metadata(Preprocessing(size=32))))
     config = replace(PRESETS["tiny"], model=model, modules=("0",), weights=f"{weights}", train="head")
-    run = experiment.train(replace(config, settings=FITTED_HEAD), Context(numerics), tmp_path / "run")
+    run = experiment.train(replace(config, settings=FITTED_HEAD), Context(numerics), folder / "run")
     weights.unlink()
+    return run
+
+
+def test_a_head_near_the_fit_is_accepted_with_a_note_and_one_far_off_is_found_without_a_cache(
+    run: FinishedRun, numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path}")
+    fits: list[int] = []
+    watched = Watched(step=lambda title, done, _: fits.append(done) if title == "fits of head" else None)
+    run = replace(run, config=replace(run.config, protocol=parse("ap-from-logits")))
+    selected = evidence_of(run, numerics, bitwise=False, context=Context(numerics, watched)).selected
+    weight, bias, stored = "5.weight", "5.bias", selected.stored
+    selected.stored = {**stored, weight: stored[weight].nextafter(torch.tensor(9.0))}
+    (note,) = HeadFits(selected).findings()
+    assert isinstance(note, Note)
+    assert sum(fits) == len(STRENGTHS)
+    # So large that every score is 0 or 1, as which it ranks no image.
+    selected.stored = {**stored, weight: stored[weight] * 1e6, bias: stored[bias] * 1e6}
+    *found, note = HeadFits(selected).findings()
+    assert any("the head is not the minimum of its penalised loss" in str(each) for each in found)
+    scores: Any = selected.test_scores
+    precisions = [average_precision_score(scores.labels == n, scores.logits[:, n]) for n in range(6)]
+    assert f"mAP {np.mean(precisions):.4f} and " in str(note)
+    assert [*tmp_path.glob("features/*.embedding"), *tmp_path.glob(f"pixels/*{SUFFIX}")] == []
+
+
+def test_a_tensor_that_moved_before_the_layer_from_which_a_setting_trains_is_found(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    run = FinishedRun.open(finished_run)
+    selected = evidence_of(replace(run, config=replace(run.config, train="from:layer4")), numerics).selected
+    (sentence,) = frozen_differences(selected)
+    assert sentence.endswith("conv1.weight is not that of the weights before training")
+    selected.stored = selected.evidence.drawn_network.state_dict()
+    assert [*frozen_differences(selected)] == []
+
+
+def test_without_the_file_of_weights_their_hash_decides_whether_the_body_has_moved(
+    run: FinishedRun, numerics: Numerics
+) -> None:
     verified = verify(run.folder, Context(numerics))
     assert verified.differences == []
     assert any("and that nothing else has moved" in each for each in verified.computed_again)

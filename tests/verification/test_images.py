@@ -213,6 +213,8 @@ def written(kind: str, **options: Any) -> bytes:
         ("BMP", {}),
         ("PNG", {}),
         ("GIF", {}),
+        # Colours that are the byte of the end.
+        ("GIF", {"palette": b";" * 768}),
         ("GIF", {"save_all": True, "append_images": [PICTURE.quantize(8), PICTURE.rotate(90)]}),
         ("JPEG", {}),
         ("JPEG", {"progressive": True}),
@@ -238,6 +240,10 @@ def test_bytes_behind_the_end_are_counted_and_a_picture_as_written_has_none(kind
 )
 def test_what_is_no_picture_has_no_end(data: bytes) -> None:
     assert bytes_behind_end(data) in (0, 4)
+
+
+def test_a_picture_of_16_mib_has_its_whole_length() -> None:
+    assert bytes_behind_end(b"RIFF\0\0\0\1WEBP" + bytes(2**24 - 4)) == 0
 
 
 def test_images_with_bytes_behind_their_end_are_counted(tmp_path: Path) -> None:

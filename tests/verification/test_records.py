@@ -13,17 +13,20 @@ from sklearn.metrics import average_precision_score
 
 from in4310repro.metrics import METRICS, SCALARS
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs.deviations import CORRECTED_PROTOCOL
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.numerics import Numerics
+from in4310repro.verification.check import IN_CLASS, Claim
 from in4310repro.verification.records import (
+    best_epoch_differences,
     metrics_differences,
     open_precisions,
     precision_ranges,
     record_differences,
     row_contradictions,
+    saved_score_differences,
     sentence,
 )
 from tests.builders import inside_json, made_up_scores
@@ -63,6 +66,10 @@ def test_a_last_bit_counts_in_one_numeric_class_and_not_in_another() -> None:
     (difference,) = record_differences("m", saved, record(scores), scores, NOTHING, bitwise=True)
     assert difference.startswith("m: loss is 1.0000000000000002; computed again it is 1.0")
     assert [*record_differences("m", saved, record(scores), scores, NOTHING, bitwise=False)] == []
+    # Of a loss below 1 the tolerance is absolute.
+    for loss, count in ((0.010009, 0), (0.010011, 1)):
+        found = record_differences("m", {"loss": loss}, {"loss": 0.01}, scores, NOTHING, bitwise=False)
+        assert len([*found]) == count
 
 
 def test_average_precision_in_another_class_is_open_only_as_far_as_close_scores_can_change_places() -> None:
@@ -116,6 +123,32 @@ def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> 
     assert open_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
 
 
+@pytest.mark.parametrize(("bitwise", "count"), [(True, 0), (False, 6)])
+def test_average_precisions_that_ties_leave_open_are_claims_in_another_class(
+    bitwise: bool, count: int, finished_run: Path, numerics: Numerics
+) -> None:
+    run = FinishedRun.open(finished_run)
+    tied = replace(run.scores, softmax=np.full_like(run.scores.softmax, 1 / 6))
+    metrics: Any = {**run.metrics, "unseen": tied.metrics()}
+    selected = evidence_of(replace(run, metrics=metrics), numerics, bitwise=bitwise).selected
+    selected.test_scores, selected.validation_scores, selected.unseen_scores = run.scores, tied, tied
+    for find, of in (
+        (best_epoch_differences, f"by setting {selected.name} on validation images of "),
+        (saved_score_differences, "of unseen images of "),
+    ):
+        claims = [each for each in find(selected) if isinstance(each, Claim)]
+        assert sum(of in claim.what and claim.shown_by == IN_CLASS for claim in claims) == count
+
+
+def test_a_test_loss_of_the_best_epoch_is_computed_again(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    config = replace(run.config, protocol=parse("test-loss-each-epoch"))
+    selected = evidence_of(replace(run, config=config), numerics).selected
+    for loss, count in ((run.metrics["loss"], 0), (0.5, 1)):
+        selected.best_row = selected.best_row | {"test_loss": loss}
+        assert len([*best_epoch_differences(selected)]) == count
+
+
 def test_a_key_too_many_or_too_few_is_a_difference() -> None:
     scores = made_up_scores()
     more = record(scores) | {"epoch": 1}
@@ -135,12 +168,15 @@ def test_a_metric_that_older_runs_lack_may_be_absent_and_no_other(bitwise: bool)
         saved = {key: value for key, value in computed.items() if key != name}
         found = [*record_differences("m", saved, computed, scores, CORRECTED_PROTOCOL, bitwise=bitwise)]
         assert len(found) == metric.in_every_run
+    *_, last = record_differences("m", {}, computed | {"setting": "sgd"}, scores, NOTHING, bitwise=bitwise)
+    assert last == "m: setting is absent; computed again it is sgd"
 
 
 def test_of_nested_values_the_first_that_differs_is_named() -> None:
     saved, computed = {"test": {"sea": 2, "forest": 5}}, {"test": {"sea": 2, "forest": 2}}
     assert sentence("m", "supports", saved, computed) == "m: supports.test.forest is 5; computed again it is 2"
     assert sentence("m", "classes", ["a", "b"], ["b", "a"]) == "m: classes.0 is a; computed again it is b"
+    assert sentence("m", "model", "a" * 201, None) == f"m: model is {'a' * 200}; computed again it is absent"
 
 
 CHANGES: list[tuple[str, Any]] = [
@@ -175,6 +211,17 @@ def test_each_value_of_the_metrics_follows_from_the_scores(
     inner, key = inside_json(metrics, place)
     inner[key] = value
     assert any(place.split("/")[0] in each for each in differences(replace(run, metrics=metrics)))
+
+
+def test_in_another_class_a_value_that_close_scores_allow_must_still_be_that_of_the_saved_scores(
+    finished_run: Path, numerics: Numerics
+) -> None:
+    run = FinishedRun.open(finished_run)
+    metrics = run.metrics | {"mean_average_precision": run.metrics["mean_average_precision"] + 1e-13}
+    selected = evidence_of(replace(run, metrics=metrics), numerics, bitwise=False).selected
+    selected.test_scores = run.scores
+    (difference,) = metrics_differences(selected)
+    assert "mean_average_precision" in difference
 
 
 NEWER = [name for name in SCALARS if not METRICS[name].in_every_run]

@@ -18,15 +18,17 @@ import torch
 
 from in4310repro.runs import chain, names
 from in4310repro.runs.config import Config, to_json
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.trace import read_trace
 from in4310repro.training import checkpoints, training
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.verification.replay import epoch as one_epoch
-from in4310repro.verification.replay.epoch import EpochRecord, compare_records, read_kept, train_again
+from in4310repro.verification.replay.epoch import EpochRecord, Traced, compare_records, read_kept, train_again
 from in4310repro.verification.replay.of_run import (
     NOT_SHOWN,
     Replay,
@@ -223,18 +225,15 @@ def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_st
         train_again(inputs(setting), claim, one_epoch.Kept(kept.weights, small), step)
 
 
-@pytest.mark.parametrize(
-    ("key", "words"),
-    [("train_loss", "train_loss is "), ("val_loss", "val_loss is "), ("mean_average_precision", "mean_average_")],
-)
-def test_a_changed_number_of_the_history_is_found(key: str, words: str) -> None:
+@pytest.mark.parametrize("key", ["train_loss", "val_loss", "mean_average_precision", "accuracy"])
+def test_a_changed_number_of_the_history_is_found(key: str) -> None:
     claim = record_of(kept_training(0), "adamw", 1)
     computed = train_again(inputs(FIVE.settings[0]), claim, None)
     changed_row = copy.copy(claim.row)
     changed_row[key] += 1e-9  # type: ignore[literal-required]
     changed = replace(claim, row=changed_row)
     (difference,) = compare_records(changed, computed)
-    assert difference.startswith(words)
+    assert difference.startswith(f"{key} is ")
     assert list(compare_records(replace(claim, row=claim.row | {"images_per_second": 1.0}), computed)) == []
 
 
@@ -280,6 +279,20 @@ def test_an_interrupted_replay_ends_after_its_step() -> None:
     with pytest.raises(KeyboardInterrupt):
         train_again(inputs(FIVE.settings[0]), claim, None, interrupted)
     assert len(steps) == 2
+
+
+def test_a_replay_traces_the_steps_that_are_asked_for(tmp_path: Path) -> None:
+    traced = Traced(tmp_path / "replay.trace", {1})
+    train_again(inputs(FIVE.settings[0]), record_of(kept_training(0), "adamw", 1), None, traced=traced)
+    assert [step.number for step in read_trace(traced.path).steps] == [1]
+
+
+def test_epochs_without_the_state_before_them_are_listed_and_the_first_needs_none(finished_run: Path) -> None:
+    first, both = (
+        one_epoch.describe_missing_epochs(FinishedRun.open(finished_run), "sgd", each) for each in ([1], [1, 2])
+    )
+    where = finished_run / "sgd" / "epochs"
+    assert (first, both) == ("", f"{where} has no state before epoch 2; train --keep-epochs keeps them")
 
 
 @OPTIMIZERS

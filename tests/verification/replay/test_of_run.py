@@ -424,11 +424,9 @@ def test_ctrl_c_ends_a_replay_after_its_step(
     assert error.splitlines()[-1] == "in4310repro: interrupted"
 
 
-@pytest.mark.slow
 def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Numerics, tmp_path: Path) -> None:
-    config = replace(TINY, settings=TINY.settings[1:], split="16/12/20", protocol=parse("warm-start"))
-    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
-    for setting in config.settings:
+    run = small_run(tmp_path / "run", numerics, slice(1, 3), epochs=2, protocol=parse("warm-start"))
+    for setting in run.config.settings:
         run.metrics["setting"], run.metrics["epoch"] = setting.name, 2
         result = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
         assert result.differences == []
