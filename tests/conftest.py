@@ -96,6 +96,14 @@ def finished_run(_cache_of_this_session: None) -> Path:
     return finish_run("tiny", narrow=True)
 
 
+@pytest.fixture(scope="session")
+def resnet18_run(_cache_of_this_session: None) -> Path:
+    """Return the folder of a complete tiny run of resnet18 itself, which a test must not change."""
+    from tests.golden_cases import finish_run
+
+    return finish_run("tiny")
+
+
 @pytest.fixture
 def own_run(finished_run: Path, tmp_path: Path) -> Path:
     """Return a copy of the tiny run that a test may damage."""

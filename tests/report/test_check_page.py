@@ -59,7 +59,7 @@ BROWSERS = [
     ),
 ]
 pytestmark = pytest.mark.slow
-SELECTED, BEST, HISTORY = "adamw", "adamw/best.safetensors", "adamw/history.json"
+SELECTED, BEST, HISTORY = "rmsprop", "rmsprop/best.safetensors", "rmsprop/history.json"
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,10 @@ def linked(run: Path, work: Path, numerics: Numerics) -> Forger:
 
 
 @pytest.fixture(scope="session")
-def example(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, numerics: Numerics) -> Path:
+def example(resnet18_run: Path, tmp_path_factory: pytest.TempPathFactory, numerics: Numerics) -> Path:
     """Return a folder with an honest run of format 6 in `runs/tiny`, and the page beside its files in `report`."""
     work = tmp_path_factory.mktemp("example")
-    forger = linked(finished_run, work, numerics)
+    forger = linked(resnet18_run, work, numerics)
     write_all(FinishedRun.open(forger.run), work / "report")
     return work
 
@@ -886,9 +886,9 @@ def test_the_page_names_the_numeric_class_of_the_kernels(numerics: Numerics) -> 
 
 
 def test_equal_images_give_an_equal_archive_and_changed_ones_are_refused(
-    example: Path, tmp_path: Path, finished_run: Path
+    example: Path, tmp_path: Path, resnet18_run: Path
 ) -> None:
-    run = FinishedRun.open(finished_run)
+    run = FinishedRun.open(resnet18_run)
     archive = check_page.write_images(run, tmp_path)
     assert archive is not None
     assert archive.read_bytes() == (example / "report" / check_page.IMAGES).read_bytes()
@@ -897,10 +897,10 @@ def test_equal_images_give_an_equal_archive_and_changed_ones_are_refused(
         check_page.write_images(replace(run, split=replace(run.split, parts=entries)), tmp_path)
 
 
-def test_pixels_are_those_that_the_network_reads(example: Path, finished_run: Path) -> None:
+def test_pixels_are_those_that_the_network_reads(example: Path, resnet18_run: Path) -> None:
     from safetensors import safe_open
 
-    images = FinishedRun.open(finished_run).test_images(None, Context().progress)
+    images = FinishedRun.open(resnet18_run).test_images(None, Context().progress)
     with safe_open(example / "report" / check_page.PIXELS, "numpy") as file:
         assert json.loads(file.metadata()["paths"]) == list(images.paths)
         assert torch.equal(torch.from_numpy(file.get_tensor("pixels")), torch.from_numpy(np.array(images.pixels)))
