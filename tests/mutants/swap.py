@@ -7,7 +7,9 @@ MUTANTS_OUTCOMES. With MUTANTS_ALL each change is tried with all tests that were
 
 from __future__ import annotations
 
+import ast
 import faulthandler
+import functools
 import gc
 import importlib
 import itertools
@@ -161,9 +163,17 @@ class Trials:
                 for function in functions:
                     if len(function.__code__.co_freevars) != len(changed[qualified].co_freevars):
                         return False
+                    # Equal where the change lies in a default, which was made at import.
+                    swapped += _codes(file)[qualified] != changed[qualified]
                     function.__code__ = changed[qualified]
-                    swapped += 1
         return bool(name and swapped)
+
+
+@functools.cache
+def _codes(file: str) -> dict[str, types.CodeType]:
+    """Return the codes of a file's functions as they are, with the lines that they have in a change."""
+    source = ast.unparse(ast.parse(Path(file).read_text(encoding="utf-8")))
+    return dict(_list_codes(compile(source, file, "exec", dont_inherit=True)))
 
 
 def _list_codes(code: types.CodeType) -> Iterator[tuple[str, types.CodeType]]:

@@ -103,6 +103,11 @@ MADE_UP = {
         "from in4310repro.{0} import is_large\n\ndef test():\n    assert is_large(4) == 5\n",
         {"return None"},
     ),
+    "defaulted": (
+        "def double(value, change=lambda value: value * 2):\n    return change(value)\n",
+        "from in4310repro.{0} import double\n\ndef test():\n    assert double(3) == 6\n",
+        set(),
+    ),
     "endless": (
         "def steps(number):\n    done = 0\n    while done < number:\n        done += 1\n    return done\n",
         "from in4310repro.{0} import steps\n\ndef test():\n    assert steps(3) == 3\n",

@@ -248,7 +248,7 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     elif saved_unseen != computed_unseen:
         yield f"{place}: unseen belongs to a protocol with shared-split, and to no other"
     if not bitwise and not protocol.ranks_logits:
-        of_saved = run.scores.metrics(by_logits=protocol.ranks_logits)
+        of_saved = run.scores.metrics()
         yield from record_differences(
             place, dict(class_metrics(run.metrics)), dict(of_saved), run.scores, protocol, bitwise=True
         )
