@@ -19,9 +19,11 @@ from in4310repro.data.images import ImageSet, decoder, load_images
 from in4310repro.data.splits import Split, stratified_split, to_csv
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
+from in4310repro.verification import verify
 from in4310repro.verification.images import (
     bytes_behind_end,
     image_differences,
@@ -74,10 +76,13 @@ def test_two_images_that_changed_places_are_found(run: FinishedRun, of_split: Fi
     assert len(of_split(changed)) == 1
 
 
-def test_a_split_of_other_scenes_than_are_drawn_is_a_difference(run: FinishedRun, of_scenes: Find) -> None:
+def test_a_split_of_other_scenes_than_are_drawn_is_a_difference_that_ends_the_verification(
+    run: FinishedRun, of_scenes: Find, numerics: Numerics
+) -> None:
     entry, *others = run.split.parts["training"]
     changed = forged(run, training=(replace(entry, sha256="0" * 64), *others))
     assert f"the split has no {entry.path} that is the scene drawn now" in of_scenes(changed)
+    assert verify(run.folder, Context(numerics), opened=changed).differences[-1] == of_scenes(changed)[-1]
 
 
 def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun, of_split: Find, of_scenes: Find) -> None:

@@ -6,22 +6,25 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from in4310repro.runs.config import to_json
+from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
-from in4310repro.verification.check import Circumstances, Claim, Note, of_each_setting
+from in4310repro.verification import changed_files, last_lines, routine, statements, verdict_of_agreement, verify
+from in4310repro.verification.check import IN_CLASS, Circumstances, Claim, Note, of_each_setting
 from in4310repro.verification.checks import CHECKS
 from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.files import preset_findings
-from in4310repro.verification.routine import by_what_shows_them, claims
+from in4310repro.verification.routine import Verification, by_what_shows_them, claims, computed_again
 from tests.verification import table
 
 
@@ -50,6 +53,19 @@ def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_
         "within tolerances (logits 2e-05 of their size), in another numeric class"
         in [*last_lines(finished_run, verified)][-1]
     )
+
+
+def test_what_another_class_leaves_open_is_said_with_what_is_computed_again_and_claimed(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other_class = FinishedRun.open(finished_run), replace(numerics, mode="native", numeric_class="another")
+    fitted = replace(run, config=replace(run.config, train="head"))
+    claim = Claim("the average precision of sea", IN_CLASS)
+    monkeypatch.setattr(routine, "make_checks", lambda _: {"head fits": [], "test scores": [claim]})
+    verified = verify(finished_run, Context(other_class), opened=fitted)
+    assert verified.claimed[-1] == claim
+    for words in ("average precisions as far as", "feature maps within 0.0001", "every fit of the head (losses within"):
+        assert any(words in each for each in verified.computed_again)
 
 
 def flip_bit(file: Path, position: int) -> None:
@@ -198,6 +214,11 @@ def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(c
     assert table.with_tables(text, without) != text
 
 
+def test_a_replay_confirms_nothing_of_a_run_with_differences() -> None:
+    with pytest.raises(ValueError, match="nothing is confirmed by a replay"):
+        Verification(differences=["one"]).with_replay({})
+
+
 def test_claims_are_put_together_by_what_would_show_them() -> None:
     left = [Claim("a", "x"), Claim("b", "y"), Claim("c", "x")]
     assert by_what_shows_them(left) == {"x": ["a", "c"], "y": ["b"]}
@@ -208,12 +229,57 @@ def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has
         return {claim.what for claim in claims(circumstances)}
 
     run = FinishedRun.open(finished_run)
-    open_epochs = " (setting adamw, epoch 2; setting rmsprop; setting sgd)"
-    losses = "training losses and hashes of optimizer states"
-    assert losses + open_epochs in left(replace(Circumstances.expected(run), replayed={"adamw": [1]}))
+    losses, _ = statements.OF_EPOCHS
+    named = f"{losses} (setting adamw, epoch 2; setting rmsprop; setting sgd)"
+    again = replace(Circumstances.expected(run), replayed={"adamw": [1], "sgd": []})
+    assert statements.of_open(losses, statements.open_epochs).words(again) == [named]
+    assert named in left(again)
+    assert [each for each in computed_again(again) if "training" in each] == ["the training of setting adamw, epoch 1"]
     fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))
-    assert losses in left(Circumstances.expected(run)) - left(fitted)
+    assert {losses, statements.TRAINING_PIXELS} <= left(Circumstances.expected(run)) - left(fitted)
     assert left(fitted) - left(replace(fitted, fits_repeat=True)) == {"tensor hashes of fits other than the best"}
+
+
+OF_START = ("that training began from the seed", "the feature maps, which are of the weights before training")
+IN_GROUPS: dict[str, Any] = {"group": LOOK_ALIKES}
+FITTED: dict[str, Any] = {"train": "head"}
+
+
+@pytest.mark.parametrize(
+    ("config", "facts", "confirmed", "claimed"),
+    [
+        (IN_GROUPS, {}, {statements.GROUPS}, set()),
+        (IN_GROUPS, {"bitwise": False}, set(), {statements.GROUPS}),
+        ({"train": "from:layer4"}, {}, {statements.FROZEN}, set()),
+        ({"train": "from:layer4"}, {"start": False}, set(), {statements.FROZEN, *OF_START}),
+        (
+            {"protocol": parse("test-loss-each-epoch")},
+            {},
+            {"the test loss of each setting's best epoch"},
+            {statements.TEST_LOSSES},
+        ),
+        (
+            FITTED,
+            {"fits_repeat": True},
+            {"every fit of the head (to the bit), and that nothing else has moved"},
+            {statements.WITHOUT_EPOCHS},
+        ),
+        (
+            FITTED,
+            {"fits_repeat": True, "bodies_compared": False},
+            {"every fit of the head (to the bit)"},
+            {statements.WITHOUT_EPOCHS, "that nothing but the heads that were fitted has moved"},
+        ),
+    ],
+)
+def test_what_is_confirmed_and_claimed_of_a_run_beside_what_is_of_every_run(
+    config: dict[str, Any], facts: dict[str, Any], confirmed: set[str], claimed: set[str], finished_run: Path
+) -> None:
+    run = FinishedRun.open(finished_run)
+    plain = Circumstances.expected(run)
+    other = replace(Circumstances.expected(replace(run, config=replace(run.config, **config))), **facts)
+    assert {*computed_again(other)} - {*computed_again(plain)} == confirmed
+    assert {each.what for each in claims(other)} - {each.what for each in claims(plain)} == claimed
 
 
 def test_a_check_of_each_setting_begins_with_the_selected_one(finished_run: Path, numerics: Numerics) -> None:

@@ -112,6 +112,12 @@ def test_a_change_fits_the_manifest_and_is_undone(title: str, finished_run: Path
     assert bytes_of(copy.folder) == before
 
 
+def test_a_copy_of_a_read_only_run_can_be_read_and_written(own_records: Path, tmp_path: Path) -> None:
+    (own_records / "metrics.json").chmod(0o400)
+    copy = tampering.copy_run(own_records, tmp_path / "copy").folder
+    assert (copy / "metrics.json").stat().st_mode & 0o600 == 0o600
+
+
 def test_one_bit_of_one_weight_is_flipped(finished_run: Path, tmp_path: Path) -> None:
     copy = tampering.copy_run(finished_run, tmp_path / "copy")
     (name,) = tampering.flip_bit(copy).files
