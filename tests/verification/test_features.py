@@ -95,6 +95,8 @@ def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(evidence: Ev
     of_drawn = {"the initial weights from the seed", "the feature maps"}
     assert set(computed_again(drawn)) - set(computed_again(pretrained)) == of_drawn
     assert len(claims(pretrained)) == len(claims(drawn)) + 2
+    # A set that is absent is one of the feature maps, which are a claim as a whole.
+    assert claims(replace(pretrained, absent=("ImageNet",))) == claims(pretrained)
 
 
 def test_a_weaker_comparison_of_feature_maps_is_said(evidence: Evidence) -> None:

@@ -240,6 +240,12 @@ def test_bytes_behind_the_end_are_counted_and_a_picture_as_written_has_none(kind
     assert not any(bytes_behind_end(data[:length]) for length in range(0, len(data), 7))
 
 
+@pytest.mark.parametrize("marker", [0x01, *range(0xD0, 0xD9)])
+def test_a_marker_that_has_no_length_ends_no_jpeg(marker: int) -> None:
+    data = written("JPEG")
+    assert bytes_behind_end(data[:2] + bytes([0xFF, marker]) + data[2:] + b"xyz") == 3
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"BM", b"\xff\xd8", b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"text" * 50]
 )

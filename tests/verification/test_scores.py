@@ -7,7 +7,7 @@ import pytest
 
 from in4310repro.metrics.scores import Scores
 from in4310repro.verification import score_differences
-from in4310repro.verification.scores import SCORE_TOLERANCE, softmax_range
+from in4310repro.verification.scores import LOGIT_TOLERANCE, SCORE_TOLERANCE, softmax_range
 from tests.builders import made_up_scores
 
 
@@ -60,6 +60,14 @@ def test_scores_of_other_images_or_in_another_order_are_a_difference() -> None:
     assert "000.png" in score_differences(saved, lost, bitwise=False)[0]
 
 
+def test_another_label_of_an_image_is_named_with_both() -> None:
+    saved = made_up_scores()
+    labels = saved.labels.copy()
+    labels[7] += 1
+    (difference,) = score_differences(replace(saved, labels=labels), saved, bitwise=True)
+    assert difference == f"007.png has label {saved.labels[7] + 1} in the scores, {saved.labels[7]} now"
+
+
 def test_logits_saved_as_softmax_are_a_difference() -> None:
     saved = made_up_scores()
     assert score_differences(replace(saved, softmax=np.log(saved.softmax)), saved, bitwise=False)
@@ -100,6 +108,16 @@ def test_logits_with_the_errors_of_another_numeric_class_are_within_the_range(fa
     low, high = softmax_range(scores)
     assert ((moved.softmax >= low) & (moved.softmax <= high)).all()
     assert score_differences(scores, moved, bitwise=False) == []
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_each_logit_may_be_off_by_its_tolerance_and_by_no_more(sign: int) -> None:
+    spread = abs(DRAWN - DRAWN.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
+    # What moves the first score most: its logit one way, and all others the other way.
+    errors = LOGIT_TOLERANCE * np.maximum(spread, np.median(spread)) * sign * np.array([1, -1, -1, -1])
+    within, beyond = (of_logits(DRAWN + share * errors) for share in (0.9, 1.2))
+    assert score_differences(within, of_logits(DRAWN), bitwise=False) == []
+    assert "class 0: " in score_differences(beyond, of_logits(DRAWN), bitwise=False)[0]
 
 
 def test_scores_that_saturate_leave_no_room_beyond_that_of_their_logits() -> None:

@@ -158,15 +158,35 @@ def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_
 
 
 def test_a_setting_that_there_is_not_and_one_whose_head_was_fitted_are_refused(
-    kept_run: Path, numerics: Numerics
+    finished_run: Path, numerics: Numerics
 ) -> None:
-    run = FinishedRun.open(kept_run)
-    with pytest.raises(ValueError, match=r"--setting sdg: .* has no such setting; sgd, all are valid"):
+    run = FinishedRun.open(finished_run)
+    with pytest.raises(ValueError, match=r"--setting sdg: .* has no such setting; adamw, rmsprop, sgd, all are valid"):
         plan_replays(run, 0, 0, numerics, "sdg")
     fitted = replace(run, config=replace(run.config, train="head"))
     for setting in (None, "sgd", "all"):
-        with pytest.raises(ValueError, match="was fitted and has no epochs"):
+        with pytest.raises(ValueError, match=r"was fitted and has no epochs; .* fits it again$"):
             plan_replays(fitted, 0, 0, numerics, setting)
+    adamw, *others = run.config.settings
+    partly = replace(run, config=replace(run.config, settings=(replace(adamw, train="head"), *others)))
+    with pytest.raises(ValueError, match=r"fits it again; --setting rmsprop or sgd has epochs$"):
+        plan_replays(partly, 0, 0, numerics, "adamw")
+
+
+def test_a_seed_that_is_drawn_is_one_of_2_to_the_32(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda bound: bound - 1)
+    assert plan_replay(FinishedRun.open(finished_run), 0, None, numerics).seed == 2**32 - 1
+
+
+def test_a_training_step_that_does_not_fit_in_memory_is_refused_before_a_replay(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FinishedRun.open(finished_run)
+    monkeypatch.setattr("in4310repro.system.machine.memory", lambda: 2**30)
+    with pytest.raises(ValueError, match=r"^batch_size 1048576 at image_size 32 takes"):
+        plan_replay(replace(run, config=replace(run.config, batch_size=2**20)), 0, 0, numerics)
 
 
 def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_docs(kept_run: Path) -> None:
