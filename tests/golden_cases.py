@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from matplotlib import pyplot
 
 from in4310repro import models
@@ -48,7 +48,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment, optimizers
-from tests import narrow as narrowed
+from tests.narrow import used
 from tests.processes import METHOD
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -100,8 +100,7 @@ def initial_weights() -> dict[str, Claim]:
 
 def make_run(preset: str, device: str, folder: Path, narrow: bool) -> None:
     """Train a preset and measure features, unless another process has already done so."""
-    narrowed.use(narrow=narrow)
-    with FileLock(folder.with_suffix(".lock")):
+    with FileLock(folder.with_suffix(".lock")), used(narrow=narrow):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
             of_run.write_features(run, PRESETS[preset], Context(numerics(device)))
@@ -115,9 +114,12 @@ def _make_folder() -> Path:
 
 
 @functools.cache
-def start_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> tuple[Path, BaseProcess]:
-    """Start a process that makes a complete run of a preset; return the run's folder and the process."""
+def start_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> tuple[Path, BaseProcess | None]:
+    """Start a process that makes a complete run of a preset, unless it is made; return the run's folder and it."""
     folder = (SHARED or _make_folder()) / f"{preset}-{device}{'-narrow' if narrow else ''}"
+    with contextlib.suppress(Timeout), FileLock(folder.with_suffix(".lock"), timeout=0):
+        if (folder / "features.json").exists():
+            return folder, None
     context: Any = multiprocessing.get_context("spawn" if device == "cuda" else METHOD)
     process = context.Process(target=make_run, args=(preset, device, folder, narrow), daemon=True)
     process.start()
@@ -128,8 +130,9 @@ def start_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> tupl
 def finish_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> Path:
     """Return the folder of a complete run of a preset, which is trained only once."""
     folder, process = start_run(preset, device, narrow=narrow)
-    process.join()
-    if process.exitcode:
+    if process:
+        process.join()
+    if process and process.exitcode:
         raise RuntimeError(f"the run of preset {preset} ended with exit code {process.exitcode}; its output says why")
     return folder
 

@@ -7,6 +7,8 @@ Tests that ask for `finished_run` see it, and so do the processes that make that
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
@@ -37,6 +39,17 @@ def _narrow(self: Torchvision, classes: int) -> object:
 def use(*, narrow: bool) -> None:
     """Choose which network `resnet18` names in this process."""
     Torchvision.create = _narrow if narrow else _create  # type: ignore[method-assign]
+
+
+@contextmanager
+def used(*, narrow: bool) -> Iterator[None]:
+    """Choose it during a `with` block."""
+    before = Torchvision.create is _narrow
+    use(narrow=narrow)
+    try:
+        yield
+    finally:
+        use(narrow=before)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -66,6 +68,20 @@ class SharedRuns:
 
     def pytest_collection_finish(self) -> None:
         vars(importlib.import_module("tests.golden_cases"))["SHARED"] = self._folder
+
+
+class OwnRuns:
+    """A pytest plugin that makes complete runs here, where all that another process would import is imported."""
+
+    def pytest_collection_finish(self) -> None:
+        cases = importlib.import_module("tests.golden_cases")
+
+        def make(preset: str, device: str = "cpu", *, narrow: bool = False) -> tuple[Path, None]:
+            folder = Path(tempfile.mkdtemp()) / "run"
+            cases.make_run(preset, device, folder, narrow)
+            return folder, None
+
+        vars(cases)["start_run"] = functools.cache(make)
 
 
 class Copy:
@@ -136,8 +152,8 @@ def try_fresh(
     def act(task: Task, lane: Lane) -> str:
         copy = copies[lane.number]
         copy.change({f"src/in4310repro/{task.file}": task.change.source} if task.change else {})
-        plugins = () if task.file.partition("/")[0] in IN_A_RUN else (SharedRuns(runs),)
-        return copy.run_here(known.without_bad(task.tests), lane, seconds, *plugins)
+        plugin = OwnRuns() if task.file.partition("/")[0] in IN_A_RUN else SharedRuns(runs)
+        return copy.run_here(known.without_bad(task.tests), lane, seconds, plugin)
 
     def run(some: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         limited = [(task, limit(task.seconds) + 30) for task in some]

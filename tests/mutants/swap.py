@@ -117,7 +117,6 @@ class Trials:
         vars(golden_cases)["SHARED"] = Path(os.environ["MUTANTS_RECORD"])
         if any("finished_run" in getattr(item, "fixturenames", ()) for item in self.session.items):
             golden_cases.finish_run("tiny", narrow=True)
-            golden_cases.start_run("tiny", narrow=True)[1].join()
         # Looked at by no collection of garbage in a fork, which would copy every page.
         gc.collect()
         gc.freeze()
