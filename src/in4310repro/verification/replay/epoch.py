@@ -190,5 +190,4 @@ def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
 
 
 def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
-    folder = _kept_file(run, setting, 2).parent
-    return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
+    return f"{run.folder / names.of_setting(setting, names.KEPT_EPOCHS)} has no state before {epochs}; train --keep-epochs keeps them"
