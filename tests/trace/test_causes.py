@@ -214,7 +214,7 @@ def test_a_fork_computes_with_vector_instructions_as_a_process_that_began_with_t
 
 @linux
 @pytest.mark.slow
-def test_the_first_steps_of_a_run_are_explained(call: Call, finished_run: Path) -> None:
-    code, printed, _ = call("explain", f"{finished_run}", "--only", "threads", "--only", "clock", "--only", "again")
+def test_the_first_steps_of_a_run_are_explained(call: Call, resnet18_run: Path) -> None:
+    code, printed, _ = call("explain", f"{resnet18_run}", "--only", "threads", "--only", "clock", "--only", "again")
     assert code == 0, printed
     assert "cause: none found" in printed
