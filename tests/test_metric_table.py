@@ -1,6 +1,7 @@
 """Every metric of the table: its range, direction and invariances, and scikit-learn's value."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -216,6 +217,33 @@ def test_the_ends_of_a_metric_hold_whatever_scores_lie_between(name: str) -> Non
 def test_the_ends_at_no_distance_are_the_metrics_themselves() -> None:
     labels, scores = example(8)
     assert list(ends(labels, scores, scores)) == [summary(labels, scores)] * 2
+
+
+def test_the_ends_of_a_metric_that_is_better_where_it_is_lower_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracy = METRICS["accuracy"]
+
+    def error(*given: Any) -> float:
+        return 1 - accuracy.function(*given)
+
+    wrong = replace(accuracy, name="error", function=error, higher_is_better=False)
+    monkeypatch.setitem(METRICS, "error", wrong)
+    labels, scores = example(8, decimals=1)
+    low, high = map(dict[str, Any], ends(labels, scores - 0.1, scores + 0.1))
+    assert (low["error"], high["error"]) == (1 - high["accuracy"], 1 - low["accuracy"])
+    assert low["error"] < high["error"]
+
+
+def test_a_metric_is_a_share_where_it_counts_images_and_has_its_name_in_a_title() -> None:
+    """Times the images that it is of, a share is a whole number for any labels and scores."""
+    for name, metric in METRICS.items():
+        whole = []
+        for seed in range(5):
+            labels, scores = example(seed)
+            images = np.bincount(labels) if metric.per_class else len(labels)
+            times = np.array(value_of(name, labels, scores)) * images
+            whole.append(np.abs(times - times.round()).max() < 1e-9)
+        assert metric.is_share == all(whole), name
+        assert (metric.title[0], metric.title[1:]) == (metric.label[0].upper(), metric.label[1:])
 
 
 def test_own_classes_at_one_end_and_others_at_the_other_do_not_bound_macro_f1() -> None:

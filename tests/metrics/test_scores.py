@@ -7,6 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from in4310repro import metrics
+from in4310repro.metrics.calibration import calibration_bins
 from in4310repro.metrics.measurement import confusion_matrix, ends
 from in4310repro.metrics.scores import top_and_bottom
 from tests.builders import made_up_scores
@@ -49,3 +51,18 @@ def test_average_precision_ranks_logits_where_that_is_the_protocol_and_softmax_o
     assert ranked["average_precision"][0] == pytest.approx(by_logits, rel=1e-12)
     assert plain["average_precision"][0] == pytest.approx(by_softmax, rel=1e-12) != by_logits
     assert ranked["class_accuracy"] == plain["class_accuracy"]
+
+
+def test_a_class_without_images_is_refused_unless_it_may_be_left_out() -> None:
+    scores = made_up_scores()
+    only = dataclasses.replace(scores, labels=np.zeros_like(scores.labels))
+    assert len(only.metrics(every_class=False)["class_accuracy"]) == 1
+    with pytest.raises(ValueError, match="class 1 has no image"):
+        only.metrics()
+
+
+def test_the_bins_of_calibration_are_equal_parts_of_0_to_1() -> None:
+    bins = calibration_bins(torch.tensor([0]), torch.eye(2)[:1])
+    edges = np.linspace(0, 1, metrics.CALIBRATION_BINS + 1)
+    np.testing.assert_allclose([[each["lower"], each["upper"]] for each in bins], np.stack([edges[:-1], edges[1:]], 1))
+    assert [each["images"] for each in bins] == [0] * (len(bins) - 1) + [1]

@@ -22,6 +22,7 @@ PACKAGE = ROOT / "src" / "in4310repro"
 BUDGET = 20.0
 CHUNK = 50  # changes whose outcomes are known together
 FIXTURE, PROCESSES = "fixture ", "processes of "
+IMPORTING = "unchecked"  # a fixture that imports modules of the package once more, from their files
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Task:
     change: Change | None  # None: the module as it is
     tests: tuple[str, ...]
     seconds: float
-    elsewhere: bool = False  # tests run its lines in processes that they start, or in fixtures of many tests
+    elsewhere: bool = False  # tests run its lines in processes, in fixtures of many tests, or in modules read anew
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ class Touched:
                 continue
             chosen.append(test)
             seconds += self.seconds.get(test, 1.0)
-        return Task(file, change, tuple(chosen), seconds, bool(elsewhere - here))
+        anew = bool(elsewhere - here) or not self._users.get(IMPORTING, set()).isdisjoint(chosen)
+        return Task(file, change, tuple(chosen), seconds, anew)
 
     def _cost(self, file: str, test: str) -> float:
         """Return the seconds of a test, more for those of other modules and of other rooms."""
