@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from in4310repro.evaluation.evaluation import evaluate, label, to_text
+from in4310repro.evaluation.evaluation import Labelled, evaluate, label, to_text
 from in4310repro.metrics import METRICS, class_metrics
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from tests.builders import Watched
 from tests.conftest import Call, refused
 
 
@@ -213,6 +214,13 @@ def test_a_prediction_says_which_images_were_seen(run: FinishedRun, call: Call, 
     assert error.splitlines()[-1].startswith("25 of 50 were trained on, 12 chose the fit: ")
 
 
+@pytest.mark.parametrize(("others", "end"), [([], ": b.png"), (["chose the fit"], ": b.png and others")])
+def test_the_first_seen_image_is_named_and_whether_there_are_others(others: list[str], end: str) -> None:
+    paths, roles = ["a.png", "b.png", *others], ["", "trained on", *others]
+    labelled = Labelled(["sea"], paths, roles, np.ones((len(roles), 1), np.float32))
+    assert labelled.describe_seen() == f"1 of {len(roles)} was trained on, {len(others)} chose the fit{end}"
+
+
 def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
     run = replace(run, config=replace(run.config, evaluation_batch_size=2**40))
@@ -264,8 +272,11 @@ def run(finished_run: Path) -> FinishedRun:
 
 def test_the_test_images_get_the_scores_of_the_run(run: FinishedRun, numerics: Numerics) -> None:
     root = run.split_below(None).root
+    titles: list[str] = []
+    context = Context(numerics, Watched(step=lambda title, *_: titles.append(title)))
     # In several portions, whose edges may not be seen.
-    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths], at_once=5)
+    labelled = label(run, context, [root / path for path in run.scores.paths], at_once=5)
+    assert {title.partition("images ")[2] for title in titles} == {"1 to 5 of 12", "6 to 10 of 12", "11 to 12 of 12"}
     assert np.array_equal(labelled.softmax, run.scores.softmax)
     assert labelled.paths == [(root / path).as_posix() for path in run.scores.paths]
     assert labelled.predicted() == [run.classes[index] for index in run.scores.softmax.argmax(axis=1)]

@@ -3,14 +3,12 @@
 import json
 import re
 import shutil
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 
@@ -91,62 +89,6 @@ def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numer
     needed = predict(model, images, config.evaluation, Context(numerics))
     assert np.array_equal(given.softmax, needed.softmax)
     assert given.loss == needed.loss
-
-
-def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_written(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
-    images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
-    passed: list[int] = []
-    handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
-    assert sum(passed) == 12
-    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
-    assert sum(passed) == (20 if numerics.portable else 32)
-    assert np.array_equal(every[:12], first)
-    (file,) = (file for file in (tmp_path / "features").glob("*.embedding") if file.stat().st_size > 12 * 2200)
-    data = bytearray(file.read_bytes())
-    data[40] ^= 1
-    # A killed process left a part of a record.
-    file.write_bytes(bytes(data) + b"left")
-    again = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
-    handle.remove()
-    assert np.array_equal(again, every)
-    assert sum(passed) == (21 if numerics.portable else 33)
-
-
-def test_beside_another_process_features_are_taken_from_a_copy(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
-    images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
-    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
-    # A copy of the cache, since this process goes on holding what it has written.
-    monkeypatch.setenv(
-        "IN4310REPRO_CACHE", f"{shutil.copytree(tmp_path / 'features', tmp_path / 'other' / 'features').parent}"
-    )
-    files = {file: file.read_bytes() for file in (tmp_path / "other").rglob("*.embedding")}
-    passed: list[int] = []
-    handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    with ExitStack() as others:
-        for file in files:
-            others.enter_context(FileLock(file.with_name(f".{file.name}.lock")))
-        every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
-    handle.remove()
-    assert np.array_equal(every[:12], first)
-    assert sum(passed) == (8 if numerics.portable else 20)
-    assert {file: file.read_bytes() for file in files} == files
-
-
-def test_other_weights_have_other_features_and_another_head_has_not(numerics: Numerics) -> None:
-    images, model = image_set(4), numerics.place(models.build("resnet18", 6, seed=0))
-    other = numerics.place(models.build("resnet18", 6, seed=1))
-    first = embed(model, RESNET18, images, 8, Context(numerics)).take(range(4))
-    with torch.no_grad():
-        model.get_parameter("fc.bias").add_(1)
-    assert np.array_equal(embed(model, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
-    assert not np.array_equal(embed(other, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
 
 
 @pytest.fixture(scope="module")

@@ -119,6 +119,21 @@ def test_nothing_of_it_is_certain_and_all_of_it_is_json_and_text(examined: tuple
     assert f"  sea: 1 of {EACH + 1} (2.6% to 51.3%)" in text
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_what_needs_a_split_is_null_and_not_printed_without_one(split: bool) -> None:
+    counts, leaks = {"sea": examination.count_doubts(0, 0)}, [{"training": ["a.png"], "test": ["b.png"]}] * split
+    doubts = Doubts(
+        copy_leaks=leaks, look_alike_leaks=leaks, doubts_by_part={"test": counts} if split else {}, features={}, seed=0,
+        crops=[], copies=[], copy_conflicts=[], look_alikes=[], doubts=[], doubts_by_class=counts,
+        confusion_matrix=[[0]], confusions=[],
+    )  # fmt: skip
+    written, text = doubts.to_json(), examination.render(doubts)
+    assert [written["copy_leaks"], written["look_alike_leaks"]] == [leaks if split else None] * 2
+    assert (written["doubts_by_part"] is None) is not split
+    assert text.count("of them in several parts of the split") == 2 * split
+    assert ("  the test part: 0 of 0\n" in text) is split
+
+
 def test_the_committed_table_is_what_the_committed_data_says() -> None:
     page = session.PAGE.read_text(encoding="utf-8")
     result = read_json(session.NUMBERS)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from in4310repro import models
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.evaluation.doubts.features import open_source, plane
+from in4310repro.evaluation.doubts.features import features_of, open_source, plane
+from in4310repro.models import sources
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
+from tests.builders import Watched
 from tests.conftest import Call, refused
 
 
@@ -42,6 +49,40 @@ def test_a_run_gives_its_selected_network(finished_run: Path) -> None:
     assert source.config.image_size == 32
     assert source.fingerprint is not None
     assert source.described()["model"] == "resnet18"
+    assert source.labels_known == {entry.sha256 for entry in FinishedRun.open(finished_run).split.parts["training"]}
+
+
+def test_features_are_what_the_last_layer_turns_into_the_scores_of_the_run(
+    finished_run: Path, numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path}")
+    run, titles = FinishedRun.open(finished_run), list[str]()
+    watched = Watched(step=lambda title, *_: titles.append(title))
+    root, source = run.split_below(None).root, open_source(f"{finished_run}", {})
+    rows = features_of(source, root, run.split.parts["test"], Context(numerics, watched))
+    scores = source.network.get_submodule("fc")(torch.from_numpy(rows)).softmax(dim=1).detach().numpy()
+    assert np.allclose(scores, run.scores.softmax, atol=1e-5)
+    assert set(titles) == {"decoding images", "features of images"}
+
+
+def network(num_classes: int) -> nn.Module:
+    return models.build("resnet18", num_classes, seed=0)
+
+
+def test_a_run_of_own_code_needs_the_name_of_the_code_and_a_linear_layer_at_its_end(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, own = FinishedRun.open(finished_run), f"{__name__}:network"
+    sources.TRUSTED.discard(own)
+    monkeypatch.setattr(FinishedRun, "open", lambda _: replace(run, config=replace(run.config, model=own)))
+    with pytest.raises(ValueError, match=f"--model {own}"):
+        open_source(f"{finished_run}", {})
+    assert open_source(f"{finished_run}", {"model": own}).config.model == own
+    run = replace(run, config=replace(run.config, model="squeezenet1_1"))
+    monkeypatch.setattr(FinishedRun, "open", lambda _: run)
+    monkeypatch.setattr(FinishedRun, "selected_network", lambda _: models.build("squeezenet1_1", 6, seed=0))
+    with pytest.raises(ValueError, match="squeezenet1_1 does not end in one linear layer"):
+        open_source(f"{finished_run}", {})
 
 
 def test_what_is_missing_or_too_much_is_one_sentence(
@@ -101,7 +142,9 @@ def test_images_that_are_near_by_their_features_are_near_on_the_plane() -> None:
 
 
 def test_a_seed_gives_one_map() -> None:
-    assert np.array_equal(plane(FEATURES[:20], seed=0), plane(FEATURES[:20], seed=0))
+    # Of more than 500 features, principal components are drawn at random.
+    features = np.random.default_rng(3).random((63, 501), dtype=np.float32)
+    assert np.array_equal(plane(features, seed=0), plane(features, seed=0))
 
 
 @pytest.mark.parametrize(("images", "places"), [(0, 0), (4, 0), (5, 5)])
@@ -109,5 +152,6 @@ def test_few_images_have_a_map_or_none(images: int, places: int) -> None:
     assert plane(FEATURES[:images], seed=0).shape == (places, 2)
 
 
-def test_images_that_are_all_alike_lie_in_one_place() -> None:
-    assert (plane(np.ones((9, 4), np.float32), seed=0) == 0.5).all()
+def test_images_that_are_all_alike_lie_in_one_place_and_those_that_differ_in_one_feature_have_one() -> None:
+    assert plane(np.ones((9, 4), np.float32), seed=0).tolist() == [[0.5, 0.5]] * 9
+    assert np.isfinite(plane(np.stack([np.arange(9), np.ones(9)], axis=1).astype(np.float32), seed=0)).all()

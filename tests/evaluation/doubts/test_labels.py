@@ -53,6 +53,8 @@ def test_probabilities_are_high_for_the_class_that_features_tell() -> None:
     probabilities = out_of_fold(features, labels, keys, CLASSES)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.9
+    # The unit of the features makes no difference.
+    assert np.array_equal(out_of_fold(features / 1024, labels, keys, CLASSES), probabilities)
 
 
 def test_a_class_of_copies_alone_is_refused() -> None:

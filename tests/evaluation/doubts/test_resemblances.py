@@ -16,6 +16,7 @@ from torch import nn
 
 from in4310repro import models
 from in4310repro.data import scenes
+from in4310repro.data.cache import SUFFIX
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
@@ -30,6 +31,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.verification import verify
+from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 
 
@@ -77,9 +79,10 @@ def test_a_candidate_is_much_nearer_than_the_last_neighbour() -> None:
     assert candidates(Neighbours(images[1:], 1 - distances[1:])) == []
 
 
-def test_in_a_small_folder_all_pairs_are_candidates() -> None:
-    neighbours = nearest(np.random.default_rng(0).random((5, 3), dtype=np.float32), 11)
-    assert candidates(neighbours) == [(one, other) for one in range(5) for other in range(one + 1, 5)]
+@pytest.mark.parametrize("images", [5, 11])
+def test_in_a_small_folder_all_pairs_are_candidates(images: int) -> None:
+    neighbours = nearest(np.random.default_rng(0).random((images, 3), dtype=np.float32), 11)
+    assert candidates(neighbours) == [(one, other) for one in range(images) for other in range(one + 1, images)]
 
 
 def test_crops_are_found_whichever_comes_first_and_known_pairs_are_not_compared() -> None:
@@ -138,6 +141,17 @@ def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) ->
     (folder / "drawn.safetensors").write_bytes(tensor_bytes(state, to_metadata(Preprocessing(size=32))))
     given = {**NETWORK, "weights": f"{folder / 'drawn.safetensors'}", "group": "look-alikes"}
     return experiment.train(configure("tiny", None, given), Context(numerics), folder / "run").folder
+
+
+def test_groups_that_are_made_without_the_cache_leave_nothing_in_it(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path / 'cache'}")
+    config = configure("tiny", None, {**NETWORK, "image_size": 32})
+    config.network.trust()
+    images = catalogue(write_class_folders(tmp_path / "data", {"a": 2, "b": 2}))
+    find_groups(images, config.network.build(2, seed=0), config, Context(numerics), cache=False)
+    assert [*tmp_path.glob("cache/features/*.embedding"), *tmp_path.glob(f"cache/pixels/*{SUFFIX}")] == []
 
 
 def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
