@@ -6,9 +6,12 @@ import re
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from in4310repro.evaluation.doubts.labels import (
     FOLDS,
+    PENALTY,
+    TOLERANCE,
     confident_joint,
     draw_sample,
     find_doubts,
@@ -55,6 +58,19 @@ def test_probabilities_are_high_for_the_class_that_features_tell() -> None:
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.9
     # The unit of the features makes no difference.
     assert np.array_equal(out_of_fold(features / 1024, labels, keys, CLASSES), probabilities)
+
+
+def test_a_fit_goes_on_until_it_has_converged() -> None:
+    generator, labels = np.random.default_rng(0), np.arange(48) % 12
+    # Features of many scales, which need more steps than the 100 that are usual in scikit-learn.
+    scales = generator.standard_normal((48, 48)) / np.arange(1, 49) ** 1.5
+    features = (scales @ generator.standard_normal((48, 512))).astype(np.float32)
+    mean, deviation = (each(features, axis=0, dtype=np.float64).astype(np.float32) for each in (np.mean, np.std))
+    standard = (features - mean) / deviation
+    found = out_of_fold(features, labels, ["a"] * 12 + ["b"] * 36, [f"{label}" for label in range(12)])
+    fit = LogisticRegression(C=1 / (PENALTY * 36), max_iter=9999, tol=TOLERANCE).fit(standard[12:], labels[12:])
+    assert fit.n_iter_ > 100
+    assert np.allclose(found[:12], fit.predict_proba(standard[:12]), atol=0.02)
 
 
 def test_a_class_of_copies_alone_is_refused() -> None:
