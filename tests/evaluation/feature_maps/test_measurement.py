@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Generator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
-from in4310repro.evaluation.feature_maps.records import activation_record
+from in4310repro.evaluation.feature_maps.measurement import Measurement, Request, measure
+from in4310repro.evaluation.feature_maps.records import activation_record, folder_result, to_csv
 from in4310repro.features import FeatureResult, FeatureStatistics
 from in4310repro.features.blocks import BLOCK
 
@@ -68,6 +71,12 @@ def test_what_is_not_cut_into_images_has_no_top_images() -> None:
     assert measured.result()["0"].top_images is None
 
 
+def test_a_request_is_measured_with_its_options() -> None:
+    options: Any = {"samples": "positions", "precision": "exact", "calls": "keep", "channel_axis": {"fc": 1}}
+    expected = Measurement(modules=["conv1", "fc"], first_image=BLOCK, **options)
+    assert Request(data="photos", modules="conv1,fc", **options).measurement(BLOCK) == expected
+
+
 # Four images, five channels, two positions: channel 1 is at most zero, 3 and 4 have equal largest values.
 MAPS = torch.tensor(
     [
@@ -94,6 +103,21 @@ def test_a_record_names_the_channels_with_the_largest_responses_and_their_images
         {"channel": 4, "images": ["c.jpg", "d.jpg", "a.jpg"], "responses": [9.0, 9.0, 1.0]},
         {"channel": 2, "images": ["d.jpg", "b.jpg", "c.jpg"], "responses": [4.0, 3.0, 2.5]},
     ]
+
+
+def test_of_many_channels_with_equal_responses_the_first_are_named() -> None:
+    record = activation_record(result(torch.ones(1, 5000, 1)), ["a"])
+    assert [each["channel"] for each in record["top_images"]] == [0, 1, 2]
+
+
+def test_a_folder_has_the_zeros_and_the_largest_eigenvalues_with_their_share_also_in_its_table() -> None:
+    made = folder_result(Request(data="photos", eigenvalues=2), {"0": result(MAPS)}, ["a", "b", "c", "d"])
+    module, oracle = made["modules"]["0"], np.linalg.eigvalsh(np.cov(MAPS.double().mean(dim=2).T, bias=True))[::-1]
+    assert module["zeros"] == (MAPS == 0).sum()
+    assert module["eigenvalues"] == pytest.approx(oracle[:2])
+    assert module["trace_share"] == pytest.approx(oracle[:2].sum() / oracle.sum())
+    (row,) = csv.DictReader(to_csv(made).splitlines())
+    assert [float(row[name]) for name in ("zeros", "eigenvalue_1", "eigenvalue_2")] == [10, *module["eigenvalues"]]
 
 
 def test_a_record_counts_values_by_power_of_two_in_the_order_of_the_values() -> None:

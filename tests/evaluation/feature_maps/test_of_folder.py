@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from PIL import Image
 from in4310repro import models
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
+from in4310repro.evaluation.feature_maps import of_folder
 from in4310repro.evaluation.feature_maps.measurement import Request, parse_modules
 from in4310repro.evaluation.feature_maps.of_folder import (
     measure_folder,
@@ -32,8 +34,10 @@ from in4310repro.evaluation.feature_maps.of_folder import (
     with_ending,
 )
 from in4310repro.evaluation.feature_maps.records import folder_result, to_csv, to_text
+from in4310repro.features import FeatureStatistics
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import metadata_of, tensors_sha256
 from tests.builders import Watched
 from tests.conftest import Call, active, refused
@@ -191,6 +195,18 @@ def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_
         assert chart.width > 500
 
 
+def test_the_statistics_of_two_ranks_are_those_of_one_and_the_second_has_no_result(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, second = request(pictures, modules="conv1"), list[FeatureStatistics]()
+    alone = measure_folder(options, Context(active()))
+    # In turn, so that the first merges what the second has left.
+    for rank, gather in ((1, second.append), (0, lambda statistics: statistics.merge(*second))):
+        monkeypatch.setattr(of_folder, "join", lambda _device, rank=rank: nullcontext(Processes(rank, 2)))
+        monkeypatch.setattr(of_folder, "gather", gather)
+        assert measure_folder(options, Context(active())) == (None if rank else alone)
+
+
 def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures: Path) -> None:
     result = measure_folder(
         request(pictures, samples=None, modules="leaves", calls="keep", images=4), Context(active())
@@ -221,6 +237,7 @@ def test_modules_are_named_listed_or_matched() -> None:
     assert parse_modules("conv1, fc") == ["conv1", "fc"]
     assert parse_modules("leaves") == "leaves"
     assert getattr(parse_modules("/layer1.*/"), "pattern", None) == "layer1.*"
+    assert parse_modules("//") == ["//"]
     with pytest.raises(ValueError, match="is no regular expression"):
         parse_modules("/(/")
     with pytest.raises(ValueError, match="modules is 'conv1,'; NAME,NAME or leaves"):
@@ -361,8 +378,10 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_meas
     unreadable.mkdir()
     for file in pictures.rglob("*.png"):
         (unreadable / file.name).write_text("no image")
-    with pytest.raises(ValueError, match="not a readable image"):
-        measure_folder(request(unreadable), Context(active()), out=tmp_path / "result.json")
+    for result in (None, tmp_path / "result.json"):
+        with pytest.raises(ValueError, match="not a readable image") as caught:
+            measure_folder(request(unreadable), Context(active()), out=result)
+        assert "--resume" not in str(caught.value)
     for out, message in (
         ("file/result.json", r"file does not take result.0of1.trial .*; --out takes FILE.json"),
         ("folder", r"folder is a folder; --out takes FILE.json"),

@@ -19,6 +19,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from tests.builders import Watched
 from tests.conftest import Call, active, refused
 
 
@@ -44,6 +45,20 @@ def test_each_of_the_first_ten_test_images_has_a_file_of_each_measured_module(
     assert [(row["image"], row["module"]) for row in index["pictures"]] == [(p, m) for p in paths for m in modules]
     files = {file.relative_to(folder).as_posix() for file in folder.rglob("*.png")}
     assert files == {row["file"] for row in index["pictures"]}
+
+
+def test_modules_stand_in_the_order_of_their_names_and_each_image_is_one_step(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    modules, steps, to = ["layer1.0.conv1", "conv1"], list[int](), tmp_path / "maps"
+    context = Context(active(), Watched(step=lambda _title, done, _detail: steps.append(done)))
+    chosen = PicturesRequest(images=2, modules=",".join(modules))
+    written = draw_pictures(FinishedRun.open(finished_run), chosen, to, context)
+    rows = json.loads((to / "pictures.json").read_text())["pictures"]
+    images = dict.fromkeys(row["image"] for row in rows)
+    folders = [f"{n:03}-{image.partition('.')[0].replace('/', '-')}" for n, image in enumerate(images, 1)]
+    files = [to / folder / f"{n}-{module}.png" for folder in folders for n, module in enumerate(modules, 1)]
+    assert (written, steps[-2:], len(images)) == ([*files, to / "pictures.json"], [1, 1], 2)
 
 
 def test_pictures_hold_the_values_that_the_selected_network_gives_in_evaluation_mode(

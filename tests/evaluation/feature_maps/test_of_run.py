@@ -1,0 +1,57 @@
+"""Feature maps of a run: how its image sets are measured, and what is recorded and written."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from in4310repro.data.images import normalize
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.runs.deviations import parse
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from tests.builders import Watched, image_set
+from tests.conftest import active
+
+
+@pytest.mark.parametrize("protocol", ["corrected", "accumulator-not-reset"])
+def test_spectra_are_of_the_precision_that_was_chosen_and_say_which_images_are_in_them(protocol: str) -> None:
+    sets = [image_set(5), image_set(7, seed=1)]
+    chosen: Any = {"modules": ("0",), "precision": "exact", "protocol": parse(protocol)}
+    settings = replace(PRESETS["tiny"].features, **chosen)
+    rows = [normalize(images.pixels).double().mean(dim=(2, 3)).numpy() for images in sets]
+    if protocol != "corrected":
+        rows[1] = np.concatenate(rows)
+    records = of_run.measure_sets(nn.Sequential(nn.Identity()), sets, settings, Context(active()))
+    for record, means in zip(records, rows, strict=True):
+        oracle = np.linalg.eigvalsh(np.cov(means.T, bias=True))[::-1]
+        # "fast" has seven digits.
+        np.testing.assert_allclose(record["modules"]["0"]["eigenvalues"], oracle, rtol=0, atol=1e-13 * oracle[0])
+        assert record.get("pooled_images", record["images"]) == len(means)
+
+
+def test_a_record_has_the_mode_of_batch_norm_and_the_threads_on_which_its_bits_depend(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_run, "image_sets", lambda *_: [])
+    run, config = FinishedRun.open(finished_run), replace(PRESETS["tiny"], protocol=parse("batch-norm-in-train-mode"))
+    for numerics in (active(), replace(active(), mode="native")):
+        features = of_run.measure_run(run, config, Context(numerics))
+        assert features["spectra_mode"] == "train"
+        assert ("threads" in features["fingerprint"]) is not numerics.portable
+
+
+def test_another_process_s_folder_stays_as_it_is_and_a_difference_from_it_is_said(
+    linked_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, file, said = FinishedRun.open(linked_run), linked_run / "features.json", list[str]()
+    before, context = file.read_bytes(), Context(active(), Watched(say=said.append))
+    for change, messages in (({}, 0), ({"spectra_mode": "train"}, 1)):
+        measured: Any = {**(run.features or {}), **change}
+        monkeypatch.setattr(of_run, "measure_run", lambda *_, measured=measured: measured)
+        assert of_run.write_features(run, run.config, context, locked=False).features == measured
+        assert (file.read_bytes(), len(said)) == (before, messages)
