@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,7 +20,12 @@ from tests.conftest import active
 
 
 @pytest.mark.parametrize("protocol", ["corrected", "accumulator-not-reset"])
-def test_spectra_are_of_the_precision_that_was_chosen_and_say_which_images_are_in_them(protocol: str) -> None:
+def test_sets_are_measured_in_the_chosen_precision_and_say_how_many_images_are_in_their_spectra(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a CPU the means of images have the same bits in both precisions.
+    watched = Mock(wraps=of_run.measure)
+    monkeypatch.setattr(of_run, "measure", watched)
     sets = [image_set(5), image_set(7, seed=1)]
     chosen: Any = {"modules": ("0",), "precision": "exact", "protocol": parse(protocol)}
     settings = replace(PRESETS["tiny"].features, **chosen)
@@ -29,9 +35,9 @@ def test_spectra_are_of_the_precision_that_was_chosen_and_say_which_images_are_i
     records = of_run.measure_sets(nn.Sequential(nn.Identity()), sets, settings, Context(active()))
     for record, means in zip(records, rows, strict=True):
         oracle = np.linalg.eigvalsh(np.cov(means.T, bias=True))[::-1]
-        # "fast" has seven digits.
         np.testing.assert_allclose(record["modules"]["0"]["eigenvalues"], oracle, rtol=0, atol=1e-13 * oracle[0])
         assert record.get("pooled_images", record["images"]) == len(means)
+    assert [call.args[2].precision for call in watched.call_args_list] == ["exact", "exact"]
 
 
 def test_a_record_has_the_mode_of_batch_norm_and_the_threads_on_which_its_bits_depend(
