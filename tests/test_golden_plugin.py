@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from in4310repro.golden import PYTEST, Claim, read_environments
+from in4310repro.golden import PYTEST, Claim, plugin, read_environments, requests
 from in4310repro.golden.claims import find_claim_faults
 from in4310repro.system.files import file_sha256, json_bytes
 from tests.docs.commands import list_pages
@@ -28,7 +31,9 @@ def test_spectrum(golden):
     golden("spectrum", {"values": np.array([2.0, 1.0]), "names": Claim(value=["a", "b"])}, tier="bitwise",
            otherwise="numerical", tolerance=1e-9, reason="order of sums")
 """
-OPTIONS = ("-p", "in4310repro.golden.plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:benchmark")
+# Without a collection of garbage and without plugins that each session would import anew.
+QUICK = [f"-pno:{name}" for name in ("cacheprovider", "unraisableexception", "xdist", "benchmark", "hypothesispytest")]
+OPTIONS = ("-p", "in4310repro.golden.plugin", *QUICK)
 
 
 class Project:
@@ -233,7 +238,95 @@ def test_the_project_of_the_page_on_golden_files_does_what_the_page_says(project
     assert moved.partition("[0]")[0] in project.run()[1]
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", "float64", "<U3"])
+@pytest.mark.parametrize(
+    ("names", "reason", "message"),
+    [
+        ([], "first values", "an update takes a name and a reason: pytest --golden-update NAME --golden-reason"),
+        (["a", "b"], "", "an update takes a name and a reason: pytest --golden-update a,b --golden-reason"),
+        *((["a", name], "first values", f"case {name!r} names a file") for name in ("a/b", "environments", "a" * 61)),
+        (["a"], "because", "at least two words"),
+        (["a" * 60], "first values", "is not in a git checkout"),
+    ],
+)
+def test_a_request_lacks_no_name_reason_or_checkout_and_without_one_nothing_is_checked(
+    names: list[str], reason: str, message: str, tmp_path: Path
+) -> None:
+    requests.check_request([], "", tmp_path, {"CI": "true"})
+    with pytest.raises(ValueError, match=re.escape(message)):
+        requests.check_request(names, reason, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("test", "cases"),
+    [
+        ("def test_it(golden):\n    golden('b', 1)\n    golden('a', 2)", ["a", "b"]),
+        ("def test_it(golden):\n    for case in 'ab':\n        golden(case, 1)", None),
+        ("def test_it(handed_on):\n    handed_on('a', 1)", None),
+        ("def test_it():\n    pass", []),
+    ],
+)
+def test_the_cases_of_tests_are_known_from_texts_in_calls_of_the_fixture_alone(
+    pytester: pytest.Pytester, test: str, cases: list[str] | None
+) -> None:
+    pytester.makeconftest("import pytest\n\n@pytest.fixture\ndef handed_on(golden):\n    return golden")
+    assert requests.literal_cases(pytester.genitems([pytester.getmodulecol(test, QUICK)])) == cases
+
+
+def test_native_arithmetic_waits_for_the_first_import_of_torch(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(plugin, "activate", lambda mode, _device: modes.append(mode))
+    monkeypatch.delitem(sys.modules, "torch")
+    pytester.makepyfile(torch="")
+    pytester.syspathinsert()
+    config = pytester.parseconfigure(*OPTIONS)
+    session = plugin.GoldenSession(config)
+    for _ in range(2):
+        session.begin_test()
+    assert modes == []
+    importlib.import_module("torch")
+    assert modes == ["native"]
+    plugin.GoldenSession(config).begin_test()
+    assert modes == ["native", "native"]
+
+
+def test_an_update_without_a_reason_ends_before_tests_and_a_session_that_leaves_out_files_is_partial(
+    pytester: pytest.Pytester,
+) -> None:
+    with pytest.raises(pytest.UsageError, match="an update takes a name and a reason"):
+        pytester.parseconfigure(*OPTIONS, "--golden-update", "a")
+    for words, partial in (((), False), (("--ignore-glob", "a*"), True), (("--ignore", "a"), True)):
+        assert plugin.GoldenSession(pytester.parseconfigure(*OPTIONS, *words)).partial is partial
+
+
+def test_a_session_that_writes_says_so_and_that_it_compared_nothing_and_names_unused_files(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(requests, "clean_commit", lambda _folder: "")
+    for name in ("activate", "update"):
+        monkeypatch.setattr(plugin, name, lambda *_, **__: None)
+    pytester.makepyfile("def test_it(golden):\n    golden('a', 1)")
+    pytester.mkdir("golden").joinpath("b.json").touch()
+    done = pytester.runpytest_inprocess(*OPTIONS, "--golden-update", "a", "--golden-reason", "first values")
+    done.stdout.fnmatch_lines(
+        [
+            "golden values: none compared",
+            "golden: wrote golden/a.json; commit it with environments.json",
+            "golden: no test uses golden/b.json; remove it or restore its test",
+        ],
+        consecutive=True,
+    )
+    assert done.ret == 1
+
+
+def test_values_are_claimed_by_name_and_a_claim_among_them_keeps_its_tier() -> None:
+    bits = Claim(value="c0ffee", tier="bitwise")
+    assert plugin.make_claims({1: bits, "b": 2}, {"tier": "exact"}) == {"1": bits, "b": Claim(value=2)}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "float16", "float32", "float64", "<U3"])
 def test_an_array_is_held_with_its_dtype_and_shape_and_reads_back_to_the_bit(dtype: str) -> None:
     array = np.array([[0, 1], [1, 0]]).astype(dtype)
     if dtype.startswith("float"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -220,17 +221,17 @@ def test_a_write_that_fails_leaves_files_and_folders_as_before(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def fail(*_: object) -> None:
-        raise error
+        raise error("disk full")
 
     def files() -> dict[Path, bytes]:
         return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
-    with monkeypatch.context() as patched:
-        patched.setattr(writing, "_list_file", fail)
-        for numerics in (HERE, CARD):
-            with pytest.raises(error):
+    for name, numerics in itertools.product(("write_file", "_list_file"), (HERE, CARD)):
+        with monkeypatch.context() as patched:
+            patched.setattr(writing, name, fail)
+            with pytest.raises(error, match="disk full"):
                 update_case(folder, numerics=numerics)
-            assert not folder.exists()
+        assert not folder.exists()
     update_case(folder)
     before = files()
     monkeypatch.setattr(writing, "_list_file", fail)
