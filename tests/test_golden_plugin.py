@@ -161,12 +161,12 @@ def test_elsewhere_bitwise_values_are_near_or_skipped(written: Project) -> None:
 
 
 def test_a_file_that_no_test_asks_for_ends_with_exit_code_1_if_all_tests_ran(written: Project) -> None:
-    assert "no test asks" not in written.run("-k", "weights")[1]
+    assert "no test uses" not in written.run("-k", "weights")[1]
     written.write(TESTS.split("def test_spectrum")[0])
     code, text = written.run()
     assert code == 1
     assert "golden: no test uses golden/spectrum.json; remove it" in text
-    assert "no test asks" not in written.run("test_it.py")[1]
+    assert "no test uses" not in written.run("test_it.py")[1]
     written.write(TESTS.replace("def test_spectrum", "import pytest\n\n@pytest.mark.skip\ndef test_spectrum"))
     assert written.run()[0] == 0
 
