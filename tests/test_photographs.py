@@ -50,6 +50,7 @@ def test_a_report_is_of_its_preset_and_holds_the_numbers_of_the_golden_file(name
     config, preset = from_json(record["config"], name), PRESETS[name]
     for key in ("train", "model", "weights", "image_size", "epochs", "split", "settings", "augmentation", "seed"):
         assert getattr(config, key) == getattr(preset, key), key
+    assert (config.schedule, config.warm_up, config.batch_size) == (preset.schedule, preset.warm_up, preset.batch_size)
     for key in ("mean_class_accuracy", "mean_average_precision"):
         assert record["metrics"][key] == values()[f"{name}, test images, {key}"]
     assert record["fingerprint"]["numerics"] == "portable"

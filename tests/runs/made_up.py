@@ -93,7 +93,9 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
     return relink(rows, start_sha256)
 
 
-def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
+def start_sha256(
+    config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training", **also: Any
+) -> str:
     """Return the hash of a training's initial state by the formula of docs/replay.md."""
     start = {
         "config": {
@@ -105,6 +107,7 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
             "augmentation": config.augmentation,
             "schedule": config.schedule,
             "warm_up": config.warm_up,
+            **also,
         },
         "initial_weights_sha256": initial,
         "numeric_class": "a class",
@@ -128,6 +131,8 @@ def canonical(value: Any) -> str:
     """Return an object with ASCII keys as canonical JSON, by the text of RFC 8785."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{json.dumps(key)}:{canonical(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, tuple):
+        return f"[{','.join(map(canonical, value))}]"
     return ecmascript(value) if isinstance(value, float) else json.dumps(value)
 
 

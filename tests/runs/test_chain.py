@@ -68,6 +68,22 @@ def test_a_run_of_format_5_starts_from_the_hash_that_it_recorded() -> None:
     assert needed != {each.name: made_up.start_sha256(CONFIG, each, INITIAL) for each in CONFIG.settings}
 
 
+PREPARED = {"mean": (0.5, 0.25, 0.125), "std": (1.0, 2.0, 0.5), "interpolation": "bicubic", "crop_ratio": 0.875}
+
+
+@pytest.mark.parametrize(
+    ("changes", "also"),
+    [({"data": "photos"}, {"orientation": "exif"}), (PREPARED, {"preprocessing": PREPARED | {"size": 224}})],
+)
+def test_the_start_says_how_images_are_prepared_where_that_is_not_as_for_drawn_scenes(
+    changes: dict[str, Any], also: dict[str, Any]
+) -> None:
+    config, made = replace(CONFIG, **changes), made_up.records()
+    assert chain.starts(config, made.fingerprint, made.split, made.tensors) == {
+        each.name: made_up.start_sha256(config, each, INITIAL, **also) for each in config.settings
+    }
+
+
 def test_an_entry_holds_hashes_of_weights_and_state_and_12_digits_of_each_tensor() -> None:
     weight, step = torch.tensor([[1.0, -2.0]]), torch.tensor(3, dtype=torch.int64)
     of_weight = hashlib.sha256(b"w torch.float32 (1, 2)\n" + weight.numpy().tobytes()).hexdigest()

@@ -12,7 +12,7 @@ from in4310repro.data.preprocessing import IGNORED
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
 from in4310repro.runs.config import FORMAT, Config, check_format, from_json, to_json
-from in4310repro.runs.presets import PRESETS, command_line_options, configure, to_toml
+from in4310repro.runs.presets import PRESETS, command_line_options, configure, three_settings, to_toml
 from in4310repro.runs.settings import CHOICES, ONLY_IN_FILES, EvaluationSettings, FeatureSettings, OptimizerSetting
 from in4310repro.system.files import json_bytes, read_json
 
@@ -24,6 +24,8 @@ def test_the_course_preset_is_the_assignment() -> None:
     rates = {setting.optimizer: setting.learning_rate for setting in course.settings}
     assert rates == {"AdamW": 1e-3, "RMSprop": 1e-3, "SGD": 1e-3}
     assert course.feature_images == 200
+    report = read_json(Path(__file__).parents[2] / "reports/course/run.json")
+    assert from_json(report["config"], "a report").settings == course.settings == three_settings(1e-3, 1e-3, 1e-3)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -123,6 +125,9 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
             "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",
         ),
         ("image_size = 100000", r"image_size is 100000; up to 16384 are valid; a step takes [0-9]+ TB of memory"),
+        # A second less than 100.5 years of 365.25 days.
+        ("epochs = 3_171_538_799", "they take 100 years"),
+        ("checkpoint_steps = 9_223_372_036_854_775_808", "up to 9223372036854775807 are valid"),
         (
             "batch_size = 1_000_000_000",
             r"batch_size is 1000000000; up to 1048576 are valid; a step takes .* TB of memory",

@@ -118,6 +118,8 @@ def test_each_answer_changes_with_its_own_deviation_alone() -> None:
 def test_with_a_warm_start_the_first_setting_starts_from_the_initial_weights() -> None:
     assert parse("warm-start").setting_before("a", ["a", "b"]) is None
     assert parse("warm-start").setting_before("b", ["a", "b"]) == "a"
+    course = replace(PRESETS["course"], protocol=parse("warm-start")).training
+    assert [course.setting_before(each) for each in course.settings] == [None, "adamw", "rmsprop"]
     assert parse("corrected").setting_before("b", ["a", "b"]) is None
 
 

@@ -266,6 +266,8 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
         assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
         assert f"({interval.low:.2f} to {interval.high:.2f})" in said
         assert ("within its interval: no difference seen" in said) == (max(validation) / images <= interval.high)
+        largest = "the largest class," if len({*validation}) > 1 else "one of the largest classes,"
+        assert f"by always saying {largest} lies " in said
         assert said.endswith("try more images or more --epochs")
 
 

@@ -387,10 +387,15 @@ def test_a_run_that_nobody_can_write_is_read_without_a_lock(run: RunFolder, monk
         assert is_locked_here(run.folder)
     assert not is_locked_here(run.folder)
 
+    refusal = PermissionError(errno.EACCES, "Permission denied")
+
     def refused(_path: Path, _otherwise: str) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+        raise refusal
 
     monkeypatch.setattr("in4310repro.runs.folder.lock", refused)
     with written(run.folder) as locked:
         assert not locked
+    refusal = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space left"), written(run.folder):
+        pass
     assert [path.name for path in run.folder.parent.iterdir()] == ["run"]

@@ -42,3 +42,8 @@ def test_a_kept_epoch_has_at_least_six_digits_below_its_setting(name: str, kept:
 
 def test_a_kept_epoch_is_named_by_its_number() -> None:
     assert names.kept_epoch("sgd", 12) == "sgd/epochs/000012.safetensors"
+
+
+def test_a_trace_is_named_by_the_steps_before_it() -> None:
+    for steps, name in ((0, "logs/sgd.trace"), (12, "logs/sgd.12.trace")):
+        assert (names.trace("sgd", steps), names.steps_before(name, "sgd")) == (name, steps)

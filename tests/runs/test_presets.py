@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from in4310repro.cli.options import with_overrides
 from in4310repro.runs.config import from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, publishable, to_toml, with_one_setting
+from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.text import publishable_place
 from tests.conftest import Call
 
@@ -111,6 +112,8 @@ def test_weights_that_are_no_file_are_published_as_they_are() -> None:
         'settings = [{name = "a", optimizer = "SGD", learning_rate = 1}, {name = "b", optimizer = "AdamW"}]',
         'data = "photos"\nweights = "mine.pth"\nimagenet = "a"\ncifar10 = "b"\nscenes = 4\nsplit = "0.5/0.2/0.3"',
         'evaluation_batch_size = 3\naugmentation = "none"\nschedule = "constant"\ncheckpoint_steps = 0',
+        # In TOML, a letter beyond 16 bits is no pair of escapes.
+        'settings = [{name = "a", optimizer = "SGD", train = "from:\\U00020000"}]',
         'image_size = 32\nbatch_size = 4\nepochs = 1\nseed = 3\nmodel = "resnet34"\nnumerics = "native"',
     ],
 )
@@ -120,6 +123,8 @@ def test_every_value_of_a_file_is_the_same_for_training_and_report(text: str, tm
     trained = configure("tiny", file, {})
     recorded = from_json(json.loads(json.dumps(to_json(trained))), "config.json")
     assert recorded == trained
+    file.write_text(to_toml(trained), encoding="utf-8")
+    assert configure("tiny", file, {}) == trained
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -135,6 +140,12 @@ def test_a_configuration_that_was_printed_reads_back_equal(preset: str, tmp_path
         config = configure(preset, None, asked)
         (tmp_path / "mine.toml").write_text(to_toml(config), encoding="utf-8")
         assert configure(preset, tmp_path / "mine.toml", {}) == config
+
+
+def test_a_head_is_fitted_with_the_strengths_of_the_page() -> None:
+    *weaker, last = map("{:g}".format, STRENGTHS)
+    page = (Path(__file__).parents[2] / "docs/photographs.md").read_text(encoding="utf-8")
+    assert f"for C = {', '.join(weaker)} and {last}." in page
 
 
 def test_printing_the_configuration_trains_nothing(call: Call, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
-from in4310repro.runs.selection import best_epoch, run_metrics, select, unit
+from in4310repro.runs.selection import best_epoch, describe_ties, run_metrics, select, unit
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG
 
@@ -29,6 +29,8 @@ def test_the_first_of_equals_is_selected() -> None:
     rows: Any = [{"epoch": 1, "mean_class_accuracy": 0.5}, {"epoch": 2, "mean_class_accuracy": 0.5}]
     assert select({"b": rows, "a": rows}, "mean_class_accuracy") == ("b", rows[0])
     assert best_epoch(rows, "mean_class_accuracy") == rows[0]
+    also = "; epoch 2 of b has the same value, and the first in order was taken"
+    assert describe_ties({"b": rows}, "mean_class_accuracy") == also
 
 
 def test_a_history_of_fits_has_rows_of_fits_and_another_one_of_epochs() -> None:
