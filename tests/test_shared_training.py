@@ -36,9 +36,9 @@ def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_d
 
 @pytest.mark.slow
 def test_two_processes_find_look_alikes_and_fit_a_head_to_the_bytes_of_one(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resnet18_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = {"weights": f"{finished_run / 'adamw/best.safetensors'}", "group": "look-alikes"}
+    weights = {"weights": f"{resnet18_run / 'adamw/best.safetensors'}", "group": "look-alikes"}
     config = configure("tiny", None, {"train": "head", "numerics": "portable", **weights})
     for size in (1, 2):
         monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / f"cache {size}"))
