@@ -149,7 +149,8 @@ class Touched:
                 continue
             chosen.append(test)
             seconds += self.seconds.get(test, 1.0)
-        anew = bool(elsewhere - here) or not self._users.get(IMPORTING, set()).isdisjoint(chosen)
+        # What ran as modules were imported has had its effect before the code is changed.
+        anew = bool(elsewhere - here) or "" in found or not self._users.get(IMPORTING, set()).isdisjoint(chosen)
         return Task(file, change, tuple(chosen), seconds, anew)
 
     def _cost(self, file: str, test: str) -> float:

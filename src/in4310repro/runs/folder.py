@@ -72,7 +72,7 @@ class RunFolder:
         lock(folder)
         if place := moves_to(folder):
             folder.rename(place)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         return cls(folder)
 
     @classmethod
