@@ -147,9 +147,9 @@ def test_a_seed_gives_one_map() -> None:
     assert np.array_equal(plane(features, seed=0), plane(features, seed=0))
 
 
-@pytest.mark.parametrize(("images", "places"), [(0, 0), (4, 0), (5, 5)])
-def test_few_images_have_a_map_or_none(images: int, places: int) -> None:
-    assert plane(FEATURES[:images], seed=0).shape == (places, 2)
+@pytest.mark.parametrize(("images", "width", "places"), [(0, 40, 0), (4, 40, 0), (5, 40, 5), (9, 1, 9)])
+def test_few_images_have_a_map_or_none(images: int, width: int, places: int) -> None:
+    assert plane(FEATURES[:images, :width], seed=0).shape == (places, 2)
 
 
 def test_images_that_are_all_alike_lie_in_one_place_and_those_that_differ_in_one_feature_have_one() -> None:

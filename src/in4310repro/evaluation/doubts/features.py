@@ -148,6 +148,8 @@ def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[
     if (features == features[0]).all():
         return np.full((images, 2), 0.5)
     components = PCA(min(DIRECTIONS, images, width), random_state=seed).fit_transform(features)
+    # A plane needs a second direction, also for features of one number.
+    components = np.pad(components, ((0, 0), (0, max(0, 2 - components.shape[1]))))
     perplexity = min(PERPLEXITY, (images - 1) / 3)
     places = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(components).astype(np.float64)
     span = np.ptp(places, axis=0)

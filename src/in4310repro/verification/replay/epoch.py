@@ -190,4 +190,5 @@ def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
 
 
 def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
-    return f"{run.folder / names.of_setting(setting, names.KEPT_EPOCHS)} has no state before {epochs}; train --keep-epochs keeps them"
+    folder = run.folder / names.of_setting(setting, names.KEPT_EPOCHS)
+    return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
