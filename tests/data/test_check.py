@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def test_nothing_is_wrong_with_different_scenes(folder: Path) -> None:
     assert findings.images == {"forest": 3, "sea": 3, "street": 3}
     assert (findings.sizes, findings.not_square, findings.modes) == ({"96 x 96": 9}, 0, {"RGB": 9})
     assert (findings.identical, findings.near_duplicates) == ([], [])
+    assert "orientation" not in check.render(findings)
+    printed = check.render(replace(findings, sizes={f"{width} x 1": 6 - width for width in range(1, 6)}))
+    assert "\nsizes 1 x 1: 5, 2 x 1: 4, 3 x 1: 3 and 2 more; 0 not square\n" in printed
 
 
 def test_copies_are_grouped_and_conflict_under_two_labels(folder: Path) -> None:
@@ -92,7 +96,7 @@ def test_hashes_alone_make_no_turned_pair(folder: Path, monkeypatch: pytest.Monk
     paths = [f"{name}/{number}.png" for name in CLASSES for number in range(3)]
     monkeypatch.setattr(check, "turned_pairs", lambda _: [(0, place, 3) for place in range(1, len(paths))])
     assert check.check(folder).turned == []
-    monkeypatch.setattr(check, "ENOUGH", -1)
+    monkeypatch.setattr(check, "part_of", lambda *_: (near_duplicates.ENOUGH, 1.0))
     assert len(check.check(folder).turned) == 8
 
 
@@ -287,6 +291,7 @@ def test_a_split_with_copies_or_near_duplicates_in_two_parts_leaks(folder: Path)
     assert findings.near_duplicate_leaks == [{"test": ["street/2.png"], "validation": ["street/other.jpg"]}]
     assert findings.wrong
     assert "training: sea/0.png; test: sea/again.png" in check.render(findings)
+    assert "test: street/2.png; validation: street/other.jpg" in check.render(findings)
 
 
 def test_a_split_of_other_images_is_a_difference(folder: Path) -> None:

@@ -14,6 +14,8 @@ TOLD = {
     "one-level": ("forest/1.png", "sea/2.png", "forest sea"),
     "any-depth": ("forest/1.png", "forest/2023/2.png", "sea/a/b/3.png", "forest forest sea"),
     "other-names-inside": ("forest/2023/1.png", "sea/2023/2.png", "sea/2024/3.png", "forest sea sea"),
+    "one-other-name-inside": ("forest/2023/1.png", "forest/2024/2.png", "sea/2023/3.png", "sea/2025/4.png",
+                              "forest forest sea sea"),
     "the-same-single-name-inside": ("forest/images/1.png", "sea/images/2.png", "forest sea"),
     "parts-in-classes": ("forest/train/1.png", "forest/test/2.png", "sea/train/3.png", "sea/test/4.png",
                          "forest forest sea sea"),
@@ -85,6 +87,10 @@ def test_the_outermost_folders_are_torchvisions_classes(name: str, tmp_path: Pat
     ("name", "note"),
     [
         ("any-depth", "folders in class folders are no classes: forest/2023, sea/a"),
+        (
+            "one-other-name-inside",
+            "folders in class folders are no classes: forest/2023, forest/2024, sea/2023 and 1 more",
+        ),
         ("a-folder-around", "archive/data holds all images, and the folders in it are the classes"),
         ("parts", "Train, Validation are parts of a download, and the folders in them are the classes"),
         ("a-class-named-test", "test is a class as the folders beside it, and no part of a download"),
@@ -100,10 +106,16 @@ def test_a_split_says_which_folders_were_its_classes(chosen: str) -> None:
     paths = [f"{letter}/{number}/{sign}/1.png" for letter in "ab" for number in "12" for sign in "xy"]
     classes = read(paths, chosen).classes
     assert chosen_in(classes) == chosen
-    assert read_as(classes, paths).classes == classes
+    assert (read_as(classes, paths).classes, read_as(classes, paths).doubt) == (classes, "")
     # Another folder has its classes in other places, where they are found by their names.
     other = [f"{sorted({*classes.values()})[number % 2]}/{number}.png" for number in range(6)]
     assert {*read_as(classes, other).classes.values()} == {*classes.values()}
+
+
+def test_a_split_decides_also_where_the_folders_tell_other_classes() -> None:
+    paths = TOLD["other-names-inside"][:-1]
+    years = dict(zip(paths, ["2023", "2023", "2024"], strict=True))
+    assert read_as(years, paths).classes == years
 
 
 def test_a_folder_of_unknown_classes_is_read_as_it_tells() -> None:

@@ -34,10 +34,10 @@ def write_cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
 
 
 def test_torchvisions_archive_of_cifar10_keeps_its_channels_and_rows(tmp_path: Path) -> None:
-    originals = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    originals = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     images = comparison.cifar10(write_cifar_archive(tmp_path, originals), Sample(12, 32, 0))
     assert np.array_equal(images.pixels, originals)
-    assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(12, 32, 32, 3), originals)
+    assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(2, 32, 32, 3), originals)
 
 
 def test_class_folders_of_cifar10_are_read_too(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ class Trap:
 def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": Trap()}))
-    with pytest.raises(ValueError, match="not CIFAR-10's test_batch"):
+    with pytest.raises(ValueError, match=r"not CIFAR-10's test_batch: it names builtins\.print"):
         comparison.cifar10(tmp_path, Sample(5, 32, 0))
     assert "ran" not in capsys.readouterr().out
 

@@ -13,8 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -319,6 +321,33 @@ def test_what_is_in_use_is_not_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     Decoded(11).load()
     assert first not in files()
     assert len(files()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links are of Unix")
+def test_a_file_that_vanished_goes_first_and_takes_nothing(tmp_path: Path) -> None:
+    gone, old, last = (tmp_path / f"{name}.pixels" for name in ("gone", "old", "last"))
+    gone.symlink_to("nowhere")
+    for second, file in enumerate((old, last)):
+        file.write_bytes(bytes(10))
+        os.utime(file, (second + 0.5, second + 0.5))
+    assert cache.make_room(tmp_path / "new.pixels", 5, 17) == [gone, old]
+    assert (gone.is_symlink(), last.exists()) == (False, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="blocks of 512 bytes are of Unix")
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_file_with_a_hole_needs_room_for_the_hole(
+    short: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "hole.pixels"
+    with file.open("wb") as stream:
+        stream.write(bytes(4096))
+        stream.truncate(100_000)
+        os.fsync(stream.fileno())
+    free = 100_000 - 512 * file.stat().st_blocks - short
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(ValueError, match="decoded pixels take") if short else nullcontext():
+        cache.make_room(file, 100_000, 10**6)
 
 
 NO_LIMITS = [
