@@ -117,3 +117,17 @@ def test_a_process_that_does_not_lead_computes_its_part_and_writes_nothing(
     found = embed(model, NETWORK, IMAGES, 8, Context(numerics, processes=Processes(1, 2)))
     assert (sum(passed), len(found), len(found.records)) == (2, 0, 0)
     assert not list(tmp_path.iterdir())
+
+
+def test_after_an_interruption_only_what_came_after_the_last_eight_batches_is_computed_again(
+    numerics: Numerics, model: nn.Module, passed: list[int]
+) -> None:
+    def interrupt(_module: nn.Module, _inputs: object) -> None:
+        if len(passed) == 10:
+            raise KeyboardInterrupt
+
+    with model.register_forward_pre_hook(interrupt), pytest.raises(KeyboardInterrupt):
+        embed(model, NETWORK, IMAGES, 1, Context(numerics))
+    passed.clear()
+    embed(model, NETWORK, IMAGES, 1, Context(numerics))
+    assert len(passed) == 20 - 8

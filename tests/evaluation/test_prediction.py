@@ -4,16 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from in4310repro import models
 from in4310repro.data.images import ImageSet, normalize
-from in4310repro.evaluation.prediction import predict
+from in4310repro.evaluation.prediction import predict, refuse_too_large
 from in4310repro.runs.config import Config
 from in4310repro.runs.presets import PRESETS
+from in4310repro.system import machine
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, activate
-from tests.builders import image_set
+from in4310repro.system.processes import Processes
+from tests.builders import Watched, image_set
 
 
 def in_batches(size: int) -> Config:
@@ -79,3 +82,34 @@ def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module, numeri
         network.train(mode)
         predict(network, image_set(2), in_batches(2).evaluation, Context(numerics))
         assert network.training is mode
+
+
+def test_progress_counts_the_images_of_each_batch(network: torch.nn.Module, numerics: Numerics) -> None:
+    counts: list[int] = []
+    watched = Watched(step=lambda _title, done, _detail: counts.append(done))
+    predict(network, image_set(3), in_batches(2).evaluation, Context(numerics, watched))
+    assert counts == [2, 1]
+
+
+def test_a_process_for_which_no_image_is_left_gets_the_scores_of_the_other(
+    network: torch.nn.Module, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = predict(network, image_set(1), in_batches(1).evaluation, Context(numerics))
+    columns = [torch.tensor(np.array(each)) for each in (alone.softmax, alone.logits, [alone.loss])]
+    sent = iter([safetensors.torch.save({"rows": column}) for column in columns])
+    monkeypatch.setattr(Processes, "gather", lambda _, none: [none, next(sent)])
+    other = predict(network, image_set(1), in_batches(1).evaluation, Context(numerics, processes=Processes(0, 2)))
+    assert (other.softmax.tolist(), other.loss) == (alone.softmax.tolist(), alone.loss)
+
+
+def test_on_a_gpu_scenes_beyond_the_memory_are_refused_and_neither_batches_nor_own_images(
+    numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu, config = replace(numerics, device="cuda"), in_batches(2**40)
+    # A scene of 32 x 32 pixels takes 250 bytes for each.
+    monkeypatch.setattr(machine, "memory", lambda: 256_000)
+    refuse_too_large(config, on_gpu, training=True)
+    monkeypatch.setattr(machine, "memory", lambda: 255_999)
+    refuse_too_large(replace(config, data="photographs"), on_gpu, training=True)
+    with pytest.raises(ValueError, match=r"^a scene drawn at image_size 32 takes at least 256 kB of memory"):
+        refuse_too_large(config, on_gpu)

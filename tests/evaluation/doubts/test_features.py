@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sklearn.manifold import TSNE
 from torch import nn
 
 from in4310repro import models
@@ -145,6 +146,11 @@ def test_a_seed_gives_one_map() -> None:
     # Of more than 500 features, principal components are drawn at random.
     features = np.random.default_rng(3).random((63, 501), dtype=np.float32)
     assert np.array_equal(plane(features, seed=0), plane(features, seed=0))
+
+
+def test_neighbours_are_taken_of_fifty_principal_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TSNE, "fit_transform", lambda _, components: components)
+    assert plane(np.random.default_rng(3).random((60, 70), dtype=np.float32), seed=0).shape == (60, 50)
 
 
 @pytest.mark.parametrize(("images", "width", "places"), [(0, 40, 0), (4, 40, 0), (5, 40, 5), (9, 1, 9)])

@@ -172,6 +172,8 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_the_paths() -> Non
 def test_a_kind_with_fewer_images_is_taken_whole() -> None:
     assert set(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) >= {"sea/1.jpg"}
     assert len(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) == 6
+    # By default 100 of each kind.
+    assert len(draw_sample(PATHS, SOME, seed=0)) == 40 + 100
 
 
 def test_shares_are_weighted_by_how_many_images_there_are_of_either_kind() -> None:

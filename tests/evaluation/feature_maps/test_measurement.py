@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import inspect
 from collections.abc import Generator
+from dataclasses import MISSING, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from in4310repro.cli.features import SAMPLE, features
 from in4310repro.evaluation.feature_maps.measurement import Measurement, Request, measure
 from in4310repro.evaluation.feature_maps.records import activation_record, folder_result, to_csv
 from in4310repro.features import FeatureResult, FeatureStatistics
@@ -77,6 +80,12 @@ def test_a_request_is_measured_with_its_options() -> None:
     assert Request(data="photos", modules="conv1,fc", **options).measurement(BLOCK) == expected
 
 
+def test_the_command_has_the_defaults_of_a_request() -> None:
+    options = {name: each.default for name, each in inspect.signature(features).parameters.items()}
+    defaults = {each.name: each.default for each in fields(Request) if each.default is not MISSING}
+    assert {**options, "images": SAMPLE}.items() >= defaults.items()
+
+
 # Four images, five channels, two positions: channel 1 is at most zero, 3 and 4 have equal largest values.
 MAPS = torch.tensor(
     [
@@ -118,6 +127,7 @@ def test_a_folder_has_the_zeros_and_the_largest_eigenvalues_with_their_share_als
     assert module["trace_share"] == pytest.approx(oracle[:2].sum() / oracle.sum())
     (row,) = csv.DictReader(to_csv(made).splitlines())
     assert [float(row[name]) for name in ("zeros", "eigenvalue_1", "eigenvalue_2")] == [10, *module["eigenvalues"]]
+    assert (row["images"], row["rows"], float(row["clamped"])) == ("4", "4", module["clamped"])
 
 
 def test_a_record_counts_values_by_power_of_two_in_the_order_of_the_values() -> None:

@@ -54,6 +54,8 @@ def test_zero_extremes_and_values_that_are_not_finite_have_the_colours_of_the_le
     expected = ["zero", "the minimum below zero", "the maximum above zero", "just above zero"]
     assert [tuple(colour) for colour in tile[0].tolist()] == [COLOURS[name] for name in expected]
     assert [tuple(colour) for colour in tile[1].tolist()] == [COLOURS["not finite"]] * 3 + [COLOURS["zero"]]
+    white = colours_of(np.zeros((4, 1, 1), np.float32))[16]
+    assert (white == 255).all()
 
 
 def test_the_smallest_positive_number_is_not_drawn_as_zero() -> None:
