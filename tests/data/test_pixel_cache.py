@@ -239,7 +239,9 @@ def test_size_and_free_disk_are_said_before_much_is_decoded(decoded: Decoded) ->
     )
 
 
-def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays(decoded: Decoded) -> None:
+def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays_even_where_a_disk_is_full(
+    decoded: Decoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_position: int) -> None:
         if len(decoded.positions) >= 20:
             raise KeyboardInterrupt
@@ -249,6 +251,10 @@ def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays(decoded: Decode
         decoded.load()
     before = {*decoded.positions}
     assert 0 < len(before) < IMAGES
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=-1))
+        with pytest.raises(ValueError, match="decoded pixels take"):
+            decoded.load()
     decoded.first = lambda _position: None
     decoded.load()
     assert before.isdisjoint(decoded.positions)

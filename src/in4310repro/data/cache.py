@@ -163,4 +163,5 @@ def _allocated(file: Path) -> int:
         status = file.stat()
     except OSError:
         return 0
-    return min(status.st_size, getattr(status, "st_blocks", 0) * 512)
+    # Windows has no count of blocks, and gives a file its whole room at once.
+    return min(status.st_size, status.st_blocks * 512) if hasattr(status, "st_blocks") else status.st_size

@@ -124,7 +124,9 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
                 _announce(file.parent, wanted, progress)
                 records.fill(progress, cache.claims_folder(file))
         except (ValueError, OSError):
-            cache.remove(file)
+            # What an interrupted process has decoded stays.
+            if not length:
+                cache.remove(file)
             raise
     shutil.rmtree(cache.claims_folder(file), ignore_errors=True)
     return records.as_pixels()
