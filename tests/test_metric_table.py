@@ -222,7 +222,7 @@ def test_the_ends_at_no_distance_are_the_metrics_themselves() -> None:
 def test_the_ends_of_a_metric_that_is_better_where_it_is_lower_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     accuracy = METRICS["accuracy"]
 
-    def error(*given: Any) -> float:
+    def error(*given: Any) -> Any:
         return 1 - accuracy.function(*given)
 
     wrong = replace(accuracy, name="error", function=error, higher_is_better=False)

@@ -131,8 +131,8 @@ def test_an_overall_accuracy_is_weighted_or_plain_or_against_the_rest_or_a_mean_
 def test_an_accuracy_may_be_the_mean_over_a_batch_that_is_right_and_a_last_one_that_is_wrong(
     size: int, rest: int
 ) -> None:
-    half = about("0.5", 0, 0)
-    assert nearest_batch_mean(about(Fraction(size, size + rest), 0, 0), size + rest, half).meets(half)
+    half = about("0.5", "0", 0)
+    assert nearest_batch_mean(about(Fraction(size, size + rest), "0", 0), size + rest, half).meets(half)
 
 
 def test_accuracies_beside_precisions_may_be_against_the_rest_and_are_not_weighted() -> None:

@@ -387,7 +387,7 @@ def test_a_run_that_nobody_can_write_is_read_without_a_lock(run: RunFolder, monk
         assert is_locked_here(run.folder)
     assert not is_locked_here(run.folder)
 
-    refusal = PermissionError(errno.EACCES, "Permission denied")
+    refusal: OSError = PermissionError(errno.EACCES, "Permission denied")
 
     def refused(_path: Path, _otherwise: str) -> None:
         raise refusal

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from in4310repro.data.images import normalize
-from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.evaluation.feature_maps import measurement, of_run
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
@@ -24,7 +24,7 @@ def test_sets_are_measured_in_the_chosen_precision_and_say_how_many_images_are_i
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a CPU the means of images have the same bits in both precisions.
-    watched = Mock(wraps=of_run.measure)
+    watched = Mock(wraps=measurement.measure)
     monkeypatch.setattr(of_run, "measure", watched)
     sets = [image_set(5), image_set(7, seed=1)]
     chosen: Any = {"modules": ("0",), "precision": "exact", "protocol": parse(protocol)}
