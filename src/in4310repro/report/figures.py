@@ -148,7 +148,8 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
         panels[2].set_xlabel("eigenvalue index")
         panels[2].set_ylabel("eigenvalue")
     if 0 < len(with_spectrum) <= MOST_SIGNS:
-        panels[2].legend(frameon=False, fontsize=8)
+        # Where falling lines leave room; to look for the best place takes matplotlib seconds on a busy machine.
+        panels[2].legend(frameon=False, fontsize=8, loc="upper right")
     for axes in panels:
         _simplify(axes)
     return figure
