@@ -117,14 +117,6 @@ def own_records(finished_run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def linked_run(own_records: Path, finished_run: Path) -> Path:
-    """Return a copy of the tiny run with hard-linked weights: replacing them is safe, writing into them is not."""
-    for weights in finished_run.glob("*/*.safetensors"):
-        os.link(weights, own_records / weights.relative_to(finished_run))
-    return own_records
-
-
-@pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
     """Return a function that copies the tiny preset's scenes to a folder, like a user's own data set."""
     from in4310repro.data.embedded import embedded_catalogue

@@ -83,8 +83,8 @@ def test_checks_of_runs_are_json(call: Call, own_run: Path) -> None:
     assert "config.json" in read_document(call, "verify", str(own_run), code=1)["differences"][0]
 
 
-def test_the_command_that_verify_recommends_has_its_run_as_one_word(call: Call, linked_run: Path) -> None:
-    code, out, error = call("verify", f"{linked_run.rename(linked_run.with_name('my run'))}")
+def test_the_command_that_verify_recommends_has_its_run_as_one_word(call: Call, own_run: Path) -> None:
+    code, out, error = call("verify", f"{own_run.rename(own_run.with_name('my run'))}")
     assert (code, 'my run" --manifest-sha256 SHA256 compares it' in out + error) == (0, True)
 
 

@@ -29,11 +29,11 @@ def hashes(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_copy_of_a_run_elsewhere_gives_the_same_bytes(
-    name: str, extras: Extras, linked_run: Path, export: Export, tmp_path: Path
+    name: str, extras: Extras, own_run: Path, export: Export, tmp_path: Path
 ) -> None:
     if name == "onnx":
         pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
-    formats.export(FinishedRun.open(linked_run), name, tmp_path / "second", extras)
+    formats.export(FinishedRun.open(own_run), name, tmp_path / "second", extras)
     assert hashes(export(name)) == hashes(tmp_path / "second") != {}
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import faulthandler
-import functools
 import gc
 import importlib
 import itertools
@@ -147,7 +146,8 @@ class Trials:
 
     def _swap(self, file: str, change: Change) -> bool:
         """Give the functions of a change its code; return False if they were not found."""
-        changed = dict(_list_codes(compile(change.source, file, "exec", dont_inherit=True)))
+        source = ast.unparse(ast.parse(Path(file).read_text(encoding="utf-8")))
+        unchanged, changed = _codes(source, file), _codes(change.source, file)
         name = change.function
         while name and (file, name) not in self.functions:
             # A function inside of another one is made anew when that one is called.
@@ -163,15 +163,12 @@ class Trials:
                     if len(function.__code__.co_freevars) != len(changed[qualified].co_freevars):
                         return False
                     # Equal where the change lies in a default, which was made at import.
-                    swapped += _codes(file)[qualified] != changed[qualified]
+                    swapped += unchanged[qualified] != changed[qualified]
                     function.__code__ = changed[qualified]
         return bool(name and swapped)
 
 
-@functools.cache
-def _codes(file: str) -> dict[str, types.CodeType]:
-    """Return the codes of a file's functions as they are, with the lines that they have in a change."""
-    source = ast.unparse(ast.parse(Path(file).read_text(encoding="utf-8")))
+def _codes(source: str, file: str) -> dict[str, types.CodeType]:
     return dict(_list_codes(compile(source, file, "exec", dont_inherit=True)))
 
 

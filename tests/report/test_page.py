@@ -279,7 +279,7 @@ def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) 
     for number, images in enumerate(features["sets"], start=9):
         figure = json.loads((written / f"figure{number:02d}.json").read_text())
         assert figure["eigenvalues"]["conv1"] == images["modules"]["conv1"]["eigenvalues"]
-        assert len(figure["eigenvalues"]["conv1"]) == 8
+        assert len(figure["eigenvalues"]["layer4.1.conv1"]) == 15
 
 
 def test_figure_15_has_quantiles_and_counts_the_channels_that_are_never_positive(

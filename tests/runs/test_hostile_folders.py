@@ -300,12 +300,12 @@ def test_nothing_is_written_through_a_link_that_leads_out(own_records: Path, tmp
     ],
 )
 def test_a_manifest_that_omits_files_or_has_others_is_a_difference(
-    change: Callable[[dict[str, str]], dict[str, str]], words: Sequence[str], linked_run: Path, numerics: Numerics
+    change: Callable[[dict[str, str]], dict[str, str]], words: Sequence[str], own_run: Path, numerics: Numerics
 ) -> None:
-    shutil.copy(linked_run / "config.json", linked_run / "extra.json")
-    entries = change(RunFolder.open(linked_run).manifest())
-    (linked_run / "manifest.json").write_bytes(json_bytes(entries))
-    differences = verify(linked_run, Context(numerics)).differences
+    shutil.copy(own_run / "config.json", own_run / "extra.json")
+    entries = change(RunFolder.open(own_run).manifest())
+    (own_run / "manifest.json").write_bytes(json_bytes(entries))
+    differences = verify(own_run, Context(numerics)).differences
     for part in words:
         assert any(part in difference for difference in differences)
 

@@ -93,46 +93,44 @@ def test_every_result_counts(name: str, finished_run: Path, own_run: Path) -> No
     assert sentences[0].startswith(expected[name])
 
 
-def test_the_weights_themselves_are_compared_where_history_and_hashes_agree(
-    finished_run: Path, linked_run: Path
-) -> None:
-    run = RunFolder.open(linked_run)
+def test_the_weights_themselves_are_compared_where_history_and_hashes_agree(finished_run: Path, own_run: Path) -> None:
+    run = RunFolder.open(own_run)
     state = run.read_tensors("sgd/best.safetensors")
     state["layer1.0.bn1.running_mean"][0] += 1
     run.write_weights("sgd/best.safetensors", state)
-    sentences = mismatches(finished_run, linked_run)
+    sentences = mismatches(finished_run, own_run)
     assert sentences[0].startswith("setting sgd has other best weights; first tensor layer1.0.bn1.running_mean, 1 in")
 
 
-def test_hashes_that_are_not_of_the_weights_are_a_difference(finished_run: Path, linked_run: Path) -> None:
-    run = RunFolder.open(linked_run)
+def test_hashes_that_are_not_of_the_weights_are_a_difference(finished_run: Path, own_run: Path) -> None:
+    run = RunFolder.open(own_run)
     entries = run.read_json("sgd/tensors.json")
     zeros = [entry | {"tensors": dict.fromkeys(entry["tensors"], "0" * 12)} for entry in entries]
     run.write_json("sgd/tensors.json", relink(zeros))
-    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 1 on (tensors.json)")
+    assert mismatches(finished_run, own_run)[0].startswith("setting sgd differs from epoch 1 on (tensors.json)")
     assert "sgd/tensors.json has other hashes than the best weights: conv1.weight, 122 in all" in "".join(
-        mismatches(linked_run, linked_run)
+        mismatches(own_run, own_run)
     )
 
 
-def test_another_optimizer_state_is_a_difference(finished_run: Path, linked_run: Path) -> None:
-    run = RunFolder.open(linked_run)
+def test_another_optimizer_state_is_a_difference(finished_run: Path, own_run: Path) -> None:
+    run = RunFolder.open(own_run)
     entries = run.read_json("sgd/tensors.json")
     entries[1]["optimizer_sha256"] = "0" * 64
     run.write_json("sgd/tensors.json", relink(entries))
-    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 2 on (tensors.json)")
+    assert mismatches(finished_run, own_run)[0].startswith("setting sgd differs from epoch 2 on (tensors.json)")
 
 
-def test_a_changed_loss_is_a_difference_whatever_the_hashes_are(finished_run: Path, linked_run: Path) -> None:
-    run = RunFolder.open(linked_run)
+def test_a_changed_loss_is_a_difference_whatever_the_hashes_are(finished_run: Path, own_run: Path) -> None:
+    run = RunFolder.open(own_run)
     history = run.read_json("sgd/history.json")
     history[0]["val_loss"] += 1e-9
     run.write_json("sgd/history.json", history)
-    assert mismatches(finished_run, linked_run)[0].startswith("setting sgd differs from epoch 1 on (val_loss)")
+    assert mismatches(finished_run, own_run)[0].startswith("setting sgd differs from epoch 1 on (val_loss)")
 
 
-def test_a_file_that_the_manifest_omits_is_a_difference(finished_run: Path, linked_run: Path) -> None:
-    manifest = RunFolder.open(linked_run).manifest()
+def test_a_file_that_the_manifest_omits_is_a_difference(finished_run: Path, own_run: Path) -> None:
+    manifest = RunFolder.open(own_run).manifest()
     del manifest["sgd/tensors.json"]
-    (linked_run / "manifest.json").write_bytes(json_bytes(manifest))
-    assert f"{linked_run} has no manifest entry for sgd/tensors.json" in mismatches(finished_run, linked_run)
+    (own_run / "manifest.json").write_bytes(json_bytes(manifest))
+    assert f"{own_run} has no manifest entry for sgd/tensors.json" in mismatches(finished_run, own_run)

@@ -44,7 +44,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("sets/0/modules/conv1/non_positive", lambda share: math.nextafter(share, 1)),
     ("sets/1/modules/layer4.1.conv1/non_finite", 1),
     ("sets/0/modules/conv1/channels", 7),
-    ("sets/2/modules/conv1/eigenvalues/6", 1e-5),
+    ("sets/2/modules/layer4.1.conv1/eigenvalues/14", 1e-5),
     ("sets/1/modules/conv1/eigenvalues", [1.0]),
     ("sets/0/modules/conv1/activations/quantiles/0.5", 1e-3),
     ("sets/0/modules/layer1.1.conv1/activations/powers_of_two/2^-3", 7),
@@ -62,7 +62,7 @@ def test_every_invented_number_of_the_feature_maps_is_found(evidence: Evidence) 
     sentences = [*map(str, feature_differences(with_features(evidence, forge)))]
     named = ["network", "spectra_mode", *(place.replace("/", ".") for place, _ in CHANGES[2:])]
     for place in named:
-        *_, key = place.rsplit(".", 2 if place.endswith("eigenvalues.6") else 1)
+        *_, key = place.rsplit(".", 2 if place.endswith("eigenvalues.14") else 1)
         assert any(key in each for each in sentences), place
     assert len(sentences) == len(CHANGES)
     assert all(each.startswith(f"{evidence.run.folder / 'features.json'}: ") for each in sentences)

@@ -129,9 +129,9 @@ def test_weights_have_the_names_and_types_of_their_network(
 
 @pytest.mark.parametrize(("number", "count"), [(3, 0), (4, 1)])
 def test_weights_say_their_preprocessing_from_format_4_on(
-    number: int, count: int, linked_run: Path, numerics: Numerics
+    number: int, count: int, own_run: Path, numerics: Numerics
 ) -> None:
-    selected = evidence_of(FinishedRun.open(linked_run), numerics).selected
+    selected = evidence_of(FinishedRun.open(own_run), numerics).selected
     files = selected.evidence.run.files
     files.write_bytes(f"{selected.name}/best.safetensors", tensor_bytes(selected.stored))
     files.write_json("config.json", files.read_json("config.json") | {"format": number})
@@ -139,9 +139,9 @@ def test_weights_say_their_preprocessing_from_format_4_on(
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_a_warm_start_leaves_the_weights_of_the_last_epoch(epoch: int, linked_run: Path, numerics: Numerics) -> None:
-    run = FinishedRun.open(linked_run)
-    name, place = run.metrics["setting"], linked_run / run.metrics["setting"]
+def test_a_warm_start_leaves_the_weights_of_the_last_epoch(epoch: int, own_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(own_run)
+    name, place = run.metrics["setting"], own_run / run.metrics["setting"]
     os.link(place / "best.safetensors", place / "last.safetensors")
     entries: Any = [{**entry, "weights_sha256": "0" * 64} for entry in run.tensors[name]]
     entries[epoch]["weights_sha256"] = run.metrics["weights_sha256"]

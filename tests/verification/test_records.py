@@ -227,8 +227,8 @@ def test_in_another_class_a_value_that_close_scores_allow_must_still_be_that_of_
 NEWER = [name for name in SCALARS if not METRICS[name].in_every_run]
 
 
-def test_verify_finds_a_forged_value_of_each_newer_metric_in_either_file(linked_run: Path, call: Call) -> None:
-    run, files = FinishedRun.open(linked_run), RunFolder.open(linked_run)
+def test_verify_finds_a_forged_value_of_each_newer_metric_in_either_file(own_run: Path, call: Call) -> None:
+    run, files = FinishedRun.open(own_run), RunFolder.open(own_run)
     setting = run.config.settings[0].name
     best = best_epoch(run.histories[setting], run.config.select)["epoch"]
     places = {"metrics.json": "metrics.json", f"{setting}/history.json": f"history.json: epoch {best}"}
@@ -236,19 +236,19 @@ def test_verify_finds_a_forged_value_of_each_newer_metric_in_either_file(linked_
         record = files.read_json(file)
         (record[best - 1] if isinstance(record, list) else record).update(dict.fromkeys(NEWER, 0.99))
         files.write_json(file, record)
-    code, out, error = call("verify", f"{linked_run}")
+    code, out, error = call("verify", f"{own_run}")
     assert code == 1
     for place, name in itertools.product(places.values(), NEWER):
         assert f"{place}: {name} is 0.99" in out + error
 
 
-def test_a_run_without_the_newer_metrics_is_verified(linked_run: Path, call: Call) -> None:
-    files = RunFolder.open(linked_run)
-    for file in ("metrics.json", *(f"{name}/history.json" for name in FinishedRun.open(linked_run).histories)):
+def test_a_run_without_the_newer_metrics_is_verified(own_run: Path, call: Call) -> None:
+    files = RunFolder.open(own_run)
+    for file in ("metrics.json", *(f"{name}/history.json" for name in FinishedRun.open(own_run).histories)):
         record = files.read_json(file)
         for each in record if isinstance(record, list) else [record]:
             for name in NEWER:
                 del each[name]
         files.write_json(file, record)
-    code, out, error = call("verify", f"{linked_run}")
+    code, out, error = call("verify", f"{own_run}")
     assert code == 0, out + error

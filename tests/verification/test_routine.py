@@ -103,27 +103,25 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
 
 
 @pytest.mark.slow
-def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(
-    linked_run: Path, numerics: Numerics
-) -> None:
-    run, selected = RunFolder.open(linked_run), setting_of(linked_run)
-    other = next(name for name in FinishedRun.open(linked_run).histories if name != selected)
+def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(own_run: Path, numerics: Numerics) -> None:
+    run, selected = RunFolder.open(own_run), setting_of(own_run)
+    other = next(name for name in FinishedRun.open(own_run).histories if name != selected)
     run.write_weights(
         f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"), PRESETS["tiny"].preprocessing
     )
-    differences = verify(linked_run, Context(numerics)).differences
+    differences = verify(own_run, Context(numerics)).differences
     assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
     assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
     assert all(other in each for each in differences)
 
 
-def test_a_counter_that_no_score_depends_on_is_a_difference(linked_run: Path, numerics: Numerics) -> None:
-    run = RunFolder.open(linked_run)
-    name = f"{setting_of(linked_run)}/best.safetensors"
+def test_a_counter_that_no_score_depends_on_is_a_difference(own_run: Path, numerics: Numerics) -> None:
+    run = RunFolder.open(own_run)
+    name = f"{setting_of(own_run)}/best.safetensors"
     state = run.read_tensors(name)
     state["bn1.num_batches_tracked"] += 1
     run.write_weights(name, state, PRESETS["tiny"].preprocessing)
-    differences = verify(linked_run, Context(numerics)).differences
+    differences = verify(own_run, Context(numerics)).differences
     assert len(differences) == 3
     assert "weights_sha256" in differences[0]
 

@@ -52,9 +52,9 @@ def test_a_record_has_the_mode_of_batch_norm_and_the_threads_on_which_its_bits_d
 
 
 def test_another_process_s_folder_stays_as_it_is_and_a_difference_from_it_is_said(
-    linked_run: Path, monkeypatch: pytest.MonkeyPatch
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, file, said = FinishedRun.open(linked_run), linked_run / "features.json", list[str]()
+    run, file, said = FinishedRun.open(own_run), own_run / "features.json", list[str]()
     before, context = file.read_bytes(), Context(active(), Watched(say=said.append))
     for change, messages in (({}, 0), ({"spectra_mode": "train"}, 1)):
         measured: Any = {**(run.features or {}), **change}
