@@ -19,7 +19,7 @@ from tests.arithmetic.test_modules import batch, network, sha256
 from tests.arithmetic.test_views import FACES, MAPS, RUNNING, WEIGHT, values
 
 # torch compiles a part of its forward mode when it is first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 Compute = Callable[..., Any]
 by_torch: Any = torch.autograd.functional
