@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -55,7 +55,8 @@ def test_processes_that_share_one_machine_are_told_what_is_better(
 
 
 def test_a_signal_soon_after_the_first_is_one_with_it_under_torchrun_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.monotonic()
+    now = 64.0
+    monkeypatch.setattr(signals, "time", Mock(monotonic=lambda: now))
     assert not signals.is_repeat(now)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert signals.is_repeat(now)
