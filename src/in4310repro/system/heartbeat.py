@@ -230,7 +230,7 @@ class Heartbeat:
 
     def _kept(self) -> str:
         """Return the text, provided by rank 0, that says which results are kept after the command ends."""
-        words = self.kept
+        words = ""
         if self.rank == 0:
             words = signals.kept()
         elif not self.alone:
