@@ -49,6 +49,13 @@ def test_a_changed_byte_changes_the_contents(tmp_path: Path) -> None:
     assert contents_sha256(catalogue(tmp_path).entries) != before
 
 
+def test_images_are_the_files_with_an_images_suffix_in_any_case(tmp_path: Path) -> None:
+    suffixes = "BMP bmp gif jpeg jpg png ppm tif tiff webp".split()
+    for suffix in (*suffixes, "avif", "csv", "svg"):
+        (tmp_path / f"1.{suffix}").touch()
+    assert [path.name for path in image_files(tmp_path)] == [f"1.{suffix}" for suffix in suffixes]
+
+
 def test_hidden_files_and_those_without_an_images_suffix_are_skipped(tmp_path: Path) -> None:
     write_images(tmp_path, "a/1.png", "b/1.png", "a/.hidden.png", ".git/x/1.png")
     (tmp_path / "a/notes.txt").write_text("no image")

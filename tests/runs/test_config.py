@@ -124,6 +124,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
             "epochs = 1" + 20 * "0",
             "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",
         ),
+        ("image_size = 31", "image_size is 31; it is at least 32"),
         ("image_size = 100000", r"image_size is 100000; up to 16384 are valid; a step takes [0-9]+ TB of memory"),
         # A second less than 100.5 years of 365.25 days.
         ("epochs = 3_171_538_799", "they take 100 years"),
