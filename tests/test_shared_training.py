@@ -140,6 +140,21 @@ def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
     assert epochs.numerics_of_processes(active(), Processes(0, 2)) is active()
 
 
+def test_native_batch_norm_of_several_cards_uses_the_images_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "DistributedDataParallel", lambda model: model)
+    card = Context(replace(active(), mode="native", device="meta"), processes=Processes(0, 2))
+    config, images = PRESETS["tiny"], images_of(20)
+    inputs = TrainingInputs(
+        model=torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)),
+        training=images,
+        validation=images,
+        config=config,
+        setting=config.settings[0],
+        context=card,
+    )
+    assert [type(each) for each in epochs.Epochs(inputs).model] == [torch.nn.Conv2d, torch.nn.SyncBatchNorm]
+
+
 two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 
 

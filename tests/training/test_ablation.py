@@ -14,10 +14,13 @@ import pytest
 
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import CORRECTED, PUBLISHED, Deviation
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS, command_line_options
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import ablation
+from tests.conftest import Replace
+from tests.golden_cases import read_features
 
 # The experiment on all photographs, small: two settings, two protocols. Smaller ones are decided by chance.
 EXPERIMENT = replace(
@@ -117,9 +120,35 @@ def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is
     assert again["command"].endswith("--deviations padded-denominator")
 
 
-def test_an_unknown_deviation_is_refused_with_the_valid_ones(numerics: Numerics, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no protocol 'sum'; valid are corrected, published, shared-split"):
-        ablation.ablation(CONFIG, Context(numerics), tmp_path / "runs", tmp_path, protocols=["sum"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sum", "no protocol 'sum'; valid are corrected, published, shared-split"),
+        # It is no part of the hypothesis, and changes no number.
+        ("test-loss-each-epoch", "no deviation 'test-loss-each-epoch'; valid are shared-split, .*, published$"),
+    ],
+)
+def test_what_is_no_deviation_of_the_hypothesis_is_refused_before_a_training(
+    name: str, words: str, numerics: Numerics, tmp_path: Path, replace_train: Replace
+) -> None:
+    replace_train(pytest.fail)
+    with pytest.raises(ValueError, match=words):
+        ablation.ablation(CONFIG, Context(numerics), tmp_path / "runs", tmp_path, protocols=[name])
+
+
+def test_deviations_that_change_no_training_share_one_and_the_first_eigenvalue_is_the_largest(
+    finished_run: Path, numerics: Numerics, tmp_path: Path, replace_train: Replace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("in4310repro.evaluation.feature_maps.of_run.measure_run", lambda run, *_: read_features(run))
+    run, trained = FinishedRun.open(finished_run), list[Path]()
+    replace_train(lambda _config, _context, folder, **_options: trained.append(folder) or run)
+    ablation.ablation(run.config, Context(numerics), tmp_path / "runs", tmp_path, protocols=PROTOCOLS[:-1])
+    assert trained == [tmp_path / "runs" / CORRECTED]
+    report = ablation.read_report(tmp_path / "ablation.json")
+    for images in read_features(run)["sets"]:
+        for name, module in images["modules"].items():
+            largest = report["numbers"][CORRECTED][f"largest eigenvalue, {name}, {images['name']}"]
+            assert largest == max(module["eigenvalues"])
 
 
 def test_a_change_is_signed_and_none_is_a_dot() -> None:
@@ -133,6 +162,7 @@ def test_the_command_of_an_ablation_has_each_value_as_one_word_and_no_path_of_th
         words = shlex.split(ablation.describe_command(config, Path(runs), ["padded-denominator"]))
         assert words[words.index("--runs") + 1] == published
         assert words[words.index("--data") + 1] == "my photos; touch x"
+        assert words[words.index("--deviations") + 1] == "padded-denominator"
     assert "--runs" not in ablation.describe_command(config, Path("/home/ada/runs"), ["padded-denominator"])
 
 

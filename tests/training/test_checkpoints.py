@@ -224,6 +224,18 @@ def test_a_run_killed_in_the_middle_of_a_write_ends_with_the_same_bits(write: st
     assert kills
 
 
+def test_the_count_of_steps_keeps_its_type_beside_a_parameter_of_the_same_shape() -> None:
+    model = torch.nn.Module()
+    model.scale = torch.nn.Parameter(torch.ones((), dtype=torch.bfloat16))
+    optimizer, again = (torch.optim.AdamW(model.parameters()) for _ in range(2))
+    model.scale.backward()
+    optimizer.step()
+    # In bfloat16 it would be 256.
+    optimizer.state[model.scale]["step"].fill_(257)
+    checkpoints.unpack(checkpoints.pack(model, optimizer, Position(epoch=1)), model, again)
+    assert again.state[model.scale]["step"] == 257
+
+
 POSITION = {"epoch": 0, "batch": 1, "loss": 0.0, "history": [], "tensors": []}
 
 

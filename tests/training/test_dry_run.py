@@ -95,6 +95,17 @@ def test_the_time_is_that_of_every_image_at_the_measured_rates(rehearsal: Rehear
     # 24 images at 0.5 s and at 1 s, 2 x 12 of validation; 3 epochs; and 12 of test.
     assert made_up.seconds == 3 * (12 + 24 + 24 * 0.5) + 12 * 0.5
     assert "3 steps an epoch, 3 epochs of 2 settings: about 2.5 min here" in "\n".join(describe(made_up))
+    # A fit of last layers reads the features of all 48 images once.
+    assert replace(made_up, steps={}).seconds == 48 * 0.5
+
+
+def test_the_second_step_of_each_setting_is_timed(rehearsal: Rehearsal) -> None:
+    assert [step.step for step in rehearsal.steps.values()] == [2, 2, 2]
+
+
+def test_the_memory_of_a_card_is_said(rehearsal: Rehearsal) -> None:
+    numerics = replace(rehearsal.numerics, device_name="a card")
+    assert "memory of a card: 5 B" in describe(replace(rehearsal, numerics=numerics, gpu_memory=5))
 
 
 def test_a_dry_run_writes_nothing_and_says_what_would_be(call: Call, tmp_path: Path) -> None:
@@ -186,5 +197,5 @@ def test_feature_maps_of_the_named_modules_are_measured() -> None:
     context = Context(activate("native", "cpu"))
     config = replace(SMALL, settings=SMALL.settings[:1], model=f"{__name__}:with_norms")
     rehearse(replace(config, modules=("inner.0",)), context, Path("runs/nowhere"))
-    with pytest.raises(ValueError, match=r"module 'norms': its output has shape .*, without channels"):
+    with pytest.raises(ValueError, match=r"^module 'norms': its output has shape .*, without channels"):
         rehearse(replace(config, modules=("norms",)), context, Path("runs/nowhere"))

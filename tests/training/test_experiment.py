@@ -1,7 +1,10 @@
 """A whole run on drawn scenes: files, equal starts, an untouched test set, and equal bits in two processes."""
 
 import csv
+import io
+import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from in4310repro import models
 from in4310repro.data.reading import decode
@@ -20,6 +24,8 @@ from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.processes import Processes
+from in4310repro.system.progress import Progress
 from in4310repro.training import experiment
 from in4310repro.training.training import Task
 from tests.conftest import Replace
@@ -27,6 +33,7 @@ from tests.golden_cases import read_features
 from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
+SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",))
 
 
 def test_a_run_folder_holds_the_files_of_the_contract(finished_run: Path) -> None:
@@ -116,6 +123,35 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
     assert read_in_training == [set()] * 3
     for start in starts[1:]:
         assert all(torch.equal(start[name], value) for name, value in starts[0].items())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["configuration", "split of images", "set of decoded pixels", "set of initial weights", "numeric class"],
+)
+def test_the_process_whose_inputs_differ_is_named_with_what_differs(
+    name: str, numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather(_self: Processes, data: bytes) -> list[bytes]:
+        return [data] * 8 + [json.dumps(json.loads(data) | {name: "another"}).encode()]
+
+    monkeypatch.setattr(Processes, "gather", gather)
+    monkeypatch.setattr(Processes, "broadcast", lambda _self, data: data)
+    # More processes than the 8 images of a batch, which portable arithmetic allows.
+    with pytest.raises(ValueError, match=f"^process 8 has another {name} than process 0; all need the same"):
+        experiment.train(SMALL, Context(numerics, processes=Processes(0, 9)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_progress_says_which_setting_is_trained_and_the_time_left_of_its_epoch_and_of_all(
+    numerics: Numerics, tmp_path: Path
+) -> None:
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=200))
+    experiment.train(replace(SMALL, epochs=1), Context(numerics, progress), tmp_path / "run")
+    for number, setting in enumerate(SMALL.settings, start=1):
+        line = rf"setting {number} of 3, {setting.name}, epoch 1 of 1: 24/24, epoch \d+ s, all .+ left, loss"
+        assert re.search(line, shown.getvalue())
 
 
 def test_features_are_those_of_the_selected_network_on_its_own_test_images(finished_run: Path) -> None:

@@ -10,7 +10,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes
 from in4310repro.trace import read_trace
-from in4310repro.training import training
+from in4310repro.training import experiment, training
 from in4310repro.training.step_trace import refuse_several_processes
 from in4310repro.training.training import Task
 from in4310repro.verification.first_difference import compare_traces, read_traces
@@ -96,7 +96,7 @@ def test_a_resumed_training_traces_each_step_once(whole: Task, tmp_path: Path) -
     assert found.equal
 
 
-def test_a_training_by_several_processes_is_not_traced() -> None:
+def test_a_training_by_several_processes_is_not_traced(tmp_path: Path) -> None:
     refuse_several_processes(range(0), Processes(size=2))
     with pytest.raises(ValueError, match="--trace records a training by one process, and this one has 2"):
-        refuse_several_processes(range(3), Processes(size=2))
+        experiment.train(TINY, Context(active(), processes=Processes(size=2)), tmp_path / "run", trace=range(3))
