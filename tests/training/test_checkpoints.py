@@ -233,7 +233,7 @@ def test_the_count_of_steps_keeps_its_type_beside_a_parameter_of_the_same_shape(
     # In bfloat16 it would be 256.
     optimizer.state[model.scale]["step"].fill_(257)
     checkpoints.unpack(checkpoints.pack(model, optimizer, Position(epoch=1)), model, again)
-    assert again.state[model.scale]["step"] == 257
+    assert again.state[model.scale]["step"].item() == 257
 
 
 POSITION = {"epoch": 0, "batch": 1, "loss": 0.0, "history": [], "tensors": []}
