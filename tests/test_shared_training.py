@@ -140,6 +140,19 @@ def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
     assert epochs.numerics_of_processes(active(), Processes(0, 2)) is active()
 
 
+def test_a_native_loss_is_summed_over_processes_and_gradients_outweigh_their_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epochs, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda summed: summed.fill_(7))
+    monkeypatch.setattr(Processes, "ask", lambda _self, question: question)
+    weight = torch.tensor(2.0, requires_grad=True)
+    # A quarter of the images, on one of eight processes: torch's mean over them divides by 8.
+    epochs.backward_over_processes(3 * weight, 0.25, Processes(0, 8))
+    assert weight.grad == 3 * 0.25 * 8
+    assert native_epoch(replace(PRESETS["tiny"], numerics="native"), Processes(0, 2))["loss"] == 7
+
+
 def test_native_batch_norm_of_several_cards_uses_the_images_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "DistributedDataParallel", lambda model: model)
     card = Context(replace(active(), mode="native", device="meta"), processes=Processes(0, 2))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -141,6 +142,22 @@ def test_the_process_whose_inputs_differ_is_named_with_what_differs(
     with pytest.raises(ValueError, match=f"^process 8 has another {name} than process 0; all need the same"):
         experiment.train(SMALL, Context(numerics, processes=Processes(0, 9)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_another_process_trains_the_setting_that_the_first_one_names(
+    numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, follow = (
+        iter([[SMALL.orientation, SMALL.format, SMALL.class_folders, None], "sgd"]),
+        Mock(side_effect=EOFError),
+    )
+    monkeypatch.setattr(Processes, "broadcast_json", lambda _self: next(said))
+    monkeypatch.setattr(Processes, "gather", lambda _self, data: [data, data])
+    monkeypatch.setattr("in4310repro.training.training.follow", follow)
+    with pytest.raises(EOFError):
+        experiment.follow(SMALL, Context(numerics, processes=Processes(1, 2)))
+    inputs = follow.call_args.args[0]
+    assert (inputs.setting.name, inputs.config.settings) == ("sgd", SMALL.settings)
 
 
 def test_progress_says_which_setting_is_trained_and_the_time_left_of_its_epoch_and_of_all(
