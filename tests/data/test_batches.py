@@ -95,6 +95,15 @@ def test_half_of_the_images_are_flipped_and_shifts_are_at_most_a_sixteenth() -> 
     assert 160 < sum(column > 8 for column in columns) < 240
 
 
+def test_a_shift_moves_the_window_over_a_picture_with_reflected_borders() -> None:
+    pixels = image_set(1).pixels[0]
+    for number in range(20):
+        flip, down, right = generator_for(0, "test", number).random(3)
+        reflected = np.pad(pixels[:, ::-1] if flip < 0.5 else pixels, ((2, 2), (2, 2), (0, 0)), "reflect")
+        shifted = reflected[int(down * 5) :, int(right * 5) :][:32, :32]
+        assert np.array_equal(augment(pixels, generator_for(0, "test", number), "flip-shift"), shifted)
+
+
 def test_no_augmentation_changes_nothing() -> None:
     pixels = image_set(1).pixels[0]
     assert np.array_equal(augment(pixels, generator_for(0, "x"), "none"), pixels)

@@ -297,9 +297,9 @@ def test_a_cache_with_any_changed_byte_is_decoded_again_with_a_message(
     damage(content)
     file.write_bytes(content)
     printed = io.StringIO()
-    images = load(folder, progress=Progress(Console(file=printed, width=500)))
+    images, _ = (load(folder, progress=Progress(Console(file=printed, width=500))) for _ in range(2))
     assert np.array_equal(images.pixels, load(folder, cache=False).pixels)
-    assert f"{file} is damaged; what is wrong in it is decoded again" in printed.getvalue()
+    assert printed.getvalue().count(f"{file} is damaged; what is wrong in it is decoded again") == 1
     assert file.read_bytes() == intact
 
 

@@ -261,6 +261,21 @@ def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays_even_where_a_di
     assert len(before) + len(decoded.positions) == IMAGES
 
 
+def test_an_interrupt_ends_the_wait_for_another_process(decoded: Decoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(position: int) -> None:
+        if position < 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pixel_cache, "WAIT", 0.05)
+    decoded.first, claims = interrupt, cache.claims_folder(decoded.file)
+    # A share that cannot be claimed is decoded while the one behind it is waited for.
+    (claims / "0.lock").mkdir(parents=True)
+    began = time.monotonic()
+    with FileLock(claims / "1.lock"), pytest.raises(KeyboardInterrupt):
+        decoded.load()
+    assert time.monotonic() - began < decoded.patience / 2
+
+
 def test_a_cache_that_can_only_be_read_serves(decoded: Decoded, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded.load()
     opened = os.open
@@ -395,8 +410,12 @@ def test_a_limit_is_a_decimal_number_of_gigabytes(text: str, size: int, monkeypa
     assert cache.limit() == 20 * 10**9
 
 
-def test_images_are_decoded_apart_into_no_file_that_stays(decoded: Decoded) -> None:
+def test_images_are_decoded_apart_into_no_file_that_stays(
+    decoded: Decoded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = decoded.file.parent
-    apart = pixel_cache.decode_privately(folder, decoded.wanted, SILENT)
+    monkeypatch.setattr(pixel_cache, "SAID", decoded.wanted.file_size)
+    apart = pixel_cache.decode_privately(folder, decoded.wanted, Progress(Console()))
+    assert "decoded pixels of images take" in capsys.readouterr().out
     assert files() == []
     assert np.array_equal(apart.pixels, decoded.load().pixels)

@@ -128,9 +128,18 @@ def test_a_file_says_it_in_its_metadata_and_weights_of_a_run_wherever_they_are(
         file = weights_file(tmp_path / "wrong.safetensors", wrong)
         with pytest.raises(ValueError, match=r"wrong\.safetensors: preprocessing in its metadata is .* JSON with mean"):
             preprocessing_of(SMALL.model, str(file))
-    file = weights_file(tmp_path / "wrong.safetensors", json.dumps(VALUES | {"std": [1, 1]}))
-    with pytest.raises(ValueError, match=r"wrong\.safetensors: .*std is"):
-        preprocessing_of(SMALL.model, str(file))
+
+
+def test_a_value_that_prepares_no_image_is_refused_in_the_metadata_of_a_file(tmp_path: Path) -> None:
+    for name, value, words in (
+        ("std", [1, 1], "std is"),
+        ("crop_ratio", True, "crop_ratio is True; a number"),
+        ("crop_ratio", "0.5", "crop_ratio is '0.5'; a number"),
+        ("interpolation", "cubic", "no interpolation 'cubic'; valid are nearest"),
+    ):
+        file = weights_file(tmp_path / "wrong.safetensors", json.dumps(VALUES | {name: value}))
+        with pytest.raises(ValueError, match=rf"wrong\.safetensors: .*{words}"):
+            preprocessing_of(SMALL.model, str(file))
 
 
 def test_a_file_of_torchvision_is_known_by_its_name_and_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +224,7 @@ def test_what_is_not_given_is_left_to_the_weights_that_are_read(tmp_path: Path) 
         ({"mean": [0.5, "a", 0.5]}, "three numbers are valid"),
         ({"mean": [0.5, True, 0.5]}, "three numbers are valid"),
         ({"mean": "nan,0,0"}, "numbers of red, green and blue are valid"),
+        ({"mean": "0,0,1e6"}, "numbers of red, green and blue are valid"),
         ({"std": "0,1,1"}, "numbers above 0 of red, green and blue are valid"),
         ({"interpolation": "cubic"}, "no interpolation 'cubic'; valid are nearest, bilinear, bicubic, lanczos"),
         ({"crop_ratio": 1.5}, "crop_ratio is 1.5; it is above 0 and at most 1"),

@@ -21,6 +21,7 @@ from in4310repro.data.splits import (
     stratified_split,
     to_csv,
 )
+from in4310repro.system.numerics import generator_for
 from tests.builders import write_images
 
 SCENES = {"buildings": 2628, "forest": 2745, "glacier": 2957, "mountain": 3037, "sea": 2784, "street": 2883}
@@ -94,7 +95,11 @@ def test_identical_files_reach_every_part_over_the_seeds() -> None:
     reached = set()
     for seed in range(30):
         split = stratified_split(images, (80, 20, 20), seed)
-        reached |= {part for part in PARTS if any(entry.sha256 == "pair 0" for entry in split.parts[part])}
+        (part,) = {part for part in PARTS if any(entry.sha256 == "pair 0" for entry in split.parts[part])}
+        # The second number of the content says where among the 120 images; the first one only orders groups.
+        place = 120 * float(generator_for(seed, "split", "pair 0").random(2)[1])
+        assert part == PARTS[sum(place >= end for end in (80, 100))]
+        reached.add(part)
     assert reached == set(PARTS)
 
 
@@ -125,6 +130,9 @@ def test_a_group_that_no_part_holds_is_refused() -> None:
     everything = [[entry.path for entry in images.entries]]
     with pytest.raises(ValueError, match=r"class a: images that are alike such as a/00000\.jpg fill more than a part"):
         stratified_split(images, (80, 20, 20), 0, everything)
+    copies = Catalogue(Path("nowhere"), ("a",), tuple(Entry(f"a/{n}.jpg", 0, "one content") for n in range(9)))
+    with pytest.raises(ValueError, match=r"class a: identical files such as a/0\.jpg fill more than a part"):
+        stratified_split(copies, (3, 3, 3), 0)
 
 
 def test_a_split_by_names_lets_identical_files_leak() -> None:
