@@ -47,7 +47,10 @@ def test_nothing_is_wrong_with_different_scenes(folder: Path) -> None:
     assert (findings.sizes, findings.not_square, findings.modes) == ({"96 x 96": 9}, 0, {"RGB": 9})
     assert (findings.identical, findings.near_duplicates) == ([], [])
     assert "orientation" not in check.render(findings)
-    printed = check.render(replace(findings, sizes={f"{width} x 1": 6 - width for width in range(1, 6)}))
+    sizes, skipped = {f"{width} x 1": 6 - width for width in range(1, 6)}, [f"{number}.txt" for number in range(12)]
+    printed = check.render(replace(findings, sizes=sizes, skipped=skipped))
+    assert "\n  9.txt\n  and 2 more\n" in printed
+    assert "more" not in check.render(replace(findings, skipped=skipped[:10]))
     assert "\nsizes 1 x 1: 5, 2 x 1: 4, 3 x 1: 3 and 2 more; 0 not square\n" in printed
 
 
@@ -98,6 +101,8 @@ def test_hashes_alone_make_no_turned_pair(folder: Path, monkeypatch: pytest.Monk
     assert check.check(folder).turned == []
     monkeypatch.setattr(check, "part_of", lambda *_: (near_duplicates.ENOUGH, 1.0))
     assert len(check.check(folder).turned) == 8
+    monkeypatch.setattr(check, "part_of", lambda *_: (0.0, 1.0))
+    assert check.check(folder).turned == []
 
 
 def test_truncated_images_and_other_files_are_named_and_the_rest_is_checked(folder: Path) -> None:
