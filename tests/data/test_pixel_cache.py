@@ -302,6 +302,19 @@ def test_a_link_in_the_cache_is_not_written_through(decoded: Decoded, tmp_path: 
     assert mine.read_bytes() == b"mine"
 
 
+@pytest.mark.skipif(os.utime not in os.supports_fd, reason="this system marks files by their names")
+def test_use_of_an_open_file_is_not_recorded_through_a_link_that_took_its_name(tmp_path: Path) -> None:
+    file, mine = tmp_path / "a.pixels", tmp_path / "mine"
+    file.touch()
+    mine.touch()
+    os.utime(mine, (0, 0))
+    with file.open("rb") as stream:
+        file.unlink()
+        file.symlink_to(mine)
+        cache.mark_used(stream)
+    assert cache.last_used(mine) == 0
+
+
 def load_sizes(*sizes: int) -> list[Path]:
     """Load one image set per size and return their cache files, dated one minute apart from 1970 on."""
     sets = [Decoded(size) for size in sizes]
@@ -401,7 +414,7 @@ def test_a_limit_that_is_no_number_above_zero_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0.5", 5 * 10**8), ("+1.", 10**9), (" 2e1 ", 2 * 10**10), (".5E-3", 500_000)]
+    ("text", "size"), [("0.5", 5 * 10**8), ("+1.", 10**9), (" 2e1 ", 2 * 10**10), (".5E-3", 500_000), ("1e9", 10**18)]
 )
 def test_a_limit_is_a_decimal_number_of_gigabytes(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.LIMIT_VARIABLE, text)
