@@ -35,8 +35,9 @@ def write_cifar_archive(root: Path, images: NDArray[np.uint8]) -> Path:
 
 def test_torchvisions_archive_of_cifar10_keeps_its_channels_and_rows(tmp_path: Path) -> None:
     originals = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    images = comparison.cifar10(write_cifar_archive(tmp_path, originals), Sample(12, 32, 0))
-    assert np.array_equal(images.pixels, originals)
+    root = write_cifar_archive(tmp_path, originals)
+    for folder in (root, root / "cifar-10-batches-py"):
+        assert np.array_equal(comparison.cifar10(folder, Sample(12, 32, 0)).pixels, originals)
     assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(2, 32, 32, 3), originals)
 
 
