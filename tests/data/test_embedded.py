@@ -1,5 +1,6 @@
 """Drawn scenes as files: lossless, drawn once, and refused if they were changed."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from in4310repro.data import embedded, scenes
 from in4310repro.data.embedded import (
@@ -18,7 +20,9 @@ from in4310repro.data.embedded import (
 )
 from in4310repro.data.folders import Entry, catalogue, contents_sha256
 from in4310repro.data.splits import Split, stratified_split
+from in4310repro.system import machine
 from in4310repro.system.files import file_sha256
+from in4310repro.system.progress import SILENT, Progress
 from tests.builders import Watched
 
 
@@ -68,8 +72,8 @@ def test_any_other_change_of_the_cache_is_refused_in_the_same_words(damage: Call
         embedded_catalogue(2, 32, 0)
 
 
-def drawn_split() -> Split:
-    return stratified_split(embedded_catalogue(3, 32, 0), (6, 6, 6), 0)
+def drawn_split(progress: Progress = SILENT) -> Split:
+    return stratified_split(embedded_catalogue(3, 32, 0, progress), (6, 6, 6), 0)
 
 
 def changed(split: Split, part: str, **values: object) -> Split:
@@ -79,10 +83,12 @@ def changed(split: Split, part: str, **values: object) -> Split:
 
 
 def test_a_split_of_drawn_scenes_is_found_so_without_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    split = drawn_split()
+    progress = Progress(Console(file=(shown := io.StringIO())))
+    split = drawn_split(progress)
     (tmp_path / "file").touch()
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "file"))
-    assert differences_from_drawn(split, 3, 32, 0) == []
+    assert differences_from_drawn(split, 3, 32, 0, progress) == []
+    assert all(f"{task}: 18/18" in shown.getvalue() for task in ("drawing scenes", "drawing scenes again"))
 
 
 @pytest.mark.parametrize("part", ["training", "validation", "test"])
@@ -108,6 +114,15 @@ def test_another_class_path_number_or_seed_is_a_difference() -> None:
     assert differences_from_drawn(split, 10**12, 32, 0) == [
         "the split has 18 images; 1000000000000 scenes of each of 6 classes are drawn"
     ]
+
+
+def test_scenes_are_refused_from_the_byte_on_that_the_memory_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    need = 2 * 6 * 32 * 32 * 3
+    monkeypatch.setattr(machine, "memory", lambda: need)
+    embedded.refuse_too_many(2, 32, 0)
+    monkeypatch.setattr(machine, "memory", lambda: need - 1)
+    with pytest.raises(ValueError, match=r"^2 scenes of each .*, decoded, take at least .* of memory"):
+        embedded.refuse_too_many(2, 32, 0)
 
 
 def test_an_interrupted_drawing_leaves_no_folder() -> None:
