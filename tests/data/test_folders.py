@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from in4310repro.data.class_folders import Reading
 from in4310repro.data.folders import catalogue, contents_sha256, image_files, survey
-from tests.builders import write_images
+from tests.builders import Watched, write_images
 
 
 def test_labels_follow_the_sorted_class_names(tmp_path: Path) -> None:
@@ -27,13 +28,24 @@ def test_an_entry_carries_the_sha256_of_its_file(tmp_path: Path) -> None:
     assert entry.sha256 == hashlib.sha256((tmp_path / "a/1.png").read_bytes()).hexdigest()
 
 
-def test_kaggles_nested_folders_are_joined_and_its_unlabelled_one_is_skipped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("around", ["", "archive/"])
+def test_kaggles_nested_folders_are_joined_and_its_unlabelled_one_is_skipped(around: str, tmp_path: Path) -> None:
     paths = [f"seg_train/seg_train/{name}/1.jpg" for name in ("sea", "forest")]
     paths += ["seg_test/seg_test/sea/2.jpg", "seg_test/seg_test/forest/2.jpg", "seg_pred/seg_pred/3.jpg"]
-    images = catalogue(write_images(tmp_path, *paths))
+    said: list[str] = []
+    images = catalogue(write_images(tmp_path, *(f"{around}{path}" for path in paths)), Watched(say=said.append))
     assert images.counts() == {"forest": 2, "sea": 2}
+    skipped = [line for line in said if "skipped" in line]
+    assert skipped == [f"{tmp_path / around / 'seg_pred'} is skipped: its images have no classes"]
     assert len(image_files(tmp_path)) == 4
     assert len(image_files(tmp_path, unlabelled=True)) == 5
+
+
+def test_a_reader_tells_the_classes_unless_they_are_chosen(tmp_path: Path) -> None:
+    root = write_images(tmp_path, "cat/2023/1.png", "dog/2024/2.png")
+    for chosen, classes in ((None, ("a", "b")), ("innermost", ("2023", "2024"))):
+        images = catalogue(root, Watched(), chosen, lambda paths: Reading(dict(zip(paths, "ab", strict=True))))
+        assert images.classes == classes
 
 
 def test_paths_are_relative_so_the_tree_can_move(tmp_path: Path) -> None:
