@@ -35,6 +35,7 @@ def written(names: Sequence[str], contents: Mapping[str, bytes] | None = None) -
 
 
 HONEST = written(sorted(CONTENTS, key=str.encode), CONTENTS)
+LENGTH, START = END.unpack(HONEST[-END.size :])[5:7]  # of its directory
 
 
 def unpack(data: bytes, place: Path) -> dict[str, bytes]:
@@ -334,6 +335,8 @@ def mode(kind: int) -> int:
         (at_end(5, 2**32 - 1), "other bytes at its end"),
         (at_end(1, 1), "other bytes at its end"),
         (at_end(7, 1), "other bytes at its end"),
+        (lambda data: (data.insert(-END.size, 0), at_end(5, LENGTH + 1)(data)), "bytes between its entries"),
+        (lambda data: (data.insert(START, 0), at_end(6, START + 1)(data)), "bytes between its entries"),
         (lambda data: data.extend(b"\0"), "or has a comment or other bytes behind its end"),
         (lambda data: data.insert(0, 0), "bytes before its first entry or behind its directory"),
         (lambda data: data.insert(data.index(b"PK\1\2"), 0), "bytes before its first entry or behind its directory"),
@@ -375,10 +378,10 @@ def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monke
         unpack(HONEST, tmp_path)
 
 
-def test_a_count_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
-    ending = archive.ending(2**60, 2**63, 0)
-    with pytest.raises(ValueError, match=f"a.zip has {2**60} entries"):
-        unpack(ending, tmp_path)
+@pytest.mark.parametrize(("count", "length"), [(2**60, 2**63), (1, 2**28 + 1)])
+def test_a_directory_that_no_archive_needs_is_refused(count: int, length: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"a.zip has {count} entries in {length} bytes"):
+        unpack(archive.ending(count, length, 0), tmp_path)
 
 
 def test_files_that_do_not_fit_on_the_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,10 +99,10 @@ def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole() -> None:
 def test_steps_of_an_unknown_number_are_a_line_every_few_seconds() -> None:
     clock, shown = Time(), io.StringIO()
     with Progress(Console(file=shown, width=200), now=clock.read).steps("running [a]") as show:
-        for step in range(8):
-            clock.now += 2
+        for step, seconds in enumerate((4.5, 0.5, 4.5, 0.5)):
+            clock.now += seconds
             show(f"run {step}")
-    assert lines_of(shown) == ["running [a], 3: run 2", "running [a], 6: run 5"]
+    assert lines_of(shown) == ["running [a], 2: run 1", "running [a], 4: run 3"]
 
 
 def test_steps_on_a_terminal_leave_nothing_on_the_screen() -> None:
@@ -140,6 +140,13 @@ def test_a_library_that_is_loaded_is_said_so_once(monkeypatch: pytest.MonkeyPatc
 def test_lines_that_nobody_reads_are_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    with os.fdopen(os.dup(writer), "w", encoding="utf-8") as stream:
+        Progress(Console(file=stream)).message("one")
     with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        assert [write_line(stream, line) for line in ("one", "two")] == [False, True]
+
+
+def test_a_line_that_cannot_be_written_is_an_error() -> None:
+    stream = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    with stream, pytest.raises(OSError, match="Bad file descriptor"):
         write_line(stream, "one")
-        write_line(stream, "two")

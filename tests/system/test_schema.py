@@ -22,6 +22,7 @@ ROW: dict[str, Any] = {
 
 def test_a_valid_value_comes_back_as_it_is() -> None:
     assert check([ROW], list[HistoryRow], "h.json") == [ROW]
+    assert check([ROW | {"epoch": 2**53}], list[HistoryRow], "h.json")
     assert type(check([ROW], list[HistoryRow], "h.json")[0]["val_loss"]) is int
 
 
@@ -31,7 +32,13 @@ def test_a_valid_value_comes_back_as_it_is() -> None:
         ("epoch", 0, "epoch is 0; it should be greater than or equal to 1"),
         ("epoch", 1.0, "epoch is 1.0; it should be a valid integer"),
         ("epoch", 10**400, "epoch is 1000"),
+        ("epoch", 2**53 + 1, f"epoch is {2**53 + 1}; it should be less than or equal to {2**53}"),
         ("train_loss", "2", "train_loss is '2'; it should be a valid number"),
+        # A value is shown in 60 characters, the quotes among them, and a place in 200.
+        ("train_loss", "x" * 58, f"train_loss is '{'x' * 58}'; it"),
+        ("train_loss", "x" * 59, f"train_loss is '{'x' * 27}...{'x' * 28}'; it"),
+        ("k" * 198, 1, f"has 0.{'k' * 198}, which"),
+        ("k" * 199, 1, "has '0.kkk"),
         ("train_loss", True, "train_loss is True; it should be a valid number"),
         ("train_loss", float("nan"), "train_loss is nan; it should be a finite number"),
         ("train_loss", float("inf"), "train_loss is inf; it should be a finite number"),

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from in4310repro.cli.console import print_error, print_line, print_text
 from in4310repro.system.progress import Progress
-from in4310repro.system.text import cells, code, markdown, shell_command, shell_word, visible
+from in4310repro.system.text import cells, code, duration_text, markdown, shell_command, shell_word, visible
 
 NAMES = (
     *("a|b", "a\\|b", "ends in \\", "<img src=x onerror=alert(1)>", "<script>", "</td>", "<!-- x", "<https://x.y>"),
@@ -109,6 +109,10 @@ def test_names_in_progress_are_no_colours_and_no_controls(terminal: bool) -> Non
         assert f"loss of {visible(name)}" in shown.getvalue()
     assert "\u202e" not in shown.getvalue()
     assert "\x1b]" not in shown.getvalue()
+
+
+def test_a_duration_is_in_minutes_from_100_seconds_on_and_in_hours_from_100_minutes_on() -> None:
+    assert [*map(duration_text, (99, 100, 5999, 6000))] == ["99 s", "1.7 min", "100.0 min", "1.7 h"]
 
 
 def test_a_name_that_the_encoding_lacks_is_printed_as_an_escape() -> None:
