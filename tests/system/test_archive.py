@@ -165,6 +165,17 @@ def test_nothing_is_left_where_a_file_cannot_be_read(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_file_that_becomes_shorter_while_it_is_packed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, pieces = io.BytesIO(b"abc"), iter([b"ab", b""])
+    monkeypatch.setattr(source, "read", lambda _size: next(pieces))
+    monkeypatch.setattr(archive, "_open", lambda _content: source)
+    with pytest.raises(ValueError, match=r"\.py became shorter while it was read"):
+        archive.write(tmp_path / "a.zip", {"a": Path(__file__)})
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_every_changed_bit_is_refused(tmp_path: Path) -> None:
     for place in range(len(HONEST)):
         changed = bytearray(HONEST)
@@ -208,6 +219,7 @@ def test_a_mixture_of_its_own_parts_is_refused(tmp_path: Path) -> None:
         ("run/\u202ea", "is not valid"),
         ("run/con", "Windows refuses"),
         ("run/Nul.json", "Windows refuses"),
+        ("run/lpt1", "Windows refuses"),
         ("run/com¹.txt", "Windows refuses"),
         ("run/aux .txt", "Windows refuses"),
         ("run/a.", "Windows refuses"),
@@ -411,3 +423,5 @@ def test_the_zip64_fields_hold_what_appnote_says() -> None:
     assert entry.central[-28:] == struct.pack("<HHQQQ", 1, 24, 2**32, 2**32, 2**33)
     assert Entry("a", 2**32 - 2, 7, 2**33).central[-12:] == struct.pack("<HHQ", 1, 8, 2**33)
     assert Entry("a", 2**32 - 2, 7, 2**32 - 2).central.endswith(struct.pack("<L", 2**32 - 2) + b"a")
+    # A record at the end says how many of its 56 bytes follow the 12 of its signature and of this number.
+    assert archive.ending(1, 0, 2**32)[:12] == struct.pack("<4sQ", b"PK\6\6", 44)

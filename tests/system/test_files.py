@@ -1,9 +1,11 @@
 """Only regular files are read and replaced, atomically; a disk error is reported with the file's name."""
 
 import errno
+import math
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from in4310repro.data.reading import decode
 from in4310repro.data.splits import from_csv
 from in4310repro.models.network import open_network
 from in4310repro.runs.config import read_toml
-from in4310repro.system.files import describe, file_sha256, open_regular, read_json, write_file
+from in4310repro.system.files import describe, file_sha256, json_bytes, open_regular, read_json, write_file
 from in4310repro.system.tensors import read_tensors
 from tests.conftest import Call, refused
 
@@ -51,6 +53,12 @@ def test_what_is_no_regular_file_is_refused_by_every_reader(reader: str, irregul
             READERS[reader](path)
     with pytest.raises(ValueError, match="link is a named pipe"):
         READERS[reader](irregular["a named pipe"].with_name("link"))
+
+
+def test_a_disk_is_a_device_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "stat", lambda *_, **_words: os.stat_result((stat.S_IFBLK, *range(9))))
+    with pytest.raises(ValueError, match="sda is a device; a regular file is needed"):
+        read_json(tmp_path / "sda")
 
 
 def test_a_pipe_in_the_place_of_a_cifar_batch_is_refused(tmp_path: Path) -> None:
@@ -176,3 +184,9 @@ def test_json_beyond_the_parsers_limits_is_a_sentence_without_pythons_advice(
     with pytest.raises(ValueError, match=words) as caught:
         read_json(tmp_path / "run.json")
     assert "set_int_max" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_number_that_json_does_not_have_is_not_written(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_bytes({"loss": number})

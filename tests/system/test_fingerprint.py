@@ -1,7 +1,12 @@
 """The fingerprint of a process: everything that could explain different results."""
 
+import platform
+from pathlib import Path
+
+import pytest
 import torch
 
+from in4310repro.system import fingerprint as module
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
 
@@ -12,3 +17,13 @@ def test_the_fingerprint_names_versions_processor_arithmetic_and_source(numerics
     assert recorded["numeric_class"] == numerics.numeric_class
     assert recorded["processor"]
     assert set(recorded["git"]) == {"commit", "dirty"}
+
+
+def test_a_source_outside_git_on_a_system_that_is_not_linux_has_a_fingerprint(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Path", lambda _path: tmp_path / "a/b/c/none")
+    monkeypatch.setattr(platform, "processor", lambda: "what Python says")
+    recorded = fingerprint(numerics)
+    assert recorded["git"] == {"commit": None, "dirty": None}
+    assert recorded["processor"] == "what Python says"

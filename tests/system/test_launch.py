@@ -40,7 +40,8 @@ def test_a_rank_of_another_launcher_silences_nobody(call: Call, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("size", "local", "advised"), [("4", "4", True), ("4", "2", False), ("1", "1", False), (None, None, False)]
+    ("size", "local", "advised"),
+    [("4", "4", True), ("999999", "999999", True), ("4", "2", False), ("1", "1", False), (None, None, False)],
 )
 def test_processes_that_share_one_machine_are_told_what_is_better(
     size: str | None, local: str | None, advised: bool, torchrun: pytest.MonkeyPatch
@@ -48,7 +49,7 @@ def test_processes_that_share_one_machine_are_told_what_is_better(
     for name, value in (("WORLD_SIZE", size), ("LOCAL_WORLD_SIZE", local)):
         if value:
             torchrun.setenv(name, value)
-    assert launch.advice().startswith("4 processes share the cores of one machine") == advised
+    assert launch.advice().startswith(f"{size} processes share the cores of one machine") == advised
     assert bool(launch.advice()) == advised
     torchrun.delenv("TORCHELASTIC_RUN_ID")
     assert launch.advice() == ""

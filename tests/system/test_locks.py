@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from in4310repro.system.files import lock
+from in4310repro.system.files import lock, refuse_locked, release, try_lock
 from tests.processes import held_by_another_process
 
 HOLD = "import sys, pathlib; from in4310repro.system.files import lock; lock(pathlib.Path(sys.argv[1])); "
@@ -20,6 +20,31 @@ def test_a_place_that_another_holds_is_refused_until_it_is_free(tmp_path: Path) 
     lock(tmp_path / "run")
     # The same process may go on.
     lock(tmp_path / "run")
+
+
+def test_what_a_killed_process_left_or_this_one_holds_may_be_read(tmp_path: Path) -> None:
+    place, left = tmp_path / "run", tmp_path / ".run.lock"
+    left.touch()
+    refuse_locked(place)
+    # It may belong to another process, which is just about to lock it.
+    release(place)
+    assert left.exists()
+    lock(place)
+    refuse_locked(place)
+    release(place)
+    pytest.importorskip("fcntl")
+    with FileLock(left), pytest.raises(ValueError, match=r"another process works on .*run; wait"):
+        refuse_locked(place)
+
+
+def test_several_may_share_a_lock_that_nobody_has_alone(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    (tmp_path / "used").touch()
+    with ExitStack() as files:
+        first, second, other = [files.enter_context((tmp_path / "used").open("rb")) for _ in range(3)]
+        assert try_lock(first, shared=True)
+        assert try_lock(second, shared=True)
+        assert not try_lock(other, shared=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no folder that nobody can write to")

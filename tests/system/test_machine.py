@@ -1,6 +1,7 @@
 """Sizes too large for this machine's memory are rejected with the memory needed, before any work."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,3 +94,18 @@ def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
     assert machine.memory(tmp_path / "limit") == 123456
     (tmp_path / "limit").write_text("max\n")
     assert (machine.memory(tmp_path / "limit") or 0) > 123456
+
+
+@pytest.mark.parametrize(("system", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_the_peak_of_memory_is_in_bytes_whatever_unit_the_system_counts(
+    system: str, unit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrusage", lambda _who: SimpleNamespace(ru_maxrss=5000))
+    monkeypatch.setattr(machine, "sys", SimpleNamespace(platform=system))
+    assert machine.most_used() == 5000 * unit
+
+
+def test_a_number_from_100_up_to_a_million_is_printed_whole() -> None:
+    numbers = (99.96, 100.4, 1234, 999_999, 1_000_000)
+    assert [machine.brief(number) for number in numbers] == ["100", "100", "1234", "999999", "1e+06"]

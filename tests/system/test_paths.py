@@ -25,7 +25,9 @@ def test_what_could_lead_elsewhere_or_cannot_be_printed_is_refused(path: str) ->
         relative_path(path)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "-", "_-", "a/b", "a\\b", "a.b", "a b", "C:x", "a\n", "x" * 101])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "-", "_-", "a/b", "a\\b", "a.b", "a b", "C:x", "a\n", "x" * 101, "com1"]
+)
 def test_a_name_that_is_no_plain_folder_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"preset .* names a folder: up to 60 letters and digits are valid"):
         folder_name(name, "preset")
@@ -55,7 +57,9 @@ def test_a_folder_that_is_itself_reached_by_a_link_is_a_folder(tmp_path: Path) -
     assert regular_file(tmp_path / "link", "file").read_text() == "mine"
 
 
-def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_and_a_file_that_is_missing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").mkdir()
     with pytest.raises(ValueError, match="is no regular file"):
         regular_file(tmp_path, "metrics.json")
+    with pytest.raises(ValueError, match=r"none\.json is not there"):
+        regular_file(tmp_path, "none.json")
