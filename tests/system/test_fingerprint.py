@@ -1,6 +1,7 @@
 """The fingerprint of a process: everything that could explain different results."""
 
 import platform
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,11 @@ def test_a_source_outside_git_on_a_system_that_is_not_linux_has_a_fingerprint(
     recorded = fingerprint(numerics)
     assert recorded["git"] == {"commit": None, "dirty": None}
     assert recorded["processor"] == "what Python says"
+
+
+def test_the_fingerprint_of_a_checkout_names_its_commit(numerics: Numerics) -> None:
+    root = Path(__file__).parents[2]
+    if Path(module.__file__).parents[3] != root or not (root / ".git").exists():
+        pytest.skip("the package is not imported from a checkout")
+    head = subprocess.check_output(["git", "-C", str(root), "rev-parse", "HEAD"], text=True).strip()
+    assert fingerprint(numerics)["git"]["commit"] == head

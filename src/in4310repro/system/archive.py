@@ -93,7 +93,7 @@ def write(path: Path, contents: Mapping[str, Path | bytes]) -> None:
         contents: file or bytes of each entry, by name.
 
     Raises:
-        ValueError: a name is not valid on every system, or a file is no regular file or grows while it is read.
+        ValueError: a name is not valid on every system, or a file becomes shorter while it is read.
         OSError: a file cannot be read, or the archive cannot be written.
     """
     refuse_names(contents, f"{path}")

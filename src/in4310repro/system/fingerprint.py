@@ -79,7 +79,7 @@ def _git_state() -> GitState:
 
     Both are None if this package is not in its project's own checkout.
     """
-    source = Path(__file__).parents[2]
+    source = Path(__file__).parents[3]
 
     def git(*words: str) -> str | None:
         try:
