@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import time
 
 import pytest
 from rich.console import Console
@@ -108,7 +109,10 @@ def test_steps_of_an_unknown_number_are_a_line_every_few_seconds() -> None:
 def test_steps_on_a_terminal_leave_nothing_on_the_screen() -> None:
     shown = io.StringIO()
     with Progress(Console(file=shown, width=60, force_terminal=True)).steps("running [a]") as show:
-        show("run [b]")
+        show("run [b]" + 60 * "c")
+        time.sleep(0.2)  # the status is drawn 12 times a second
+    assert shown.getvalue().count("\n") == 1
+    assert "run [b]ccc" in shown.getvalue()
     assert "run [b]" not in shown.getvalue().rpartition("\x1b[2K")[2]
     with SILENT.steps("running") as show:
         show("run")

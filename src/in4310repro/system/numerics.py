@@ -213,7 +213,8 @@ def _keep_freed_memory() -> None:
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         # Sizes from which blocks are mapped one by one, and from which a free end of the heap is given back.
-        library.mallopt(MALLOPT_MMAP_THRESHOLD, 2**30)
+        # A glibc before 2.35 takes no more than 2**25 for the first.
+        library.mallopt(MALLOPT_MMAP_THRESHOLD, 2**30) or library.mallopt(MALLOPT_MMAP_THRESHOLD, 2**25)
         library.mallopt(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)
 
 

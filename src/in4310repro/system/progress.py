@@ -116,10 +116,12 @@ class Progress:
         if self.console is None or not self.console.is_terminal:
             yield show
             return
+        from rich.padding import Padding
         from rich.text import Text
 
-        def as_line(text: str) -> Text:
-            return Text(text, no_wrap=True, overflow="ellipsis")
+        # Of a bare Text, a status would take the letters alone.
+        def as_line(text: str) -> Padding:
+            return Padding(Text(text, no_wrap=True, overflow="ellipsis"), 0)
 
         with self.console.status(as_line(title)) as status:
             yield lambda step: status.update(as_line(f"{title}: {visible(step)}"))

@@ -60,7 +60,7 @@ def check(value: Any, kind: Any, source: str) -> Any:
         _adapter(kind).validate_python([value])
     except ValidationError as error:
         # The list, which only carries the adapter's configuration, is the first place in the path.
-        fault = error.errors(include_url=False)[0]
+        fault = error.errors()[0]
         raise ValueError(_sentence(fault["type"], fault["loc"][1:], fault["msg"], fault["input"], source)) from None
     return value
 

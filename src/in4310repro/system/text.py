@@ -35,8 +35,6 @@ def visible(text: str) -> str:
         >>> print(visible("a\x1b[31m\u202eb\n"))
         a\x1b[31m\u202eb\n
     """
-    if text.isprintable():
-        return text
     return "".join(escape(letter) if unicodedata.category(letter) in INVISIBLE else letter for letter in text)
 
 
@@ -60,7 +58,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
         >>> did_you_mean("dmeo", ["demo", "course"]), did_you_mean("x", ["demo"])
         ('; did you mean demo?', '')
     """
-    near = difflib.get_close_matches(name, list(valid), 1)
+    near = difflib.get_close_matches(name, list(valid))
     return f"; did you mean {near[0]}?" if near else ""
 
 

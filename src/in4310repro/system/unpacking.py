@@ -104,7 +104,9 @@ def _ends(file: IO[bytes], path: Path) -> tuple[int, int, int, int]:
             raise ValueError(f"{path} has other bytes at its end than are written there")
         *_, count, length, start = END_64.unpack(behind[: END_64.size])
     if count > MOST_ENTRIES or length > LONGEST_DIRECTORY:
-        raise ValueError(f"{path} has {count} entries in {length} bytes; up to {MOST_ENTRIES} are valid")
+        raise ValueError(
+            f"{path} has {count} entries in {length} bytes; up to {MOST_ENTRIES} in {LONGEST_DIRECTORY} are valid"
+        )
     if start + length != end:
         raise ValueError(f"{path} has bytes before its first entry or behind its directory, or it was cut off")
     return count, length, start, total
@@ -129,8 +131,7 @@ def _entry(directory: bytes, place: int, path: Path) -> tuple[Entry, int, bytes]
     large = iter([int.from_bytes(extra[at : at + 8], "little") for at in range(4, len(extra), 8)])
     if size == archive.LARGEST_32:
         size, _ = next(large, size), next(large, size)
-    offset = next(large, fields[16]) if fields[16] == archive.LARGEST_32 else fields[16]
-    entry = Entry(name, size, crc, offset)
+    entry = Entry(name, size, crc, next(large, fields[16]))
     if directory[place : place + len(entry.central)] != entry.central:
         raise ValueError(f"{path}: the entry {name[:100]!a} has other fields than are written for its name and size")
     return entry, place + len(entry.central), encoded
