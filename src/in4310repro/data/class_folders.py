@@ -144,11 +144,11 @@ def _repeats(around: Around) -> bool:
             return False
         inside[folders[0]].add(_plain(folders[1]))
     first, *others = inside.values()
-    if any(names != first for names in others):
-        return False
     # A single name, and parts of a download, are no classes; the folders in them may be.
     is_choice = len(first) > 1 and not first <= PARTS
-    return is_choice or _repeats({path: (folders[0], *folders[2:]) for path, folders in around.items()})
+    return all(names == first for names in others) and (
+        is_choice or _repeats({path: (folders[0], *folders[2:]) for path, folders in around.items()})
+    )
 
 
 def _plain(name: str) -> str:

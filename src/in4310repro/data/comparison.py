@@ -185,7 +185,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
             "of 2 images or more"
         )
     # A pickle can hold a dtype equal to uint8 that Pillow does not recognise.
-    return data.astype(np.dtype("u1")).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return data.astype(np.dtype("u1")).reshape(len(data), 3, 32, 32).transpose(0, 2, 3, 1)
 
 
 class _ArraysOnly(pickle._Unpickler):
