@@ -289,7 +289,7 @@ def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.
     """Return the integral image: at each pixel corner, the sum of all pixels above and left of it."""
     sums = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1))
     values.cumsum(axis=-2, out=sums[..., 1:, 1:])
-    return sums.cumsum(axis=-1, out=sums)
+    return sums.cumsum(axis=-1)
 
 
 def _sums(

@@ -224,7 +224,7 @@ class _Records:
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return whether this was done.
 
-        It is not done if another process is still decoding them, or if the work was stopped. If `last` is True,
+        It is not done if another process is still decoding them. If `last` is True,
         wait for the other process instead, but no longer than `Wanted.patience`, then decode what is still
         missing.
 
@@ -240,7 +240,7 @@ class _Records:
                 return False
             for position in share:
                 if self._stopped:
-                    return False
+                    break
                 self._look_at(position)
                 if self.missing[position] and (pixels := self._wanted.decode(position)) is not None:
                     self._write(position, pixels)
@@ -319,8 +319,7 @@ def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> 
             with suppress(Timeout):
                 lock.acquire(timeout=wait)
                 ours = True
-                break
-            if stopped():
+            if ours or stopped():
                 break
     try:
         yield ours
