@@ -106,8 +106,7 @@ class Epochs:
         self.model = task.context.numerics.place(task.model)
         self._network = self.model  # that is called in training
         if task.context.processes.size > 1 and not task.context.numerics.portable:
-            if task.context.numerics.device != "cpu":
-                self.model = share_batch_norm(self.model)
+            self.model = share_batch_norm(self.model)
             self._network = DistributedDataParallel(self.model)
         part = task.config.training.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
@@ -122,7 +121,7 @@ class Epochs:
         self.position = Position()
         self.last: Step | None = None
         self.trace: StepTrace | None = None  # records steps, if it is set before the training
-        self.stop = False  # whether any process was asked to stop by the last step or epoch: all have the same answer
+        self.stop: bool  # whether any process was asked to stop by the last step or epoch: all have the same answer
         self._interrupted = interrupted
 
     @property
