@@ -15,7 +15,9 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.system.tensors import read_tensors
-from in4310repro.training import experiment
+from in4310repro.training import experiment, training
+from in4310repro.training.training import Task
+from tests.conftest import Replace
 
 NAME = "tests.test_zero_weights:network"
 TINY = PRESETS["tiny"]
@@ -81,3 +83,18 @@ def test_weights_in_memory_may_be_zero() -> None:
     zeros = state | {"conv.weight": torch.zeros_like(state["conv.weight"])}
     model = open_network(NAME).restore(6, zeros, "the selected weights", of_file=False)
     assert not model.state_dict()["conv.weight"].any()
+
+
+def test_selected_weights_that_are_zero_in_their_file_are_not_scored(tmp_path: Path, replace_fit: Replace) -> None:
+    def fit(task: Task) -> object:
+        history, best = training.fit(task), "adamw/best.safetensors"
+        state = task.files.read_tensors(best)
+        zeros = {"conv.weight": torch.zeros_like(state["conv.weight"])}
+        task.files.write_weights(best, state | zeros, task.config.preprocessing)
+        return history
+
+    replace_fit(fit)
+    config = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
+    with pytest.raises(ValueError, match=r"adamw/best\.safetensors: all values of conv\.weight are 0"):
+        experiment.train(config, Context(activate("native", "cpu")), tmp_path / "run")
+    assert not (tmp_path / "run" / "scores.npz").exists()

@@ -16,6 +16,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
+from in4310repro.training.run_opening import is_finished
 from in4310repro.verification import verify
 from tests.conftest import Replace
 from tests.sessions.soak import find_differing_files
@@ -169,6 +170,7 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
     replace_fit(fit)
     with pytest.raises(KilledError):
         experiment.train(THREE, Context(numerics), run, resume=True)
+    assert not is_finished(run)
     experiment.train(THREE, Context(numerics), run, resume=True)
     assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
     assert find_differing_files(runs / "3", run) == []

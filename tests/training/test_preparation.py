@@ -63,6 +63,12 @@ def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numeri
     assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
 
 
+def test_at_most_300_images_are_looked_at(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "imagenet", lambda _, sample: pytest.fail(f"{sample.count} of them"))
+    with pytest.raises(pytest.fail.Exception, match=r"^300 of them"):
+        check(config(place), Context(numerics))
+
+
 def test_half_is_expected_of_imagenet_weights_whose_accuracy_nobody_says(
     place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:

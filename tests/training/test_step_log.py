@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import pytest
 import torch
@@ -91,6 +92,7 @@ def test_a_log_moves_no_bit_and_is_no_file_of_the_manifest(whole: RunFolder) -> 
     for name in ("adamw/best.safetensors", "adamw/tensors.json"):
         assert (whole.folder / name).read_bytes() == (plain.folder / name).read_bytes()
     assert whole.manifest().keys() == plain.manifest().keys()
+    assert not (plain.folder / "logs").exists()
     assert kinds_of_logs(whole.folder) == {"log"}
 
 
@@ -110,6 +112,14 @@ def test_a_log_has_no_step_twice_and_none_missing_after_kills(
     timeless = [{**row, "seconds": ""} for row in rows_of(whole)]
     resumed = train_and_log(tmp_path / "run", cuts, checkpoint_steps)
     assert [{**row, "seconds": ""} for row in rows_of(resumed)] == timeless
+
+
+def test_the_steps_of_an_epoch_are_on_the_disk_at_its_end(tmp_path: Path) -> None:
+    log, lines = tmp_path / "run" / "logs" / "adamw" / "steps.csv", list[int]()
+    count = cut_after(STEPS + 1, then=lambda: lines.append(len(log.read_text().splitlines())))
+    run = RunFolder(tmp_path / "run")
+    training.fit(replace(task(network(0), TINY, SETTING, run), log_steps=CSV, context=Context(active(), count)))
+    assert lines == [1 + STEPS]
 
 
 def test_a_line_that_was_cut_off_or_is_none_of_a_step_is_dropped(tmp_path: Path) -> None:
@@ -156,6 +166,20 @@ def test_tensorboard_reads_every_step_once_after_a_kill(tmp_path: Path) -> None:
     # TensorBoard keeps float32.
     assert [each.value for each in scalars] == pytest.approx([float(row["loss"]) for row in rows_of(run)], rel=1e-6)
     assert kinds_of_logs(run.folder) == {"log"}
+
+
+def test_a_resumed_training_tells_tensorboard_which_steps_it_repeats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Mock()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", Mock(SummaryWriter=board))
+    train_and_log(tmp_path / "run", (9,), formats=frozenset({"tensorboard"}))
+    folder = f"{tmp_path / 'run' / 'logs' / 'adamw'}"
+    assert board.call_args_list == [call(folder, purge_step=None), call(folder, purge_step=STEPS + 1)]
+    added = [each.args for each in board.return_value.add_scalar.call_args_list]
+    # The ninth is cut off before it is logged; all after the first epoch are repeated.
+    assert [step for name, _, step in added if name == "loss"] == [*range(1, 9), *range(STEPS + 1, 3 * STEPS + 1)]
+    assert board.return_value.close.call_count == 2
 
 
 def test_what_cannot_be_logged_is_one_line_before_anything_is_read(

@@ -11,7 +11,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes
 from in4310repro.trace import read_trace
 from in4310repro.training import experiment, training
-from in4310repro.training.step_trace import refuse_several_processes
+from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task
 from in4310repro.verification.first_difference import compare_traces, read_traces
 from in4310repro.verification.folder import unchecked_in_run
@@ -78,6 +78,12 @@ def test_no_byte_of_a_result_depends_on_a_trace(mode: str, tmp_path: Path) -> No
 def test_a_range_of_steps_is_traced_alone(tmp_path: Path) -> None:
     training.fit(traced(tmp_path / "run", range(7, 9)))
     assert [step.number for step in read_trace(tmp_path / "run/logs/adamw.trace").steps] == [7, 8]
+
+
+def test_a_trace_that_begins_after_the_last_step_is_refused() -> None:
+    refuse_steps_beyond(range(2 * STEPS - 1, 99), 48, TWO)
+    with pytest.raises(ValueError, match=r"--trace 12:99 begins after the last step .* valid are 0 to 11$"):
+        refuse_steps_beyond(range(2 * STEPS, 99), 48, TWO)
 
 
 def test_a_resumed_training_traces_each_step_once(whole: Task, tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
+from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import training
+from in4310repro.training import checkpoints, training
+from in4310repro.training.epochs import Epochs
 from tests.builders import image_set
 from tests.conftest import active
 from tests.sessions.soak import remove_speed
@@ -67,6 +69,23 @@ def test_a_training_repeats_to_the_bit(position: int, tmp_path: Path) -> None:
     assert list(map(remove_speed, first)) == list(map(remove_speed, second))
     name = f"{setting.name}/best.safetensors"
     assert (run.folder / name).read_bytes() == (again.folder / name).read_bytes()
+
+
+def test_a_process_that_follows_trains_to_the_end_from_what_it_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, own = (task(network(seed), TINY, TINY.settings[0], RunFolder(tmp_path)) for seed in (0, 1))
+    start = Epochs(first)
+    sent = checkpoints.pack(start.model, start.optimizer, start.position)
+    monkeypatch.setattr(Processes, "broadcast", lambda _: sent)
+    training.follow(own)
+    assert tensors_sha256(own.model.state_dict()) == once(0)[0][-1]["weights_sha256"]
+
+
+def test_a_checkpoint_is_written_after_each_epoch_but_the_last() -> None:
+    _, run = once(0)
+    files = sorted((run.folder / "adamw" / "checkpoint").iterdir())
+    assert [file.name[:15] for file in files] == ["000001-00000000", "000002-00000000"]
 
 
 def test_another_seed_is_another_training(tmp_path: Path) -> None:
