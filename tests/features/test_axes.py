@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.ops import Permute
 
+from in4310repro.arithmetic.networks import BasicBlock
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.axis_rules import RULES
+from in4310repro.features.axis_rules import RULES, own_axis
 from tests.features.conftest import measure
 
 Samples = Literal["images", "positions"]
@@ -66,8 +68,8 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
     "a linear layer over the last of four axes": (nn.Sequential(conv(), LAST, nn.Linear(7, 7)), IMAGES, "2", 3),
     "its activation": (nn.Sequential(conv(), LAST, nn.Linear(7, 7), nn.ReLU()), IMAGES, "3", 3),
     "there and back": (nn.Sequential(conv(), LAST, nn.LayerNorm(7), Permute([0, 3, 1, 2]), nn.Tanh()), IMAGES, "4", 1),
-    "dropout, identity": (nn.Sequential(conv(), LAST, nn.Dropout(), nn.Identity()), IMAGES, "3", 3),
-    "norms over several axes": (nn.Sequential(conv(), nn.LayerNorm([7, 7, 7]), nn.ReLU()), IMAGES, "2", 1),
+    "its dropout": (nn.Sequential(conv(), LAST, nn.LogSigmoid(), nn.Dropout(), nn.Identity()), IMAGES, "4", 3),
+    "norms over several axes": (nn.Sequential(conv(), nn.LayerNorm([7, 7, 7]), nn.LayerNorm([7, 7])), IMAGES, "2", 1),
     "and behind Permute": (nn.Sequential(conv(), LAST, nn.LayerNorm([7, 7, 7])), IMAGES, "2", 3),
     "a group norm": (nn.Sequential(conv(), nn.GroupNorm(7, 7), nn.SiLU()), IMAGES, "2", 1),
     "pooling and Upsample": (nn.Sequential(conv(), nn.AvgPool2d(1), nn.Upsample(14), nn.ReLU()), IMAGES, "3", 1),
@@ -83,6 +85,7 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
         "a",
         4,
     ),
+    "tokens that the model is given": (nn.Sequential(nn.ReLU()), TOKENS, "0", 2),
     "tokens": (nn.Sequential(nn.Linear(12, 5), nn.ReLU()), TOKENS, "1", 2),
     "a function, and dropout": (
         Made(lambda m, x: m.d(functional.gelu(m.c(x).permute(0, 2, 3, 1)) * 2 + 1), c=conv(), d=nn.Dropout()),
@@ -102,9 +105,28 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
         "a",
         1,
     ),
+    "a sum with what the model is given": (
+        Made(lambda m, x: m.a(m.l(x) + x), l=nn.Linear(3, 3), a=nn.ReLU()),
+        IMAGES.movedim(1, 3),
+        "a",
+        3,
+    ),
+    "a mean over one of two axes": (
+        Made(lambda m, x: m.a(m.c(x).movedim(1, 3).mean(1, keepdim=True)), c=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        3,
+    ),
+    "squeeze": (Made(lambda m, x: m.a(m.c(x).mT.unsqueeze(2).squeeze(-3)), c=conv(), a=nn.ReLU()), IMAGES, "a", 1),
     "heads of attention": (Made(attention, qkv=nn.Linear(12, 60), act=nn.ReLU()), TOKENS, "act", 2),
     "a channel shuffle": (Made(shuffled, conv=conv(14), act=nn.ReLU()), IMAGES, "act", 1),
     "an index": (Made(lambda m, x: m.a(m.c(x)[:, None, :, 1:, ::2][:, 0]), c=conv(), a=nn.ReLU()), IMAGES, "a", 1),
+    "an index behind an ellipsis": (
+        Made(lambda m, x: m.a(m.c(x).movedim(1, 2)[..., torch.tensor([4, 0, 2]), ::2]), c=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        2,
+    ),
     "einsum": (
         Made(lambda m, x: m.a(torch.einsum("nchw,dc->nhwd", m.c(x), torch.eye(7))), c=conv(), a=nn.ReLU()),
         IMAGES,
@@ -116,6 +138,18 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
         IMAGES,
         "a",
         3,
+    ),
+    "a product with a matrix for each row": (
+        Made(lambda m, x: m.a(m.c(x).permute(0, 2, 3, 1) @ torch.eye(7).expand(7, 7, 7)), c=conv(), a=nn.ReLU()),
+        IMAGES,
+        "a",
+        3,
+    ),
+    "a product from the left": (
+        Made(lambda m, x: m.a((torch.eye(5) @ m.l(x[:, 0]).T).T[..., None]), l=nn.Linear(12, 5), a=nn.ReLU()),
+        TOKENS,
+        "a",
+        1,
     ),
     "a layer that moves its own result": (
         nn.Sequential(
@@ -136,13 +170,13 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
     "an encoder layer": (nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)), TOKENS, "0.dropout", 2),
     "attention": (
         Made(
-            lambda m, x: m.d(m.m(x, x, x, need_weights=False)[0]),
+            lambda m, x: m.d(m.m(x, x, x, need_weights=False)[0][:, None]),
             m=nn.MultiheadAttention(12, 2, batch_first=True),
             d=nn.Dropout(),
         ),
         TOKENS,
         "d",
-        2,
+        3,
     ),
     "a recurrent layer": (
         Made(lambda m, x: m.a(m.r(x)[0]), r=nn.GRU(12, 5, batch_first=True), a=nn.ReLU()),
@@ -225,6 +259,10 @@ HIDDEN: dict[str, Callable[..., Any]] = {
     "a transform that no rule knows": lambda m, x: m.a(torch.fft.fft2(m.c(x)).abs()),
     "numbers from elsewhere": lambda m, x: m.a(torch.from_numpy(m.c(x).numpy().swapaxes(1, 3))),
     "two opinions": lambda m, x: m.a(m.c(x) + m.c(x).permute(0, 2, 3, 1)),
+    "a stack of two opinions": lambda m, x: m.a(
+        torch.stack([m.c(x), m.c(x).mean(1, keepdim=True).expand(6, 7, 7, 7) * 2], dim=1)[:, 1]
+    ),
+    "a new axis": lambda m, x: m.a(m.b(torch.fft.fft2(m.c(x)).abs())[:, None, 0].expand(6, 7, 7, 7)),
     "channels on two axes": lambda m, x: m.a(m.e(x).reshape(6, 7, 7, 7, 7)[..., 0]),
 }
 
@@ -266,7 +304,12 @@ def test_an_axis_with_other_channels_than_the_layer_has_is_refused(name: str) ->
 
 @pytest.mark.parametrize(
     ("layer", "images", "axis"),
-    [(nn.Linear(14, 4), IMAGES, 3), (nn.LayerNorm(14), IMAGES, 3), (nn.Conv1d(3, 4, 1), SIGNALS, 1)],
+    [
+        (nn.Linear(14, 4), IMAGES, 3),
+        (nn.LayerNorm(14), IMAGES, 3),
+        (nn.Conv1d(3, 4, 1), SIGNALS, 1),
+        (Made(lambda m, x: m.l(x.mean(2) * 2), l=nn.Linear(5, 4)), TOKENS, 1),
+    ],
 )
 def test_a_convention_that_a_later_layer_contradicts_is_an_error(layer: nn.Module, images: Tensor, axis: int) -> None:
     model = nn.Sequential(nn.ReLU(), nn.Identity(), layer).eval()
@@ -301,6 +344,13 @@ def test_images_by_keyword_are_images() -> None:
     with FeatureStatistics(model, ["a"], "images") as statistics:
         model(images=IMAGES)
     assert len(statistics.result()["a"].mean) == 3
+
+
+@pytest.mark.parametrize(
+    ("layer", "ndim", "axis"), [(BasicBlock(3, 3), 4, 1), (nn.Transformer(4, 2, 1, 1, 4, batch_first=True), 3, 2)]
+)
+def test_layers_whose_functions_are_not_seen_have_an_axis_by_definition(layer: nn.Module, ndim: int, axis: int) -> None:
+    assert own_axis(layer, "", ndim) == axis
 
 
 def test_a_compiled_model_says_that_only_layers_are_known() -> None:
@@ -342,6 +392,22 @@ def test_nothing_watches_afterwards_whatever_happened(error: type[BaseException]
     assert watchers() == before
     if error is None:
         assert torch.equal(first.result()["a"].mean, second.result()["a"].mean)
+
+
+def test_a_mode_that_hooks_of_the_model_enter_and_leave_is_active_in_between() -> None:
+    model, stack, before = nn.Sequential(nn.ReLU()), ExitStack(), watchers()
+    model.register_forward_pre_hook(lambda *_: stack.enter_context(torch.overrides.BaseTorchFunctionMode()) and None)
+    model.register_forward_hook(lambda *_: stack.close())
+    measure(model, "0", IMAGES, "images")
+    assert watchers() == before
+
+
+def test_a_watched_encoder_layer_computes_the_same_bits_by_its_fused_kernel() -> None:
+    model = nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True), nn.ReLU()).eval()
+    with torch.no_grad():
+        expected = model(TOKENS)
+        with FeatureStatistics(model, ["1"], "images"):
+            assert torch.equal(model(TOKENS), expected)
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_32"])
