@@ -402,12 +402,11 @@ def test_a_mode_that_hooks_of_the_model_enter_and_leave_is_active_in_between() -
     assert watchers() == before
 
 
-def test_a_watched_encoder_layer_computes_the_same_bits_by_its_fused_kernel() -> None:
-    model = nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True), nn.ReLU()).eval()
+def test_a_watched_encoder_layer_is_computed_by_its_fused_kernel() -> None:
+    layer = nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)
+    vars(layer.self_attn)["forward"] = None  # the fused kernel does not call it
     with torch.no_grad():
-        expected = model(TOKENS)
-        with FeatureStatistics(model, ["1"], "images"):
-            assert torch.equal(model(TOKENS), expected)
+        assert len(measure(nn.Sequential(layer, nn.ReLU()).eval(), "1", TOKENS, "images").mean) == 12
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_32"])
