@@ -402,6 +402,25 @@ def test_a_mode_that_hooks_of_the_model_enter_and_leave_is_active_in_between() -
     assert watchers() == before
 
 
+class WithMode(nn.Module):
+    """Attention within a mode of the model's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.last = nn.Linear(12, 4)
+
+    def forward(self, tokens: torch.Tensor) -> Any:
+        with torch.overrides.BaseTorchFunctionMode():
+            return self.last(self.attention(tokens, tokens, tokens)[0])
+
+
+def test_a_mode_that_the_model_enters_around_attention_ends_with_the_model() -> None:
+    before = watchers()
+    assert len(measure(WithMode(), "last", TOKENS, "images").mean) == 4
+    assert watchers() == before
+
+
 def test_a_watched_encoder_layer_is_computed_by_its_fused_kernel() -> None:
     layer = nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)
     vars(layer.self_attn)["forward"] = None  # the fused kernel does not call it

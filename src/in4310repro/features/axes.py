@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,7 @@ class AxisFinder(TorchFunctionMode):
         self._convention = Convention()
         self._depth = 0  # of modules that are running
         self._thread = 0
+        self._above = 0  # modes that were entered after this one, when it was left
         self._paused = False
 
     @contextmanager
@@ -78,7 +79,7 @@ class AxisFinder(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
-            _leave(self)
+            self._leave()
             self._clear()
 
     @contextmanager
@@ -194,9 +195,17 @@ class AxisFinder(TorchFunctionMode):
     def _set(self, tensor: Tensor, axes: Axes | None) -> None:
         self._known[id(tensor)] = (weakref.ref(tensor), axes, _layout(tensor))
 
-    def _enter(self) -> None:
-        enter: Callable[[], object] = self.__enter__
-        enter()
+    def _enter(self, above: int = 0) -> None:
+        """Become one of torch's active modes, below a number of those that were entered last."""
+        _restore_modes([*_remove_modes(above), self])
+
+    def _leave(self) -> None:
+        """Stop being an active mode, even if others have been entered since; their number is kept."""
+        modes = active_modes()
+        if self in modes:
+            self._above = len(modes) - 1 - modes.index(self)
+            *later, _ = _remove_modes(self._above + 1)
+            _restore_modes(later)
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
         """Start recording when the outermost module begins to run.
@@ -214,7 +223,7 @@ class AxisFinder(TorchFunctionMode):
             self._look_at_inputs(module, args, {})
         self._depth += 1
         if isinstance(module, UNWATCHED) and not _avoids_fast_kernels(module):
-            _leave(self)
+            self._leave()
         elif self not in active_modes():
             self._enter()
 
@@ -224,13 +233,13 @@ class AxisFinder(TorchFunctionMode):
             return
         self._depth -= 1
         if self._depth and self not in active_modes():
-            self._enter()
+            self._enter(self._above)
         with self.paused():
             for path, value in iterate_values(output):
                 if isinstance(value, Tensor) and self._look_up(value) is None:
                     self._set(value, self._by_module(module, args, path, value))
         if not self._depth:
-            _leave(self)
+            self._leave()
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
         """Return the channel axes of an output if its module's type determines them; otherwise None.
@@ -281,14 +290,18 @@ def _layout(tensor: Tensor) -> object:
         return None
 
 
-def _leave(mode: TorchFunctionMode) -> None:
-    """Remove a mode from torch's active modes, even if other modes have been entered since."""
-    later: list[Any] = []
-    while mode in active_modes():
-        later.append(active_modes()[-1])
-        later[-1].__exit__(None, None, None)
-    for other in reversed(later[:-1]):
-        other.__enter__()
+def _remove_modes(number: int) -> list[Any]:
+    """Remove the modes that were entered last; return them, the last first."""
+    removed: list[Any] = []
+    for _ in range(number):
+        removed.append(active_modes()[-1])
+        removed[-1].__exit__(None, None, None)
+    return removed
+
+
+def _restore_modes(modes: Sequence[Any]) -> None:
+    for mode in reversed(modes):
+        mode.__enter__()
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:

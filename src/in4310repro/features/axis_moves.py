@@ -184,13 +184,12 @@ def unsqueeze_order(call: Call) -> Sequence[int | None]:
 def index_order(call: Call) -> Sequence[int | None] | None:
     """Return the axis order of an indexed tensor x[...].
 
-    The result is None if the index contains more than one list or tensor, or one that is not a flat list of
-    integers, such as a mask.
+    The result is None if the index contains a list or tensor that is not a flat list of integers, such as a mask.
     """
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)
     used = sum(item is not None and item is not Ellipsis for item in index)
-    rest, axis, many = call.tensors[0].ndim - used, 0, 0
+    rest, axis = call.tensors[0].ndim - used, 0
     order: list[int | None] = []
     for item in (*index, Ellipsis):
         if item is Ellipsis:
@@ -198,12 +197,10 @@ def index_order(call: Call) -> Sequence[int | None] | None:
             axis, rest = axis + rest, 0
         elif item is None:
             order.append(None)
-        elif isinstance(item, slice):
+        elif isinstance(item, slice) or _is_list_of_numbers(item):
             order, axis = [*order, axis], axis + 1
         elif isinstance(item, int) and not isinstance(item, bool):
             axis += 1
-        elif _is_list_of_numbers(item) and not many:
-            order, axis, many = [*order, axis], axis + 1, 1
         else:
             return None
     return order

@@ -181,9 +181,9 @@ RULES: dict[str, Rule] = {
         "alpha_dropout as_subclass bfloat16 bernoulli broadcast_to celu chunk contiguous cpu cuda cumprod cumsum data "
         "dequantize detach double dropout dropout1d dropout2d dropout3d expand expand_as exponential "
         "feature_alpha_dropout feature_dropout fill flip float glu gumbel_softmax half hardsigmoid hardswish "
-        "index_select local_response_norm log_softmax logsigmoid narrow normal normalize pad prelu quantize_per_tensor "
-        "repeat requires_grad roll silu softmax softmin softsign sort split split_with_sizes tanhshrink tensor_split "
-        "tile to topk tril triu type type_as uniform zero",
+        "index_select local_response_norm log_sigmoid log_softmax narrow normal normalize pad prelu "
+        "quantize_per_tensor repeat requires_grad roll silu softmax softmin softsign sort split split_with_sizes "
+        "tanhshrink tensor_split tile to topk tril triu type type_as uniform zero",
         keep,
     ),
     **_names("cat concat concatenate", join),
@@ -251,7 +251,7 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
             return 1
         if name in ("PixelShuffle", "PixelUnshuffle"):
             return ndim - 3
-        if (spatial := BEFORE_SPACE.fullmatch(name)) and ndim > int(spatial[1]) + 1:
+        if spatial := BEFORE_SPACE.fullmatch(name):
             return ndim - 1 - int(spatial[1])
     portable = _place_of_code(module) == "in4310repro.arithmetic.networks"
     # Blocks of torchvision's networks for maps [image, channel, height, width], whose sums no function of torch shows.

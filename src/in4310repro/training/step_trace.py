@@ -70,7 +70,7 @@ class StepTrace:
     def __init__(
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path, steps: Collection[int]
     ) -> None:
-        self._trace = Trace(model, optimizer, path, steps=steps)
+        self._trace = Trace(model, optimizer, path)
         self._path, self._steps, self._last = path, steps, max(steps)
         self._hooks = ExitStack()
         self._is_open = False
