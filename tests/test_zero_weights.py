@@ -16,11 +16,13 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.system.tensors import read_tensors
 from in4310repro.training import experiment, training
+from in4310repro.training.preparation import plan_training
 from in4310repro.training.training import Task
 from tests.conftest import Replace
 
 NAME = "tests.test_zero_weights:network"
 TINY = PRESETS["tiny"]
+NATIVE = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
 SHAPES = {"token": (1, 1, 8), "matrix": (8, 8), "scale": (8, 1, 1), "kernel": (2, 2, 2, 2)}
 
 
@@ -50,9 +52,8 @@ def network(num_classes: int) -> nn.Module:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
     open_network(NAME).trust()
-    native = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
     folder = tmp_path_factory.mktemp("zeros") / "run"
-    experiment.train(native, Context(activate("native", "cpu")), folder)
+    experiment.train(NATIVE, Context(activate("native", "cpu")), folder)
     return FinishedRun.open(folder)
 
 
@@ -78,10 +79,10 @@ def test_a_file_whose_other_weights_are_zero_is_refused(name: str, tmp_path: Pat
 
 
 def test_weights_in_memory_may_be_zero() -> None:
-    open_network(NAME).trust()
-    state = models.build(NAME, 6, seed=0).state_dict()
+    plan = plan_training(NATIVE, Context(activate("native", "cpu")))
+    state = plan.network.state_dict()
     zeros = state | {"conv.weight": torch.zeros_like(state["conv.weight"])}
-    model = open_network(NAME).restore(6, zeros, "the selected weights", of_file=False)
+    model = plan.network_with(zeros, "the selected weights")
     assert not model.state_dict()["conv.weight"].any()
 
 

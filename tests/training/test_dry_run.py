@@ -18,7 +18,7 @@ from in4310repro.system.numerics import Numerics, activate
 from in4310repro.training import dry_run, experiment
 from in4310repro.training.dry_run import Rehearsal, describe, rehearse
 from in4310repro.training.epochs import Step
-from tests.builders import write_class_folders
+from tests.builders import Watched, write_class_folders
 from tests.conftest import Call, refused
 from tests.sessions.soak import small_network
 
@@ -67,7 +67,12 @@ def rehearsal(numerics: Numerics, _cache_of_this_session: None) -> Rehearsal:
 def test_what_a_dry_run_foretells_is_what_a_training_writes(
     rehearsal: Rehearsal, numerics: Numerics, tmp_path: Path
 ) -> None:
-    run = experiment.train(SMALL, Context(numerics), tmp_path / "run", keep_epochs=True, log_steps="csv")
+    said: list[str] = []
+    context = Context(numerics, Watched(say=said.append))
+    run = experiment.train(SMALL, context, tmp_path / "run", keep_epochs=True, log_steps="csv")
+    # For 2,464 bytes of weights and buffers, two moments of the 2,328 bytes of parameters, or one.
+    sizes = "7.12 kB an epoch with adamw, 4.79 kB an epoch with rmsprop, 4.79 kB an epoch with sgd"
+    assert f"kept epochs take {sizes}, in all 50.1 kB below {run.folder}" in said
     for setting in SMALL.settings:
         folder = run.folder / setting.name
         assert rehearsal.checkpoint_bytes[setting.name] == (folder / "epochs" / "000003.safetensors").stat().st_size

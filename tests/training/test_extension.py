@@ -230,9 +230,11 @@ def test_a_damaged_run_does_not_go_on(run: Path, numerics: Numerics) -> None:
     ],
     ids=["schedule", "warm-up", "warm start"],
 )
-def test_a_run_in_which_epochs_depend_on_their_number_does_not_go_on(
-    changes: dict[str, object], words: str, numerics: Numerics, tmp_path: Path
+def test_a_run_in_which_epochs_depend_on_their_number_is_resumed_as_it_is_and_does_not_go_on(
+    changes: dict[str, object], words: str, numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
     config = replace(TWO, epochs=1, settings=TWO.settings[1:], **changes)  # type: ignore[arg-type]
     run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).folder
+    replace_fit(lambda _: pytest.fail("a finished setting is trained again"))
+    experiment.train(config, Context(numerics), run, resume=True)
     assert words in refusal(replace(config, epochs=2), run, numerics)

@@ -1,10 +1,12 @@
 """A fitted head: its minimum, the bits of its scores, resumption, and forgeries that verify finds."""
 
+import itertools
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +23,12 @@ from in4310repro.models.network import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import configure
+from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, head
+from in4310repro.training.training import Task
 from in4310repro.verification import verify
 from tests.builders import Watched, image_set
 from tests.sessions.soak import find_differing_files
@@ -57,19 +61,23 @@ def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float3
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     scores = torch.from_numpy(values).double() @ w.T + b
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels), reduction="sum")
-    (strength * loss + w.square().sum() / 2).backward()  # type: ignore[no-untyped-call]
+    # Of two classes, the difference is penalised.
+    penalised = w[1] - w[0] if len(w) == 2 else w
+    (strength * loss + penalised.square().sum() / 2).backward()  # type: ignore[no-untyped-call]
     assert w.grad is not None
     assert b.grad is not None
     return max(float(w.grad.abs().max()), float(b.grad.abs().max())) / (strength * len(labels))
 
 
-@pytest.mark.parametrize("strength", [0.01, 1.0])
-def test_the_fit_is_where_the_penalised_loss_has_no_slope(strength: float) -> None:
-    values, labels = drawn(4)
-    fitted = head.fit_head(as_embedding(values), labels, 4, strength)
+@pytest.mark.parametrize(("classes", "strength"), [(4, 0.01), (4, 1.0), (2, 1.0)])
+def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength: float) -> None:
+    values, labels = drawn(classes)
+    fitted = head.fit_head(as_embedding(values), labels, classes, strength)
     assert gradient(*fitted, values, labels, strength) < 1e-5
     # Of another strength it is not.
-    assert gradient(*fitted, values, labels, 3 * strength) > 1e-4
+    slope = gradient(*fitted, values, labels, 3 * strength)
+    assert slope > 1e-4
+    assert head.largest_derivative(fitted, as_embedding(values), labels, 3 * strength) == pytest.approx(slope)
 
 
 def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
@@ -131,6 +139,34 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
     experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run", resume=True)
     assert strengths == list(STRENGTHS)
     assert not find_differing_files(fitted_run, tmp_path / "run")
+
+
+def test_fits_are_timed_and_made_once_unless_their_hashes_are_lost(
+    tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CONFIG.network.trust()
+    steps: list[tuple[str, int]] = []
+    watched = Watched(step=lambda title, done, _: steps.append((title, done)))
+    clock = itertools.count()
+    monkeypatch.setattr(head, "time", SimpleNamespace(perf_counter=clock.__next__))
+    images, files = image_set(20), RunFolder.create(tmp_path / "run")
+    task = Task(
+        model=network(6), training=images, validation=images, config=CONFIG, setting=CONFIG.settings[0],
+        files=files, context=Context(numerics, watched), split_sha256="0" * 64,
+    )  # fmt: skip
+
+    def fit() -> list[HistoryRow]:
+        return head.fit(replace(task, model=models.build(CONFIG.model, 6, CONFIG.seed)))
+
+    rows = fit()
+    # From each look at this clock to the next is a second.
+    assert {row["images_per_second"] for row in rows} == {20}
+    assert fit() == rows
+    assert next(clock) == 2 * len(STRENGTHS)
+    files.write_json("head/tensors.json", json.loads((files.folder / "head/tensors.json").read_text())[:2])
+    assert fit() == rows
+    assert next(clock) == 4 * len(STRENGTHS) + 1
+    assert steps.count(("fits of head", 1)) == 3 * len(STRENGTHS)
 
 
 def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(

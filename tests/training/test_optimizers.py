@@ -72,15 +72,17 @@ def test_rmsprop_does_not_change_a_parameter_whose_gradient_is_zero() -> None:
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_zero() -> None:
     factors = [optimizers.learning_rate_factor(step, 100, "cosine", 0.2) for step in range(100)]
     assert factors[20] == 1.0 == max(factors)
-    assert factors[:21] == sorted(factors[:21])
+    assert factors[:20] == pytest.approx([number / 21 for number in range(1, 21)])
     assert factors[20:] == sorted(factors[20:], reverse=True)
     assert 0 < factors[-1] < 1e-3
 
 
 def test_the_cosine_is_half_a_wave() -> None:
     for step in range(50):
+        factor = optimizers.learning_rate_factor(step, 50, "cosine", 0.0)
         expected = (1 + math.cos(math.pi * step / 50)) / 2
-        assert optimizers.learning_rate_factor(step, 50, "cosine", 0.0) == pytest.approx(expected, abs=1e-11)
+        # Without the last bits, which differ between processors.
+        assert factor == round(factor, 12) == pytest.approx(expected, abs=1e-11)
 
 
 def test_a_constant_schedule_stays_at_one() -> None:

@@ -69,15 +69,15 @@ def test_at_most_300_images_are_looked_at(place: Path, numerics: Numerics, monke
         check(config(place), Context(numerics))
 
 
-def test_half_is_expected_of_imagenet_weights_whose_accuracy_nobody_says(
+def test_imagenet_weights_are_checked_with_the_mean_of_the_run_and_half_is_expected_where_nobody_says_more(
     place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = config(place)
     weights = asked.network.read_weights(asked.weights)
     monkeypatch.setattr(type(asked.network), "imagenet_top_1", lambda _: 0.0)
+    monkeypatch.setattr(type(asked.network), "imagenet_evaluation", lambda _: replace(HOW, mean=(1.0, 0.0, 1.0)))
     found = preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))
-    assert found
-    assert found.expected == 0.5
+    assert found == preparation.WeightsCheck(correct=4, images=6, expected=0.5)
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
