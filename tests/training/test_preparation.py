@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro import models
+from in4310repro.data.comparison import imagenet
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import decode
 from in4310repro.data.scenes import CLASSES, draw
@@ -76,8 +78,11 @@ def test_imagenet_weights_are_checked_with_the_mean_of_the_run_and_half_is_expec
     weights = asked.network.read_weights(asked.weights)
     monkeypatch.setattr(type(asked.network), "imagenet_top_1", lambda _: 0.0)
     monkeypatch.setattr(type(asked.network), "imagenet_evaluation", lambda _: replace(HOW, mean=(1.0, 0.0, 1.0)))
+    drawn = Mock(wraps=imagenet)
+    monkeypatch.setattr(preparation, "imagenet", drawn)
     found = preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))
-    assert found == preparation.WeightsCheck(correct=4, images=6, expected=0.5)
+    assert found
+    assert (found.expected, drawn.call_args.args[1].preprocessing) == (0.5, HOW)
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
@@ -129,7 +134,9 @@ def test_a_wordnet_id_begins_the_name_of_a_file_or_a_folder(path: str, found: st
     assert (match and match.group(1)) == found
 
 
-def test_a_preset_of_real_images_is_refused_without_their_folder(numerics: Numerics) -> None:
+def test_images_that_are_not_there_are_refused_before_anything_else(numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="no folder nowhere"):
+        preparation.plan_training(replace(PRESETS["tiny"], imagenet="nowhere"), Context(numerics))
     with pytest.raises(ValueError, match="preset photographs trains on real images: --data FOLDER names"):
         preparation.plan_training(replace(PRESETS["photographs"], image_size=32), Context(numerics))
 
