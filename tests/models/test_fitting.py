@@ -4,6 +4,7 @@ import functools
 import io
 import math
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 import torchvision
 
 from in4310repro import models
+from in4310repro.models.building import construct
 from in4310repro.models.network import open_network
 from in4310repro.models.sources import RESNETS
 
@@ -50,6 +52,11 @@ def test_building_a_network_leaves_torchs_generator_as_it_was() -> None:
     before = torch.random.get_rng_state()
     models.build("resnet18", 6, seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_network_whose_values_are_all_drawn_or_constant_is_constructed_without_memory() -> None:
+    model = construct(open_network("resnet18").source, 6)
+    assert all(value.is_meta for value in model.state_dict().values())
 
 
 def test_initial_weights_have_the_spread_that_torchvision_gives_them() -> None:
@@ -178,9 +185,12 @@ def test_weights_of_another_width_are_converted_to_float32(dtype: torch.dtype, t
     assert torch.equal(loaded["conv1.weight"], state["conv1.weight"].float())
 
 
-def saved(content: object) -> bytes:
+def saved(content: object, *members: str) -> bytes:
     stream = io.BytesIO()
     torch.save(content, stream)
+    with zipfile.ZipFile(stream, "a") as archive:
+        for name in members:
+            archive.writestr(name, b"")
     return stream.getvalue()
 
 
@@ -200,6 +210,7 @@ WEIGHTS = saved({"conv1.weight": torch.arange(1.0, 4000.0)})
         (b"no weights\n", "holds no weights that can be read: it is no file that torch.save writes"),
         (b"", "holds no weights that can be read: it is no file that torch.save writes"),
         (saved({}), "holds no tensors"),
+        (saved({}, "archive/constants.pkl"), "holds no weights that can be read: it is a TorchScript archive; a state"),
         (saved([torch.ones(3)]), "is no state dict, a dictionary of tensors by name: it holds list"),
         (saved({"state_dict": {}, "epoch": 3}), "is no state dict, .*: it holds keys state_dict, epoch"),
         (saved({1: torch.ones(3)}), "is no state dict, .*: it holds keys 1"),
@@ -208,7 +219,7 @@ WEIGHTS = saved({"conv1.weight": torch.arange(1.0, 4000.0)})
             "holds no weights that can be read: it holds Python objects, which could run code",
         ),
     ],
-    ids=["cut", "changed", "text", "nothing", "no-tensors", "list", "nested", "numbers", "objects"],
+    ids=["cut", "changed", "text", "nothing", "no-tensors", "script", "list", "nested", "numbers", "objects"],
 )
 def test_what_is_no_state_dict_is_refused_without_torchs_advice(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(content)

@@ -53,17 +53,24 @@ SAMPLES: dict[type[Source], Sample] = {
 }
 
 
-def made_up_timm() -> ModuleType:
+def made_up_timm(interpolation: str = "bicubic") -> ModuleType:
     """Return a stand-in for the module timm with one network."""
     module, how = ModuleType("timm"), SimpleNamespace(
-        mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation="bicubic", crop_pct=0.9, input_size=(3, 96, 96)
+        mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation=interpolation, crop_pct=0.9, input_size=(3, 96, 96)
     )  # fmt: skip
     names = ["plain"]
+
+    def create(_name: str, *, pretrained: bool = False, num_classes: int = 1000) -> nn.Module:
+        model = dropping(num_classes)
+        if pretrained:
+            nn.init.ones_(model.get_parameter("0.weight"))
+        return model
+
     functions = {
         "__version__": "0",
         "is_model": names.__contains__,
         "list_models": lambda: names,
-        "create_model": lambda _name, pretrained=False, num_classes=1000: dropping(num_classes),  # noqa: ARG005
+        "create_model": create,
         "get_pretrained_cfg": lambda _name: how,
     }
     for name, value in functions.items():
@@ -151,6 +158,32 @@ def test_imagenet_weights_say_how_images_are_prepared_or_are_refused(sample: Sam
     assert network.imagenet_preprocessing().crop_ratio == 1.0 >= evaluation.crop_ratio
     assert network.imagenet_preprocessing().mean == evaluation.mean
     assert 0 <= network.imagenet_top_1() < 1
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("bilinear", "bilinear"), ("random", "bicubic")])
+def test_weights_of_timm_are_its_pretrained_ones_with_their_interpolation(
+    theirs: str, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", made_up_timm(theirs))
+    weights = open_network("timm:plain").read_weights("imagenet")
+    assert weights.tensors
+    assert bool((weights.tensors["0.weight"] == 1).all())
+    assert weights.preprocessing
+    assert weights.preprocessing.interpolation == ours
+
+
+def test_weights_of_two_networks_are_downloaded_into_one_folder_and_checked_by_the_hash_in_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(url: str, file: str, hash_prefix: str, **_: object) -> None:
+        assert url.endswith(f"-{hash_prefix}.pth")
+        torch.save({Path(file).stem: torch.ones(1)}, file)
+
+    monkeypatch.setenv("TORCH_HOME", f"{tmp_path}")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for name in ("squeezenet1_0", "squeezenet1_1"):
+        (found,) = open_network(name).read_weights("imagenet").tensors or {}
+        assert found.startswith(f"{name}-")
 
 
 def test_weights_are_at_hand_or_not(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
