@@ -38,7 +38,7 @@ def open_network(name: str) -> Network:
         if re.fullmatch(source.pattern, name):
             return Network(source(name))
     near = as_function(name[:100])
-    meant = f"; did you mean {near}?" if near else did_you_mean(name[:100], RESNETS)
+    meant = f"; did you mean {near}?" if near else did_you_mean(name, RESNETS)
     raise ValueError(f"no model {name[:100]!r}; {valid_names()} are valid{meant}")
 
 

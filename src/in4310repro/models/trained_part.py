@@ -39,8 +39,7 @@ def freeze(model: nn.Module, part: str) -> list[nn.Module]:
     """
     frozen = frozen_modules(model, part)
     for module in frozen:
-        for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(False)
+        module.requires_grad_(False)
     return frozen
 
 

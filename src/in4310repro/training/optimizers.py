@@ -103,7 +103,7 @@ def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tens
         return check_count(value, key)
     if kept.has_shape_of_parameter:
         return check_moment(key, value, parameter)
-    factor = check_moment(key, value, torch.tensor(0.0))
+    factor = check_moment(key, value, torch.empty(()))
     if not 0 <= factor.item() <= 1:
         raise ValueError(f"{key} is {factor.item()}; valid is {kept.value}")
     return factor
