@@ -370,6 +370,13 @@ def test_an_image_of_more_values_than_32_bits_count_does_not_go_to_the_kernel() 
     assert kernel_for(value.expand(1, 2, 2**15, 2**15)) is None
 
 
+def test_no_more_values_are_counted_at_once_than_32_bits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    monkeypatch.setattr(library.Library, "call", lambda _self, _function, number, *_: numbers.append(number))
+    kernel_of(NAMES[0]).histogram(torch.ones(1).expand(2**31 + 5), torch.zeros(BINS, dtype=torch.int64))
+    assert numbers == [2**31, 5]
+
+
 def test_a_default_device_does_not_move_the_results() -> None:
     maps, shift = maps_of((2, 3, 4, 4)), torch.zeros(3)
     with torch.device("meta"):

@@ -132,6 +132,17 @@ def test_a_tensor_inside_of_vmap_is_refused() -> None:
         torch.vmap(model)(IMAGES)
 
 
+@pytest.mark.parametrize("attribute", ["batch_first", "hidden_size"])
+def test_a_second_part_is_a_hidden_state_only_of_a_module_with_both_attributes_of_a_recurrent_one(
+    attribute: str,
+) -> None:
+    model = nn.Sequential(Made(lambda x: (x, x)))
+    setattr(model[0], attribute, 8)
+    with FeatureStatistics(model, ["0"], "images") as statistics:
+        model(IMAGES)
+    assert statistics.result()["0[1]"].rows == 2
+
+
 class Attention(nn.Module):
     """Self-attention with tokens on the first axis; there are as many tokens as images."""
 

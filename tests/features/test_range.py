@@ -119,8 +119,17 @@ def test_float64_values_whose_squares_are_none_are_refused(
     size: float, samples: Literal["images", "positions", "flat"]
 ) -> None:
     maps = maps_of_size("1").double()
-    maps[:, 2] *= size
+    maps[:, 1], maps[:, 2] = 0, maps[:, 2] * size
+    maps[0, 2, 0, 0] = torch.nan
     model = nn.Sequential(nn.Identity())
     with FeatureStatistics(model, ["0"], samples), pytest.raises(ValueError, match=r"channel 2 is .*, in float64; 1e-"):
         model(maps)
     assert measure(model, "0", maps).non_positive_values == int((maps <= 0).sum())
+
+
+def test_a_finite_value_counts_even_where_its_difference_from_the_shift_is_infinite() -> None:
+    largest = torch.finfo(torch.float32).max
+    maps = torch.tensor([-1.0, 1.0, 1.0, 1.0]).reshape(1, 1, 2, 2) * largest
+    result = measure(nn.Sequential(nn.Identity()), "0", maps, "positions")
+    assert (result.rows, float(result.mean[0])) == (4, pytest.approx(largest / 2, rel=1e-6))
+    assert float(result.covariance[0, 0]) == pytest.approx(0.75 * largest**2, rel=1e-6)

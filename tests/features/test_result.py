@@ -54,7 +54,7 @@ def test_a_plot_draws_the_eigenvalues_that_were_asked_for(tangled: Tangled, imag
     (line,) = axes.get_lines()
     assert np.asarray(line.get_xdata()).tolist() == [1, 2, 3, 4, 5]
     assert np.asarray(line.get_ydata()).tolist() == result.eigenvalues(5).tolist()
-    assert axes.get_yscale() == "log"
+    assert (axes.get_yscale(), line.get_marker()) == ("log", ".")
     with pytest.raises(ValueError, match="13 eigenvalues asked for"):
         result.plot(axes, k=13)
 

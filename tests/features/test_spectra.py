@@ -31,7 +31,7 @@ def test_a_negative_eigenvalue_is_clamped_and_reported() -> None:
 
 def test_trace_share_and_effective_rank_by_hand() -> None:
     result = spectrum(torch.diag(torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64)))
-    assert result.trace_share(1) == 0.75
+    assert (result.trace_share(1), result.trace_share(3)) == (0.75, 1)
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert result.effective_rank() == pytest.approx(math.exp(entropy), rel=1e-12)
 

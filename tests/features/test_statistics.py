@@ -238,9 +238,10 @@ def test_maps_of_another_size_than_those_that_were_loaded_are_refused() -> None:
 
 def test_only_empty_batches_have_no_result() -> None:
     model = nn.Sequential(nn.Tanh())
-    statistics = run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(0, 3, 4, 4))
-    with pytest.raises(ValueError, match="module '0': only empty batches passed"):
-        statistics.result()
+    for counter in (None, len):
+        empty = FeatureStatistics(model, ["0"], "images", count_images=counter)
+        with pytest.raises(ValueError, match="module '0': only empty batches passed"):
+            run(empty, model, torch.ones(0, 3, 4, 4)).result()
 
 
 def test_counts_alone_have_no_rows(tangled: Tangled, images: Tensor) -> None:

@@ -101,6 +101,13 @@ def test_layout_does_not_matter(view: str) -> None:
     assert as_lists(measured(views[view], 5).top_images) == first_by_numpy(responses_by_numpy(expected), 5)
 
 
+def test_a_default_device_changes_no_top_image() -> None:
+    maps = maps_with_ties((24, 5, 3, 3))
+    with torch.device("meta"):
+        top = measured(maps, 3).top_images
+    assert as_lists(top) == first_by_numpy(responses_by_numpy(maps), 3)
+
+
 def test_a_channel_that_is_never_positive_is_known_by_every_image() -> None:
     maps = maps_with_ties((200, 8, 3, 3))
     maps[:, 3] = -maps[:, 3].abs()
@@ -236,7 +243,7 @@ def test_a_state_without_activations_is_what_it_was_before_there_were_any() -> N
     with FeatureStatistics(model, ["0"]) as statistics:
         model(torch.ones(2, 3))
     metadata = json.loads(bytes(statistics.state_dict()["metadata"].tolist()))
-    assert not {"histogram", "top_images"} & metadata["settings"].keys()
+    assert not {"histogram", "top_images", "leave_out"} & metadata["settings"].keys()
     with pytest.raises(ValueError, match=r"^two statistics have top_images 1 and None; they must be equal$"):
         FeatureStatistics(model, ["0"], top_images=1).merge(statistics)
 
