@@ -181,7 +181,8 @@ def test_subclasses_of_tensors_have_the_bits_of_what_they_hold(samples: Samples)
     class Named(Tensor):
         """A tensor with a name."""
 
-    kinds = [IMAGES, IMAGES.as_subclass(Named), tv_tensors.Image(IMAGES), nn.Parameter(IMAGES.clone())]
+    maps = torch.randn(20, 12, 9, 9, generator=torch.Generator().manual_seed(1))
+    kinds = [maps, maps.as_subclass(Named), tv_tensors.Image(maps), nn.Parameter(maps.clone())]
     outputs = []
     for images in kinds:
         model = nn.Sequential(nn.Identity())
