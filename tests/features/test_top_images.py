@@ -104,8 +104,10 @@ def test_layout_does_not_matter(view: str) -> None:
 def test_a_default_device_changes_no_top_image() -> None:
     maps = maps_with_ties((24, 5, 3, 3))
     with torch.device("meta"):
-        top = measured(maps, 3).top_images
-    assert as_lists(top) == first_by_numpy(responses_by_numpy(maps), 3)
+        result = measured(maps, 3, histogram=True)
+    assert result.histogram is not None
+    assert result.histogram.middles.device.type == "cpu"
+    assert as_lists(result.top_images) == first_by_numpy(responses_by_numpy(maps), 3)
 
 
 def test_a_channel_that_is_never_positive_is_known_by_every_image() -> None:

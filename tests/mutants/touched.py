@@ -29,6 +29,7 @@ data_file = {FOLDER}/lines
 parallel = true
 include = {PACKAGE}/*
 context = {PROCESSES}${{MUTANTS_CONTEXT-}}
+patch = _exit, fork
 """
 RECORDER = coverage.Coverage(
     data_file=str(FOLDER / "lines"), data_suffix=True, include=[f"{PACKAGE}/*"], config_file=False

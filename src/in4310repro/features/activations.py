@@ -95,7 +95,7 @@ class Histogram:
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
     """Return the histogram of the values that `count_bins` has counted in `counts`."""
     # The last bin ends at 2^128, which float32 cannot represent.
-    edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
+    edges = (torch.arange(FINITE_BINS, dtype=torch.int32, device="cpu") << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128
     middles = torch.cat([edges.new_zeros(1), (edges[:-1] + edges[1:]) / 2])
     positive, negative = counts[:FINITE_BINS].cpu(), counts[SIDE : SIDE + FINITE_BINS].cpu()

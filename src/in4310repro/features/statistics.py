@@ -310,7 +310,7 @@ class FeatureStatistics:
         Raises:
             ValueError: images have been measured already, modules or settings differ, or the state is corrupt.
         """
-        device = next(self._model.parameters(), torch.empty(0)).device
+        device = next(self._model.parameters(), torch.empty(0, device="cpu")).device
         metadata, tensors = unpack(state, device)
         if self._streams:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")

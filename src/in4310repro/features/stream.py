@@ -234,7 +234,7 @@ def join_ranges(first: list[range], second: list[range]) -> list[range]:
     """
     joined: list[range] = []
     for images in sorted(filter(len, [*first, *second]), key=lambda images: images.start):
-        last = joined[-1] if joined else range(-1, -1)
+        last = joined[-1] if joined else range(-1)
         if images.start < last.stop:
             overlap = range(images.start, min(images.stop, last.stop))
             raise ValueError(
