@@ -65,13 +65,18 @@ def test_a_class_that_cannot_be_trained_on_is_one_line(
             "no optimizer 'Adamaz'; valid are AdamW, RMSprop, SGD",
         ),
         ('modules = ["layer9"]', ("--preset", "tiny"), "layer9"),
+        (
+            '[[settings]]\nname = "a"\noptimizer = "Adam"',
+            ("--preset", "tiny", "--numerics", "portable"),
+            "optimizer Adam cannot be used in portable arithmetic",
+        ),
     ],
 )
 def test_a_wrong_value_of_a_file_is_found_before_training(
     line: str, words: tuple[str, ...], part: str, call: Call, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.toml").write_text(line)
-    refused(call, ("train", *words, "--config", "mine.toml"), part, *(("layer4.1.conv1",) if words else ()))
+    refused(call, ("train", *words, "--config", "mine.toml"), part, *(("layer4.1.conv1",) if part == "layer9" else ()))
     assert not (tmp_path / "runs").exists()
 
 
@@ -173,6 +178,20 @@ def test_a_run_whose_images_are_not_there_has_a_verdict_too(call: Call, own_run:
     assert call("verify", str(tmp_path / "none"))[1].startswith(f"{tmp_path / 'none'}: neither verified nor refuted")
 
 
+@pytest.mark.parametrize(("recorded", "chosen"), [("cpu", "cpu"), ("cuda", "auto"), ("cuda:1", "auto")])
+def test_a_run_is_used_on_the_cpu_if_it_was_recorded_there_and_else_on_any_device(
+    recorded: str, chosen: str, call: Call, own_records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def activate(mode: str, device: str) -> None:
+        raise ValueError(f"{mode} on {device}")
+
+    monkeypatch.setattr("in4310repro.system.numerics.activate", activate)
+    run = RunFolder.open(own_records)
+    fingerprint = json.loads((own_records / "fingerprint.json").read_text()) | {"device": recorded}
+    run.write_json("fingerprint.json", fingerprint)
+    refused(call, ("evaluate", str(own_records)), f"{fingerprint['numerics']} on {chosen}")
+
+
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json"])
 def test_a_run_whose_description_is_damaged_is_a_difference_too(name: str, call: Call, own_records: Path) -> None:
     (own_records / name).write_text("[]")
@@ -254,6 +273,7 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
         ("trian", ("no command 'trian'", "did you mean train?")),
         ("data chekc mine", ("no command 'chekc'; scenes, check are valid; did you mean check?",)),
         ("train --epoch 3", ("No such option: --epoch", "--epochs")),
+        ("verify runs/tiny --epochs 3", ("No such option: --epochs",)),
         ("train --preset dmeo", ("did you mean demo?",)),
         ("train --preset big", ("no preset 'big'; valid are demo, course, tiny",)),
         ("train --preset course", ("--data FOLDER names their class folders",)),
@@ -298,6 +318,12 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
     code, printed, _ = call("fingerprint", "--device", "cpu")
     assert code == 0
     assert len(json.loads(printed[printed.index("{") :])["numeric_class"]) == 12
+
+
+def test_it_is_said_why_arithmetic_is_not_portable(call: Call, remove_library: Callable[[], None]) -> None:
+    remove_library()
+    code, _, error = call("fingerprint", "--device", "cpu")
+    assert (code, error.startswith("native arithmetic, because portable is unavailable: ")) == (0, True)
 
 
 @pytest.mark.parametrize(

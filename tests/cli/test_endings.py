@@ -9,13 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from in4310repro.system.signals import stopping_signals
 from tests.builders import write_class_folders
-from tests.conftest import Call, Replace
+from tests.conftest import Call, Replace, refused
 
 BEGUN = """
 from in4310repro.system import signals
@@ -109,6 +111,24 @@ def test_a_full_disk_anywhere_is_a_sentence_without_its_number(call: Call, repla
         assert code == 2
         assert words in printed
         assert "Errno" not in printed
+
+
+def test_lines_of_a_library_that_the_disk_has_no_room_for_are_an_error_too(call: Call, replace_train: Replace) -> None:
+    replace_train(lambda *_arguments, **_options: None)
+    full = Mock(encoding="utf-8", flush=raising(OSError(28, "No space left on device")), fileno=raising(OSError()))
+    with redirect_stdout(full):
+        assert call("train", "--preset", "tiny")[::2] == (2, "in4310repro: no space is left on the disk\n")
+
+
+def test_a_stream_that_is_no_file_is_refused_in_an_encoding_without_ascii_too(call: Call) -> None:
+    with redirect_stdout(Mock(spec=["encoding", "flush"], encoding="utf-16")):
+        refused(call, ("cache",), "the encoding of the output is utf-16")
+
+
+def test_wrong_input_of_a_process_of_torchrun_ends_as_without_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    refused(call, ("compare", "nowhere", "nowhere"), "nowhere is no run folder")
 
 
 def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call: Call, replace_train: Replace) -> None:

@@ -66,11 +66,13 @@ def test_quiet_leaves_json_that_is_asked_for(call: Call) -> None:
 
 
 def test_audits_are_json_with_the_exit_code_of_lines(call: Call, report: Callable[[float], str]) -> None:
-    (result,) = read_document(call, "audit", report(0.95), code=1)["files"]
+    (result,) = read_document(call, "audit", report(0.95), "--ceiling", "best=0.5", code=1)["files"]
     assert result["file"] == "report.md"
     assert result["result"]["findings"]
+    assert result["result"]["options"]["ceilings"] == {"best": 0.5}
     (shown,) = read_document(call, "audit", "report.md", "--show")["files"]
     assert "sea" in shown["recognised"]
+    assert call("audit", "report.md", "--show") == (0, f"{shown['recognised']}\n", "")
 
 
 def test_checks_of_runs_are_json(call: Call, own_run: Path) -> None:
@@ -149,6 +151,7 @@ def test_the_completion_of_a_shell_is_printed(call: Call, replace_detection: Rep
     code, printed, error = call("--show-completion")
     assert (code, error) == (0, "")
     assert "complete -o default -F _in4310repro_completion in4310repro" in printed
+    assert "Usage" not in printed
 
 
 @pytest.mark.parametrize(
