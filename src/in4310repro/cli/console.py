@@ -164,12 +164,12 @@ def keep_if(something: Callable[[], bool], words: str) -> None:
     signals.kept = lambda: words if something() else ""
 
 
-def _identify(file: Path) -> tuple[int, int]:
+def _identify(file: Path) -> tuple[int, int] | None:
     """Return a value that changes whenever the file is replaced by a new version."""
     try:
         status = file.stat()
     except OSError:
-        return 0, 0
+        return None
     return status.st_mtime_ns, status.st_ino
 
 
