@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -409,9 +410,14 @@ def test_the_doctor_says_in_short_what_fingerprint_and_cache_print(call: Call, m
         *("timm's networks: --model timm:NAME", "pip install timm", "pip install pypdf", "pip install pillow-heif"),
     ):
         assert part in printed
+    assert re.search(r"\+ source +(commit [0-9a-f]{12}\b|no checkout)", printed)
+    assert "photographs of your own are installed" not in printed
+    for module in machine.PACKAGES:
+        monkeypatch.setitem(sys.modules, module, pytest)
     monkeypatch.setenv("IN4310REPRO_CACHE_LIMIT", "much")
     code, printed, _ = call("doctor")
     assert (code, "IN4310REPRO_CACHE_LIMIT is 'much'" in printed) == (0, True)
+    assert "is not installed" not in printed
 
 
 def test_the_version_is_that_of_the_installation(call: Call) -> None:
@@ -432,9 +438,16 @@ def test_the_cache_is_shown_and_cleared_and_nothing_else_in_its_folder(
     assert "0 B  in" in call("cache")[1]
 
 
-def test_the_doctor_says_that_the_demo_can_run(call: Call) -> None:
+def test_the_doctor_says_that_the_demo_can_run_on_a_machine_with_just_what_it_asks_for(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just = shutil.disk_usage(".")._replace(free=2**29)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: just)
+    monkeypatch.setattr(machine, "memory", lambda: 2**31)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "c++" else None)
     code, printed, _ = call("doctor")
     assert (code, "the demo can run" in printed) == (0, True)
+    assert "+ compiler     c++\n" in printed
     assert "no kernel" in printed or "+ statistics   compiled" in printed
 
 

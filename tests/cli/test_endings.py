@@ -303,7 +303,9 @@ train --preset course
 
 
 @pytest.mark.process
-def test_what_is_wrong_with_the_words_of_a_command_is_said_without_torch(own_records: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_words_of_a_command_is_said_without_torch_and_that_torch_is_loading_before_it_is(
+    own_records: Path, tmp_path: Path
+) -> None:
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "torch.py").write_text("raise SystemExit('torch is loaded')", encoding="utf-8")
     write_class_folders(tmp_path / "mine", {"a": 2, "b": 2})
@@ -319,10 +321,12 @@ for line in sys.stdin:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "without"), *sys.path])}
     lines = REFUSED.strip().format(run=own_records)
     ended_by = subprocess.run(
-        (sys.executable, "-c", script),
-        input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+        (sys.executable, "-c", script), input=f"{lines}\ndemo --break {own_records}",
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    for line, said in zip(lines.splitlines(), ended_by.stdout.splitlines(), strict=True):
+    *wrong, loading = ended_by.stdout.splitlines()
+    assert "| loading torch" in loading
+    for line, said in zip(lines.splitlines(), wrong, strict=True):
         words, _, error = said.partition(" | ")
         assert (words, "in4310repro: " in error) == (line, True), said
         assert "loading" not in error

@@ -146,12 +146,16 @@ def test_the_command_says_that_onnx_has_other_bits_and_by_how_much(call: Call, r
     assert re.search(r"other bits than the run: its scores on 12 test images differ by up to \d\S* from", printed)
 
 
-def test_the_command_says_what_it_wrote_and_what_it_left_out(call: Call, run: FinishedRun, tmp_path: Path) -> None:
+def test_the_command_says_what_it_wrote_and_what_it_left_out(
+    call: Call, run: FinishedRun, verification: Path, tmp_path: Path
+) -> None:
     code, printed, error = call("export", f"{run.folder}", "--as", "in-toto", "--out", "out", "--json")
     assert (code, json.loads(printed)) == (0, {"wrote": [str(Path("out", "statement.json"))]})
     assert "left out, since no --verification was given: what verify computes again" in error
     assert "left out, since no --report was given" in error
     assert (tmp_path / "out" / "statement.json").is_file()
+    words = ("export", f"{run.folder}", "--as", "in-toto", "--out", "verified", "--verification", f"{verification}")
+    assert "no --verification was given" not in call(*words)[2]
 
 
 def test_a_run_that_trained_on_its_test_images_shows_the_result_on_others_first(run: FinishedRun) -> None:

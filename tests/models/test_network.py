@@ -164,6 +164,9 @@ def failing(num_classes):
 
 def text(num_classes):
     return "a network"
+
+def random_width(num_classes):
+    return nn.Sequential(nn.Conv2d(3, int(torch.randint(1, 999, ())), 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 '''
 
 
@@ -482,6 +485,12 @@ def test_the_modules_of_a_network_are_listed(call: Call, own: str) -> None:
         "  4  Flatten                  8",
         "  5  Linear                   1000",
     ]
+    width = int(torch.randint(1, 999, (), generator=torch.Generator().manual_seed(0)))  # of the seed of a training
+    printed = call("modules", f"{own}:random_width", "--image-size", "32")[1]
+    assert printed.splitlines()[1] == f"* 0  Conv2d                   {width} x 32 x 32"
+    # As torchvision's documentation has it: 11,689,512.
+    printed = call("modules", "resnet18")[1]
+    assert printed.startswith("resnet18: 11.7 M parameters; outputs for one image of 224 px\n")
     refused(call, ("modules",), "give a network, such as in4310repro modules resnet18, or --list")
     refused(call, ("modules", "--list", "nothing*"), "no network of torchvision fits 'nothing*'")
 

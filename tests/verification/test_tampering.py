@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -50,7 +51,7 @@ def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, r
     code, printed, _ = call("demo", "--break", str(own_records), "--svg", "a/b.svg")
     assert code == 1
     assert "   exit code 0: NOT FOUND" in printed
-    assert "1 of 2 changes of a copy of" in printed
+    assert f"1 of 2 changes of a copy of {own_records} were found" in printed
     picture = Path("a/b.svg").read_text(encoding="utf-8")
     assert ElementTree.fromstring(picture).tag.endswith("svg")  # noqa: S314 - it is our own
     assert "NOT&#160;FOUND" in picture
@@ -58,6 +59,19 @@ def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, r
     assert "url(http" not in picture
     assert "@font-face" not in picture
     assert "[red]a[/red]" in picture
+
+
+def test_on_a_terminal_each_change_is_a_numbered_panel_green_where_it_was_found_and_red_where_not(
+    call: Call, finished_run: Path, replace_attempts: Replace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    replace_attempts(lambda *_: [Attempt("a", "b", [Check("verify", ["1", "2"], 1)]), Attempt("c", "d", [MISSED])])
+    printed = call("demo", "--break", str(finished_run))[1]
+    tops = re.findall(r"^\x1b\[(\d+)m.*?(\d)  ([ac]) ", printed, re.MULTILINE)
+    assert tops == [("32", "1", "a"), ("31", "2", "c")]
+    assert "... and" not in printed
 
 
 def test_without_a_run_a_tiny_one_is_trained(

@@ -196,7 +196,7 @@ def test_two_processes_under_torchrun_write_the_bits_of_one(pictures: Path, tmp_
 
 
 def test_the_statistics_of_two_ranks_are_those_of_one_and_the_second_has_no_result(
-    pictures: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, second = request(pictures, modules="conv1"), list[FeatureStatistics]()
     alone = measure_folder(options, Context(active()))
@@ -205,6 +205,9 @@ def test_the_statistics_of_two_ranks_are_those_of_one_and_the_second_has_no_resu
         monkeypatch.setattr(of_folder, "join", lambda _device, rank=rank: nullcontext(Processes(rank, 2)))
         monkeypatch.setattr(of_folder, "gather", gather)
         assert measure_folder(options, Context(active())) == (None if rank else alone)
+    monkeypatch.setattr(of_folder, "measure_folder", lambda *_arguments, **_options: None)
+    assert call("features", "--data", f"{pictures}", "--out", "maps.json")[:2] == (0, "")
+    assert list(Path.cwd().glob("maps*")) == []
 
 
 def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures: Path) -> None:

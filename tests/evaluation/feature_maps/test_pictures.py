@@ -196,6 +196,12 @@ def test_what_cannot_be_drawn_is_refused_and_leaves_no_file(
     assert not (tmp_path / "maps").exists()
 
 
+def test_the_command_names_its_index_and_counts_its_pictures(call: Call, finished_run: Path) -> None:
+    words = ("features", str(finished_run), "--pictures", "maps", "--images", "2", "--modules", "conv1", "--json")
+    code, printed, _ = call(*words)
+    assert (code, json.loads(printed)) == (0, {"wrote": [str(Path("maps", "pictures.json"))], "pictures": 2})
+
+
 def test_a_folder_with_files_is_refused(call: Call, finished_run: Path, tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "mine.txt").write_text("mine")
