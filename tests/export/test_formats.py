@@ -155,7 +155,9 @@ def test_the_command_says_what_it_wrote_and_what_it_left_out(
     assert "left out, since no --report was given" in error
     assert (tmp_path / "out" / "statement.json").is_file()
     words = ("export", f"{run.folder}", "--as", "in-toto", "--out", "verified", "--verification", f"{verification}")
-    assert "no --verification was given" not in call(*words)[2]
+    error = call(*words, "--pixels")[2]
+    assert "--as in-toto does not use --pixels" in error
+    assert "no --verification was given" not in error
 
 
 def test_a_run_that_trained_on_its_test_images_shows_the_result_on_others_first(run: FinishedRun) -> None:
