@@ -40,7 +40,7 @@ def test_a_difference_is_a_paragraph_a_table_and_the_line_that_keeps_the_element
 def test_equal_traces_end_with_0_and_say_what_is_not_in_both(call: Call, tmp_path: Path) -> None:
     record(tmp_path / "a.trace")
     record(tmp_path / "b.trace", steps=range(3))
-    code, printed, _ = call("diff", "a.trace", "b.trace")
+    code, printed, _ = call("diff", "a.trace", "b.trace", "--values")
     equal, note = printed.splitlines()
     assert code == 0
     assert equal.startswith("Everything that both traces recorded is equal to the bit: ")

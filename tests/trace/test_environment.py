@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +78,43 @@ def test_an_environment_variable_that_moves_bits_is_named(name: str, monkeypatch
     assert name not in environment(CPU)
     monkeypatch.setenv(name, "1")
     assert environment(CPU)[name] == "1"
+
+
+@pytest.mark.parametrize(("told", "version"), [({"__version__": "1.2"}, "1.2"), ({}, "unknown")])
+def test_a_library_without_a_distribution_has_the_version_that_it_tells(
+    told: dict[str, str], version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIBRARIES, "of_no_distribution", "mine")
+    assert "mine" not in environment(CPU)
+    monkeypatch.setitem(sys.modules, "of_no_distribution", SimpleNamespace(**told))
+    assert environment(CPU)["mine"] == version
+
+
+@pytest.mark.parametrize("lines", [["Intel(R) oneAPI Math Kernel Library Version 2024.2", "Intel(R) MKL-DNN v3.7"], []])
+def test_the_libraries_and_the_precision_of_products_are_named(
+    lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.__config__, "show", lambda: "\n  - ".join(["PyTorch built with:", *lines, "OpenMP 4.5"]))
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    found = environment(CPU)
+    assert (found["BLAS"], found["precision of products"]) == ("; ".join(lines) or "unknown", "medium")
+
+
+def test_a_processor_is_named_on_systems_without_a_file_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    monkeypatch.setattr(platform, "processor", lambda: "M2")
+    assert environment(CPU)["processor"] == "M2"
+
+
+def test_a_card_and_its_switches_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
+    monkeypatch.setattr(torch._C, "_cuda_getDriverVersion", lambda: 12080, raising=False)
+    precision = {"fp32_precision": "tf32", "conv": SimpleNamespace(fp32_precision="tf32")}
+    cudnn = SimpleNamespace(version=lambda: 91002, deterministic=False, benchmark=True, **precision)
+    monkeypatch.setattr(torch.backends, "cudnn", cudnn)
+    expected = {"device": "cuda", "GPU": "H100", "CUDA of the driver": 12080, "cuDNN": 91002}
+    expected |= {"cuDNN deterministic": False, "cuDNN benchmark": True, "TF32 in convolutions": "tf32"}
+    assert expected.items() <= environment(torch.device("cuda")).items()
 
 
 def test_nothing_private_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
