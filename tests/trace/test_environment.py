@@ -109,7 +109,8 @@ def test_a_processor_is_named_on_systems_without_a_file_of_it(monkeypatch: pytes
 def test_a_card_and_its_switches_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "H100")
     monkeypatch.setattr(torch._C, "_cuda_getDriverVersion", lambda: 12080, raising=False)
-    precision = {"fp32_precision": "tf32", "conv": SimpleNamespace(fp32_precision="tf32")}
+    # Of all operations of cuDNN nothing is said; convolutions have a setting of their own.
+    precision = {"fp32_precision": "none", "conv": SimpleNamespace(fp32_precision="tf32")}
     cudnn = SimpleNamespace(version=lambda: 91002, deterministic=False, benchmark=True, **precision)
     monkeypatch.setattr(torch.backends, "cudnn", cudnn)
     expected = {"device": "cuda", "GPU": "H100", "CUDA of the driver": 12080, "cuDNN": 91002}

@@ -173,7 +173,7 @@ class _Search:
         (plain,) = self._runner.need(Request("first", self._held))
         head = plain.trace.header["environment"]
         vectors = str(head.get("vectors"))
-        if change.variables and not all(vectors in LOWER[name] for name in change.variables):
+        if not all(vectors in LOWER[name] for name in change.variables):
             return (), 0, f"torch uses {vectors} here; AVX2 and AVX512 have something below them"
         variables = tuple((name, LOWER[name][vectors]) for name in change.variables)
         return variables, (1 if head.get("threads") != 1 else 2) if change.threads else 0, ""

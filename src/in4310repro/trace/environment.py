@@ -122,18 +122,16 @@ def _processor() -> str:
 
 
 def _cuda(device: torch.device) -> dict[str, Any]:
-    """Return the GPU, and the versions and options of CUDA and cuDNN that can change the bits of results.
-
-    No test covers this function.
-    """
+    """Return the GPU, and the versions and options of CUDA and cuDNN that can change the bits of results."""
     driver: Any = torch._C
+    cudnn: Any = torch.backends.cudnn
     return {
         "GPU": torch.cuda.get_device_name(device),
         "CUDA": torch.version.cuda,
         "CUDA of the driver": driver._cuda_getDriverVersion(),
-        "cuDNN": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
-        "cuDNN deterministic": torch.backends.cudnn.deterministic,
-        "cuDNN benchmark": torch.backends.cudnn.benchmark,
+        "cuDNN": cudnn.version(),
+        "cuDNN deterministic": cudnn.deterministic,
+        "cuDNN benchmark": cudnn.benchmark,
         "TF32 in products": torch.backends.cuda.matmul.fp32_precision,
-        "TF32 in convolutions": torch.backends.cudnn.fp32_precision,
+        "TF32 in convolutions": cudnn.conv.fp32_precision,
     }
