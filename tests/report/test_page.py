@@ -26,6 +26,7 @@ from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import RunMetrics
+from in4310repro.runs.settings import IDENTICAL
 from tests.report.reading import Page
 
 
@@ -219,7 +220,18 @@ def test_a_report_on_other_classes_says_whether_the_test_images_were_trained_on(
     run = replace(run, metrics=RunMetrics(**{**run.metrics, "classes": classes, "supports": supports}))
     shared = replace(run, config=replace(run.config, protocol=parse("shared-split")))
     for each, words in ((run, "it has never seen?"), (shared, "it was trained on?")):
-        assert to_text(make_verdict(each, of_six)["Asked"]).endswith(words)
+        answers = make_verdict(each, of_six)
+        assert to_text(answers["Asked"]).endswith(words)
+        assert "Differs" not in answers
+
+
+def test_the_first_sentences_name_the_images_and_a_single_setting(run: FinishedRun) -> None:
+    one = replace(run, config=replace(run.config, data="scenes", settings=run.config.settings[:1]))
+    for each, images, differs in ((run, "drawn scenes", "not comparable"), (one, "photographs", "of its own training")):
+        answers = make_verdict(each, exhibits(run))
+        assert f"reach on {images}, " in to_text(answers["Asked"])
+        assert differs in to_text(answers["Differs"])
+    assert describe_selection_and_test(one)[0].startswith("Of all epochs, ")
 
 
 def test_the_validation_loss_is_claimed_but_for_the_best_epoch(run: FinishedRun) -> None:
@@ -406,6 +418,12 @@ def test_conditions_name_given_weights_and_networks(run: FinishedRun) -> None:
     assert "ImageNet weights" not in sentences
     assert "224" not in sentences
     assert "resnet50; the original's is resnet18" in sentences
+    assert "copies and look-alikes share a side" in sentences
+    parts = zip(("training", "validation", "test"), map(int, course.split.split("/")), strict=True)
+    assigned = RunMetrics(**{**metrics, "supports": {part: {"sea": number} for part, number in parts}})
+    assert "Data" in describe_differences(course, metrics)
+    assert "Data" not in describe_differences(course, assigned)
+    assert "identical files" in describe_differences(replace(course, group=IDENTICAL), metrics)["Protocol"]
 
 
 def test_conditions_say_of_every_setting_what_it_trains(run: FinishedRun) -> None:
