@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,7 @@ def test_a_buffer_that_the_loop_changes_is_named_as_one(against: Changed) -> Non
     found = against(model=model)
     assert found.difference
     assert (found.difference.phase, found.difference.name) == ("update", "1.num_batches_tracked")
+    assert "rounding" not in found.paragraph()
     assert "It has no gradient: a buffer or parameter that a module or the loop changes." in found.paragraph()
 
 
@@ -209,10 +211,21 @@ def test_generators_that_nobody_draws_from_are_no_difference(against: Changed) -
     assert against(before=lambda number, _model: torch.manual_seed(100 + number)).equal
 
 
-def test_another_memory_format_is_named_where_it_begins(against: Changed) -> None:
-    read = [batch | {"images": batch["images"].to(memory_format=torch.channels_last)} for batch in batches()]
-    found = against({"model": network(middle=Nudge())}, model=network(middle=Nudge(0)), read=read)
-    assert "The memory format differs from images on: strides [192, 64, 8, 1] and [192, 1, 24, 3]." in found.paragraph()
+@pytest.mark.parametrize(
+    ("change", "strides"),
+    [
+        (lambda images: images.to(memory_format=torch.channels_last), "[192, 1, 24, 3]"),
+        (lambda images: torch.stack([images, images], 1)[:, 0], "[384, 64, 8, 1]"),
+    ],
+    ids=["of all axes", "of an axis of two images"],
+)
+def test_another_memory_format_is_named_where_it_begins(
+    change: Callable[[Tensor], Tensor], strides: str, against: Changed
+) -> None:
+    plain = batches(images=2)
+    read = with_images(plain, change)
+    found = against({"model": network(middle=Nudge()), "read": plain}, model=network(middle=Nudge(0)), read=read)
+    assert f"The memory format differs from images on: strides [192, 64, 8, 1] and {strides}." in found.paragraph()
 
 
 def test_what_a_loop_does_to_the_images_is_told_from_what_it_reads(against: Changed) -> None:
@@ -225,36 +238,32 @@ def test_what_a_loop_does_to_the_images_is_told_from_what_it_reads(against: Chan
 
 
 class Between(nn.Sequential):
-    """Network with a multiplication between its layers, outside of any module."""
+    """Network with multiplications between and after its layers, outside of any module."""
 
-    factor = 1.0
+    between = after = 1.0
 
     def forward(self, images: Tensor) -> Tensor:
         maps: Tensor = self[0](images)
-        return self[2](self[1](maps * self.factor).flatten(1))  # type: ignore[no-any-return]
+        return self[2](self[1](maps * self.between).flatten(1)) * self.after  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
-    ("inner", "name", "sentence"),
+    ("place", "wrapped", "name", "sentence"),
     [
-        (True, "1.input", "the difference is in what is computed between modules before 1"),
-        (False, f"{ROOT}.output", "The modules inside of the model gave equal outputs"),
+        ("between", False, "1.input", "the difference is in what is computed between modules before 1"),
+        ("after", False, f"{ROOT}.output", "The modules inside of the model gave equal outputs"),
+        ("after", True, "0.output", "The modules inside of 0 gave equal outputs"),
     ],
 )
 def test_what_a_model_computes_outside_of_its_modules_is_said(
-    inner: bool, name: str, sentence: str, against: Changed
+    place: str, wrapped: bool, name: str, sentence: str, against: Changed
 ) -> None:
-    class Doubled(Between):
-        def forward(self, images: Tensor) -> Tensor:
-            return super().forward(images) * 2
-
-    def make(kind: type[Between]) -> Between:
-        torch.manual_seed(0)
-        return kind(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Linear(16, 4))
-
-    changed = make(Between if inner else Doubled)
-    changed.factor = 2.0 if inner else 1.0
-    found = against({"model": make(Between)}, model=changed)
+    models: list[nn.Module] = [Between(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2), nn.Linear(16, 4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    setattr(models[1], place, 2.0)
+    if wrapped:
+        models = [nn.Sequential(OrderedDict([each])) for each in zip(("0", "other"), models, strict=True)]
+    found = against({"model": models[0]}, model=models[1])
     assert found.difference
     assert found.difference.name == name
     assert sentence in found.paragraph()
@@ -320,6 +329,7 @@ def test_what_differs_of_the_images_is_named_as_far_as_hashes_indices_and_paths_
     found = against({"read": first}, read=second)
     assert found.difference
     assert (found.difference.step, found.difference.phase) == (0, "data")
+    assert f"in step 0, before the forward pass: {found.difference.name}. " in found.paragraph()
     assert sentence in found.paragraph()
 
 
@@ -330,6 +340,7 @@ def test_one_image_of_a_batch_is_counted(against: Changed) -> None:
     assert found.difference
     assert (found.difference.step, found.difference.equal_steps) == (2, 2)
     assert "1 of 4 images of the batch differ." in found.paragraph()
+    assert "Its summaries agree to nine digits (" in found.paragraph()
 
 
 def test_pixels_of_another_decoder_are_told_from_augmentation_by_the_heads(tmp_path: Path) -> None:
@@ -342,6 +353,12 @@ def test_pixels_of_another_decoder_are_told_from_augmentation_by_the_heads(tmp_p
     assert "nearly the same pixels: decoding or resizing, by jpeg libjpeg 9 and libjpeg-turbo 3.0." in near.paragraph()
     assert "augmentation, or decoding by jpeg libjpeg 9 and libjpeg-turbo 3.0" in far.paragraph()
     assert near.environment == {"jpeg": ("libjpeg 9", "libjpeg-turbo 3.0")}
+    # Their norms, of 3 * 6 * 8 equal values, differ by exactly one hundredth.
+    for name, value in (("a", 100.0), ("near", 99.0)):
+        read = named([{"images": torch.full((4, 3, 6, 8), value), "labels": torch.zeros(4, dtype=torch.int64)}])
+        record(tmp_path / f"{name}.trace", read=read)
+    first = edit_head(tmp_path / "a.trace", jpeg="libjpeg 9")
+    assert "nearly the same pixels" in compare(first, edit_head(tmp_path / "near.trace", **head)).paragraph()
 
 
 def test_a_generator_that_an_augmentation_draws_from_is_named(against: Changed) -> None:
@@ -398,9 +415,9 @@ def test_models_with_another_layer_are_compared_in_what_both_have(against: Chang
 
 
 def test_traces_without_a_common_step_or_tensor_are_refused(tmp_path: Path) -> None:
-    first, second = (record(tmp_path / f"{name}.trace", steps=steps) for name, steps in (("a", [0, 1]), ("b", [2, 3])))
+    first, second = (record(tmp_path / f"{name}.trace", steps=steps) for name, steps in (("a", [0]), ("b", [1, 2, 3])))
     with pytest.raises(
-        ValueError, match=r"no step in common: .*a\.trace has steps 0 to 1 and .*b\.trace has steps 2 to 3"
+        ValueError, match=r"no step in common: .*a\.trace has steps 0 to 0 and .*b\.trace has steps 1 to 3"
     ):
         compare(first, second)
     empty = replace(first, steps=())
@@ -411,6 +428,9 @@ def test_traces_without_a_common_step_or_tensor_are_refused(tmp_path: Path) -> N
     for events in ((), drawn):
         with pytest.raises(ValueError, match="have no tensor in common"):
             compare(first, replace(first, steps=(replace(first.steps[0], events=events),)))
+    bare = replace(second, steps=tuple(replace(step, number=step.number - 1, events=()) for step in second.steps))
+    with pytest.raises(ValueError, match="have no tensor in common"):
+        compare(first, bare)
 
 
 def test_a_trace_that_a_kill_cut_is_compared_up_to_its_last_whole_step(tmp_path: Path) -> None:

@@ -83,11 +83,12 @@ def test_maps_in_channels_last_order_have_the_digest_of_contiguous_ones(
     assert found.hash == hash_by_numpy(maps)
 
 
-@pytest.mark.parametrize("number", [5, 6, 7, 10])
+@pytest.mark.parametrize("number", [5, 6, 7, 8, 10])
 def test_modes_of_torch_around_a_first_hash_change_no_hash(number: int) -> None:
-    if number in (6, 7) and not active_kernel():
+    if number in (6, 7, 8) and not active_kernel():
         pytest.skip("no kernel was built here, and torch's operations compute nothing in this mode")
     maps = torch.randn(2, 16, number, number, generator=SEEDED).contiguous(memory_format=torch.channels_last)
+    maps.requires_grad_(number == 8)
     found = []
 
     def hashed(values: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ def test_modes_of_torch_around_a_first_hash_change_no_hash(number: int) -> None:
             hashed(maps)
     elif number == 5:
         torch.func.grad(hashed)(torch.ones(2))
-    elif number == 6:
+    elif number in (6, 8):
         torch.func.functionalize(hashed)(torch.ones(2))
     else:
         with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
@@ -212,6 +213,13 @@ def test_a_tensor_without_plain_values_is_refused(kind: str) -> None:
     make, word = REFUSED[kind]
     with pytest.raises(ValueError, match=f"{word}; dense values in memory can be traced"):
         digest(make())
+
+
+def test_a_tensor_with_too_little_memory_is_refused() -> None:
+    values = torch.ones(6)[3:]
+    values.untyped_storage().resize_(20)
+    with pytest.raises(ValueError, match="in 20 bytes of memory; valid are 24 or more"):
+        digest(values)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

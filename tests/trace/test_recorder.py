@@ -316,6 +316,24 @@ def test_arguments_by_position_and_by_name_are_inputs(tmp_path: Path) -> None:
     assert list(events(trace, "forward"))[:3] == ["model.input[0]", "model.input[1]", "model.input.value"]
 
 
+def test_a_gradient_that_is_written_through_data_is_hashed_anew_as_an_input(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(6, 6))
+
+    def work() -> None:
+        backward(model, ROWS)
+        model[0].weight.grad.data.mul_(2)  # type: ignore[union-attr]
+        model(model[0].weight.grad)
+
+    trace = trace_step(tmp_path, model, work)
+    assert hashes(trace, "forward")["model.input@2"] == hash_by_numpy(torch.as_tensor(model[0].weight.grad))
+
+
+def test_the_head_has_the_device_of_the_model(tmp_path: Path) -> None:
+    with Trace(nn.Linear(1, 1, device="meta"), None, tmp_path / "a.trace"):
+        pass
+    assert read_trace(tmp_path / "a.trace").header["environment"]["device"] == "meta"
+
+
 def test_a_frozen_parameter_has_no_gradient_until_it_is_freed(tmp_path: Path) -> None:
     model, file = perceptron(), tmp_path / "a.trace"
     model[0].requires_grad_(False)
@@ -439,6 +457,7 @@ def test_a_copy_of_the_model_is_not_recorded(tmp_path: Path) -> None:
     with Trace(model, None, file) as trace, trace.step():
         average = torch.optim.swa_utils.AveragedModel(model)
         copy.deepcopy(model)(ROWS)
+        copy.copy(model[0])(ROWS)
         average(ROWS)
         model(ROWS)
     assert "0.output@2" not in events(read_trace(file), "forward")
@@ -501,8 +520,9 @@ def test_a_loss_is_recorded_with_its_sign_and_before_the_backward_pass(tmp_path:
     model, file = perceptron(), tmp_path / "a.trace"
     with Trace(model, None, file) as trace, trace.step() as step:
         backward(model, ROWS)
-        step.record(loss=torch.tensor(-0.1), other=float("nan"))
+        step.record(loss=torch.tensor(-0.1), other=float("nan"), each=torch.ones(2), turned=torch.tensor(1j))
     found = read_trace(file)
+    assert list(found.steps[0].losses) == ["loss", "other"]
     assert found.steps[0].losses["loss"] == float(torch.tensor(-0.1))
     assert found.steps[0].losses["other"] != found.steps[0].losses["other"]
     phases = [each.tensor.phase for each in found.steps[0].events]
@@ -553,6 +573,8 @@ def test_a_model_on_several_gpus_is_refused_and_data_parallel_on_one_is_not(tmp_
     model = nn.DataParallel(perceptron(), device_ids=None)
     trace = trace_step(tmp_path, model, lambda: backward(model, ROWS))
     assert "module.0.output" in events(trace, "forward")
+    model.device_ids = [0]
+    Trace(model, None, tmp_path / "a.trace")
     model.device_ids = [0, 1]
     with pytest.raises(ValueError, match=r"the model \(DataParallel\) copies itself to 2 GPUs; trace the model on one"):
         Trace(model, None, tmp_path / "a.trace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert found.modules == HEADER["modules"]
     assert found.header["environment"] == HEADER["environment"]
     assert not found.cut
+
+
+def test_the_largest_finite_number_is_a_valid_norm_and_magnitude(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.write_text(file.read_text().replace("2.5,3.25", f"{sys.float_info.max!r},{sys.float_info.max!r}"))
+    assert read_trace(file).steps[0].events[0][2:4] == (sys.float_info.max, sys.float_info.max)
 
 
 def test_each_line_is_json_that_names_a_tensor_once(tmp_path: Path) -> None:
@@ -91,9 +98,12 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     "loss too large": (lambda lines: lines[4].update(losses={"loss": "0x1p9999"}), "line 5: losses is .*hexadecimal"),
     "unknown tensor": (lambda lines: lines[2]["events"][0].__setitem__(0, 9), "line 3: an entry is .*hash"),
     "tensor from the end": (lambda lines: lines[2]["events"][0].__setitem__(0, -1), "line 3: an entry is"),
+    "tensor of a later line": (lambda lines: lines[2]["events"][0].__setitem__(0, 1), "line 3: an entry is"),
     "short hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "abc"), "line 3: an entry is"),
     "capital hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "A" * 16), "line 3: an entry is"),
     "negative norm": (lambda lines: lines[2]["events"][0].__setitem__(3, -1.0), "line 3: an entry is"),
+    "infinite magnitude": (lambda lines: lines[2]["events"][0].__setitem__(2, math.inf), "line 3: an entry is"),
+    "infinite norm": (lambda lines: lines[2]["events"][0].__setitem__(3, math.inf), "line 3: an entry is"),
     "norm of NaN": (lambda lines: lines[2]["events"][0].__setitem__(3, math.nan), "line 3: an entry is"),
     "a sixth value": (lambda lines: lines[2]["events"][0].append(0), "line 3: an entry is"),
     "negative count": (lambda lines: lines[2]["events"][0].__setitem__(4, -1), "line 3: an entry is"),
