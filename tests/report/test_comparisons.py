@@ -212,11 +212,13 @@ def test_epochs_and_settings_of_equal_validation_are_named_beside_the_one_that_w
 def test_equal_scores_that_a_ranking_cuts_off_are_counted(run: FinishedRun) -> None:
     images = len(run.scores.labels)
     flat = replace(run.scores, softmax=np.full((images, 6), 1 / 6, np.float32))
-    for scores, more in ((run.scores, 0), (flat, images - 10)):
+    one = replace(flat, softmax=flat.softmax.copy())
+    one.softmax[:2] = [[0.5], [0.1]]
+    for scores, more in ((run.scores, ""), (flat, f" {images - 10} more images have"), (one, " 1 more image has")):
         (caption,) = [to_text(each.caption) for each in exhibits(replace(run, scores=scores)) if each.number == 7]
         for end in ("highest", "lowest"):
-            assert (f"{more} more images have the last of the {end} scores of sea." in caption) == (more > 0)
-        assert "left" not in caption
+            assert (f"{more} the last of the {end} scores of sea." in caption) == bool(more)
+        assert ("more image" in caption) == bool(more)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,8 @@ def test_equal_scores_that_a_ranking_cuts_off_are_counted(run: FinishedRun) -> N
     [
         ({"a": [4.0, 1.0], "b": [4.0, 2.0]}, "a and b have the largest eigenvalue, 4; a falls most, from 4 to 1"),
         ({"a": [4.001, 1.0], "b": [4.002, 2.0]}, "a and b have the largest eigenvalue, 4 when rounded; a falls "
+         "most, from 4 to 1"),
+        ({"a": [4.0, 1.0], "b": [4 + 1e-10, 2.0]}, "a and b have the largest eigenvalue, 4 when rounded; a falls "
          "most, from 4 to 1"),
         ({"a": [4.0, 1.0], "b": [2.0, 0.5]}, "a has the largest eigenvalue, 4; a and b fall most, by equal factors"),
         ({"a": [4.0, 1e-17], "b": [2.0, 0.0], "c": [1.0, 0.9]}, "a has the largest eigenvalue, 4; a and b fall "
@@ -240,9 +244,10 @@ def test_equal_spectra_and_spectra_that_do_not_fall_get_no_winner(spectra: dict[
     assert to_text(exhibit.findings[0]) == f"On these images {words}"
 
 
-def test_modules_of_equal_shares_of_silent_channels_are_named_together() -> None:
+@pytest.mark.parametrize(("of_b", "words"), [(2, "a and b have"), (1, "a has")])
+def test_modules_of_equal_shares_of_silent_channels_are_named_together(of_b: int, words: str) -> None:
     quantiles = {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}
-    channels = {"a": (1, 4), "b": (2, 8), "c": (1, 8)}
+    channels = {"a": (1, 4), "b": (of_b, 8), "c": (1, 8)}
     modules = {
         name: {"channels": all_, "activations": {"quantiles": quantiles, "never_positive": [*range(silent)]}}
         for name, (silent, all_) in channels.items()
@@ -250,7 +255,7 @@ def test_modules_of_equal_shares_of_silent_channels_are_named_together() -> None
     features: Any = {"network": "resnet18", "sets": [{"name": "digits", "images": 9, "modules": modules}]}
     exhibit = activation_exhibit(features)
     assert exhibit
-    said = "digits: a and b have the largest share of channels that are never positive, 1 of 4"
+    said = f"digits: {words} the largest share of channels that are never positive, 1 of 4"
     assert [*map(to_text, exhibit.findings)] == [said]
 
 

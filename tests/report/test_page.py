@@ -36,6 +36,7 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
     # Those of the published report at least; each of them has a file of its own.
     assert [each.counterpart for each in all_exhibits] == [*range(1, 12), *[None] * 4]
     assert [each.number for each in all_exhibits[:11]] == list(range(1, 12))
+    assert ["no such figure" in to_text(each.caption) for each in all_exhibits] == [False] * 11 + [True] * 4
     expected = {f"{each.name}.{ending}" for each in all_exhibits for ending in ("svg", "json")}
     expected -= {"figure12.svg"}
     assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "check.html", "run.json"}
@@ -281,6 +282,7 @@ def test_places_that_a_spectrum_does_not_draw_are_said() -> None:
         exhibit.caption
     )
     assert charts.list_points(11, exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
+    assert [float(f"{cell}") for _, cell in exhibit.table.rows] == values
 
 
 def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) -> None:
@@ -399,6 +401,7 @@ def test_classes_of_another_data_set_get_no_original_beside_them(run: FinishedRu
     assert not of_others[7].numbers["original"]
     for exhibit in of_others:
         assert "original" not in f"{exhibit.title} {to_text(exhibit.caption)} {exhibit.table.heading}"
+        assert {len(row) for row in exhibit.table.rows} == {len(exhibit.table.heading)}
     assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
 
 
@@ -464,7 +467,8 @@ def test_curves_of_a_fitted_and_of_trained_settings_are_whole_whichever_was_sele
     ]
     for fitted in (selected, other):
         mixed = replace(run, histories={**run.histories, fitted: fits})
-        figure = exhibits(mixed)[5]
+        loss, figure = exhibits(mixed)[4:6]
+        assert ("There are no epochs" in to_text(loss.caption)) == (fitted == selected)
         curves = figure.numbers["mean_class_accuracy"]
         assert (curves[fitted], figure.numbers["epoch"]) == (values, [*range(1, length + 1)])
         points = charts.list_points(6, figure.numbers)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from in4310repro.metrics import class_metrics
 from in4310repro.report import published_page
-from in4310repro.report.evidence import compare_counts, consequences, probability_of_equal_counts
+from in4310repro.report.evidence import Consequence, compare_counts, consequences, probability_of_equal_counts
 from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, original, summarize
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import PUBLISHED, parse
@@ -151,6 +151,10 @@ def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
         1, printed["sgd"], printed["test"], dict(zip(original()["classes"], supports, strict=True))
     )
     assert found == pytest.approx(1 - no_class_equal, rel=1e-9)
+    numbers = read_numbers(published_session.REPORTS)
+    said = consequences(numbers["corrected"], numbers["published"])
+    assert f"with probability {1 - no_class_equal:.2f} at the printed rates" in said[3]["weight"]
+    assert all(each.keys() == Consequence.__annotations__.keys() for each in said)
 
 
 def class_sizes_of_a_stratified_set(images: list[int], size: int) -> list[int]:
