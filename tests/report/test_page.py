@@ -26,7 +26,7 @@ from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import RunMetrics
-from in4310repro.runs.settings import IDENTICAL
+from in4310repro.runs.settings import IDENTICAL, LOOK_ALIKES
 from tests.report.reading import Page
 
 
@@ -421,12 +421,12 @@ def test_conditions_name_given_weights_and_networks(run: FinishedRun) -> None:
     assert "ImageNet weights" not in sentences
     assert "224" not in sentences
     assert "resnet50; the original's is resnet18" in sentences
-    assert "copies and look-alikes share a side" in sentences
     parts = zip(("training", "validation", "test"), map(int, course.split.split("/")), strict=True)
     assigned = RunMetrics(**{**metrics, "supports": {part: {"sea": number} for part, number in parts}})
     assert "Data" in describe_differences(course, metrics)
     assert "Data" not in describe_differences(course, assigned)
-    assert "identical files" in describe_differences(replace(course, group=IDENTICAL), metrics)["Protocol"]
+    for group, words in ((IDENTICAL, "identical files"), (LOOK_ALIKES, "copies and look-alikes")):
+        assert f"({words} share a side)" in describe_differences(replace(course, group=group), metrics)["Protocol"]
 
 
 def test_conditions_say_of_every_setting_what_it_trains(run: FinishedRun) -> None:

@@ -163,6 +163,28 @@ def test_a_module_in_the_wrong_mode_is_named_before_any_number(against: Changed)
     assert found.keep() == []
 
 
+class Start(nn.Conv2d):
+    """A layer that adds a number."""
+
+    added = 0.0
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return super().forward(maps) + self.added
+
+
+def test_a_layer_that_is_called_start_is_no_state_before_a_step(tmp_path: Path) -> None:
+    traces = []
+    for added in (0.0, 1.0):
+        torch.manual_seed(0)
+        start = Start(3, 4, 3)
+        start.added = added
+        layers = OrderedDict(start=start, pool=nn.AdaptiveAvgPool2d(1), last=nn.Flatten())
+        traces.append(record(tmp_path / f"{added}.trace", model=nn.Sequential(layers)))
+    said = compare(*traces).paragraph()
+    assert "in the forward pass: start.output (Start)" in said
+    assert "The state before" not in said
+
+
 def test_other_initial_weights_are_found_before_the_first_step(against: Changed) -> None:
     found = against(model=network(seed=3))
     assert found.difference

@@ -651,8 +651,9 @@ def test_a_full_disk_ends_the_trace_with_a_warning_and_not_the_training(tmp_path
     whole, file = read_trace(tmp_path / "whole.trace"), tmp_path / "a.trace"
     size = (tmp_path / "whole.trace").stat().st_size - 500
     message = "a.trace: no step from 2 on can be written .*; the training goes on"
-    with pytest.warns(RuntimeWarning, match=message), no_file_above(size):
+    with pytest.warns(RuntimeWarning, match=message) as caught, no_file_above(size):
         model = train(file, 5)
+    assert caught[0].filename == __file__  # the line of the training
     assert torch.equal(next(train(tmp_path / "other.trace", 5).parameters()), next(model.parameters()))
     found = read_trace(file)
     assert found.cut

@@ -13,12 +13,12 @@ import torch
 from in4310repro.trace.gaps import describe_gaps
 from in4310repro.trace.pairs import (
     OPTIMIZER,
-    START,
     Difference,
     Pair,
     differ,
     find_difference,
     is_evidence,
+    is_start,
     layout,
     match_steps,
     relative_difference,
@@ -83,7 +83,7 @@ class Comparison:
         found = self.difference
         if not found or not found.first or not found.second or layout(found.first) != layout(found.second):
             return []
-        if found.name.startswith(START) and found.step:
+        if is_start(found.phase, found.name) and found.step:
             return []
         names = dict.fromkeys((found.first.tensor.name, found.second.tensor.name))
         return [{"step": found.step, "tensors": [name]} for name in names]

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from in4310repro.trace.pairs import START, Pair
+from in4310repro.trace.pairs import Pair, is_start
 from in4310repro.trace.records import TraceFile
 
 MOST = 8  # names in a sentence
@@ -51,8 +51,9 @@ def _notes_on_names(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) 
         yield f"tensors have other names, and are compared by their place in the order of execution: {shown}"
     for trace, which in ((first, 0), (second, 1)):
         both = {each[which].tensor.name for pair in pairs for each in pair.events}
-        names = dict.fromkeys(each.tensor.name for pair in pairs for each in (pair.first, pair.second)[which].events)
-        if alone := [name for name in names if name not in both and not name.startswith(START)]:
+        tensors = [each.tensor for pair in pairs for each in (pair.first, pair.second)[which].events]
+        names = dict.fromkeys(each.name for each in tensors if not is_start(each.phase, each.name))
+        if alone := [name for name in names if name not in both]:
             yield f"only {trace.place} has {shorten(alone)}"
     for pair in pairs:
         places = {(b.tensor.phase, b.tensor.name): i for i, b in enumerate(pair.second.events)}

@@ -92,12 +92,17 @@ def _span(trace: TraceFile) -> str:
     return f"{trace.place} has steps {trace.steps[0].number} to {trace.steps[-1].number}"
 
 
+def is_start(phase: str, name: str) -> bool:
+    """Return whether a tensor is of the state before a step; a module may be called `start` too."""
+    return phase == DATA and name.startswith(START)
+
+
 def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
     """Return the two steps. If only one of them has an initial state, add an initial state to the other.
 
     The added state is the end state of the preceding step (see `before`), if that step was recorded.
     """
-    has_start = [any(each.tensor.name.startswith(START) for each in step.events) for step in steps]
+    has_start = [any(is_start(*each.tensor[:2]) for each in step.events) for step in steps]
     if has_start[0] == has_start[1]:
         return list(steps)
     return [

@@ -19,6 +19,7 @@ from in4310repro.trace.pairs import (
     Pair,
     different_modes,
     is_evidence,
+    is_start,
     layout,
     relative_difference,
 )
@@ -72,7 +73,8 @@ def describe_difference(
 ) -> Iterator[str]:
     """Yield sentences on the first difference of two traces and on its possible causes."""
     pair = pairs[found.equal_steps]
-    module, kind = _owner(traces[0], found.name)
+    of_start = is_start(found.phase, found.name)
+    module, kind = _owner(traces[0], found.name.removeprefix(START) if of_start else found.name)
     named = f"{found.name}{f' ({kind})' if kind else ''}"
     yield f"The trainings differ first in step {found.step}, {PHASES[found.phase]}: {named}."
     yield _describe_equal(pairs, found)
@@ -81,7 +83,7 @@ def describe_difference(
     if found.phase == MODE:
         names = shorten(different_modes(traces, pair))
         yield f"In training mode in one of them, and in evaluation mode in the other: {names}."
-    elif found.name.startswith(START):
+    elif of_start:
         yield _describe_start(pairs, found)
     elif found.phase == DATA or (found.name.startswith("model.input") and not _reads_images(pair)):
         yield from describe_inputs(pairs, found, environment)
@@ -96,7 +98,7 @@ def describe_difference(
 
 def _owner(trace: TraceFile, name: str) -> tuple[str, str]:
     """Return name and class of the module that owns the tensor; two empty texts if there is none."""
-    plain = name.removeprefix(START).removeprefix(OPTIMIZER)
+    plain = name.removeprefix(OPTIMIZER)
     owners = [(module, kind) for module, kind in trace.modules if plain.startswith(f"{module or 'model'}.")]
     return max(owners, key=lambda each: len(each[0]), default=("", ""))
 
@@ -149,8 +151,6 @@ def _describe_start(pairs: Sequence[Pair], found: Difference) -> str:
     if not found.equal_steps:
         return f"The trainings differ before step {found.step}, the first that both recorded; record earlier steps."
     last = pairs[found.equal_steps - 1].number
-    if last == found.step - 1:
-        return f"State is equal after step {last}: code between the steps changes it."
     return (
         f"State is equal after step {last}, the one recorded before: the trainings part in between; "
         f"steps=range({last + 1}, {found.step + 1}) records those steps."

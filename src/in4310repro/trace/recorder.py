@@ -224,7 +224,7 @@ class Trace:
         except OSError as error:
             self._writer.close()
             message = f"{self.path}: no step from {step.number} on can be written ({error}); the training goes on"
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            warnings.warn(message, RuntimeWarning, stacklevel=5)
 
     def _before(self, index: int, title: str) -> Callable[..., None]:
         module = self._modules[index][1]
