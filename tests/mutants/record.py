@@ -25,8 +25,8 @@ that was checked out, so that no test can be written for a draw before it. [muta
 each module: how many changes are possible, drawn, killed by the tests as they were, killed after tests were added for
 survivors or code without effect was deleted, and left because no test can tell them apart, each with its reason in
 `tests/mutants/equivalent.toml`. The share killed at first is an estimate for changes that were never drawn; the share
-killed in the end is none. At first, verification, runs, golden, metrics and evaluation had 8 seconds of tests for a
-change in place of 20, so that their estimates are too low.
+killed in the end is none. At first, all rooms but the audit had 8 seconds of tests for a change in place of
+20, so that their estimates are too low.
 """
 UNTRIED = """The other modules of the package have not been tried yet.
 """
