@@ -1,9 +1,11 @@
-"""Processes that explain trainings, for all tests of a lane."""
+"""Processes that explain trainings, for all tests of a lane, and notes of their lines in `tmp_path / "notes"`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from in4310repro.trace.notes import Notes
 from in4310repro.trace.processes import Processes
 
 
@@ -11,3 +13,8 @@ from in4310repro.trace.processes import Processes
 def processes() -> Iterator[Processes]:
     with Processes() as opened:
         yield opened
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path / "notes")
