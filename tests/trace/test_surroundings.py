@@ -50,6 +50,7 @@ def _restored() -> Iterator[None]:
         (surroundings.shift_clock, "datetime.datetime.now", (), "the clock is read"),
         (surroundings.stop_clock, "time.time_ns", (), "the clock is read"),
         (surroundings.stop_clock, "time.perf_counter", (), "the clock is read"),
+        (surroundings.stop_clock, "time.strftime", ("%S",), "the clock is read"),
         (surroundings.fix_entropy, "os.urandom", (1,), "entropy of the system is read"),
         (surroundings.fix_entropy, "os.getpid", (), "the process number is read"),
         (surroundings.fix_entropy, "random.seed", (), "a generator gets no seed"),
@@ -103,6 +104,9 @@ def test_a_stopped_clock_stands_for_all_code_and_timers_only_for_the_training(no
     assert (time.time(), call_in_a_library(time.time), time.time_ns()) == (16e8, 16e8, 16 * 10**17)
     assert time.gmtime() == call_in_a_library(time.gmtime) == stopped.utctimetuple()
     assert datetime.datetime.now(datetime.UTC) == stopped == datetime.datetime.utcnow().replace(tzinfo=datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(16e8)
+    assert (time.strftime("%c"), time.asctime()) == (moment.strftime("%c"), moment.ctime())
+    assert time.strftime("%Y", time.gmtime(0)) == "1970"
     for timer in (time.perf_counter, time.monotonic, time.process_time):
         assert timer() == 16e8 != call_in_a_library(timer)
 

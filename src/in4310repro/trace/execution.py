@@ -62,7 +62,7 @@ def order_results(notes: Notes) -> None:
 
     pool.Pool.imap_unordered = imap  # type: ignore[method-assign]
     concurrent.futures.as_completed = as_completed
-    _change_loaders(notes, lambda asked: {**asked, **({"in_order": True} if "in_order" in asked else {})})
+    _change_loaders(notes, lambda asked: {**asked, "in_order": True})
 
 
 def use_one_thread(notes: Notes) -> None:

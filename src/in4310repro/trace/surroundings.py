@@ -107,6 +107,9 @@ def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> Non
     for each in ("localtime", "gmtime", "ctime"):
         original = getattr(time, each)
         setattr(time, each, functools.partial(_of_now, original, changed))
+    strftime, asctime = time.strftime, time.asctime
+    time.strftime = lambda form, *moment: strftime(form, *(moment or [time.localtime()]))
+    time.asctime = lambda *moment: asctime(*(moment or [time.localtime()]))
 
     class Datetime(datetime.datetime):
         @classmethod
