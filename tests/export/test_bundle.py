@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ import pytest
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.export import bundle, formats
 from in4310repro.export.extras import Extras
+from in4310repro.export.writing import Contents, write_archive
 from in4310repro.report import check_page, page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
+from in4310repro.system import archive
 
 RUN_FILES = [
     *("config.json", "features.json", "fingerprint.json", "manifest.json", "metrics.json", "pixels.json"),
@@ -179,6 +182,7 @@ def report(run: FinishedRun, tmp_path: Path) -> Path:
     """Return the folder of the run's report with photographs, images for its check page, and a note of somebody's."""
     page.write(run, tmp_path / "report")
     check_page.write_images(run, tmp_path / "report")
+    (tmp_path / "report" / check_page.PIXELS).write_bytes(b"decoded")
     (tmp_path / "report" / "notes.txt").write_text("mine")
     return tmp_path / "report"
 
@@ -201,9 +205,11 @@ def test_photographs_are_in_it_only_where_they_are_asked_for(run: FinishedRun, r
     shutil.rmtree(report)
     page.write(run, report, photographs=False)
     check_page.write_images(run, report)
+    (report / check_page.PIXELS).write_bytes(b"decoded")
     held = contents(own, tmp_path / "without", Extras(report=report))
     assert "report/index.html" in held
-    assert "report/check-images.zip" not in held
+    assert not {"report/check-images.zip", "report/check-pixels.safetensors"} & held.keys()
+    assert "names by sha256 are not in here." in held["README.txt"].decode()
 
 
 def test_the_report_of_another_run_is_refused(run: FinishedRun, report: Path, tmp_path: Path) -> None:
@@ -233,6 +239,19 @@ def test_other_formats_are_below_their_folders_without_copies_of_the_run(run: Fi
     assert {name for name in held if not name.startswith("run/")} == {
         *("README.txt", "statement/deep/own.json", "deep/own.json")
     }
+
+
+def test_a_zip_file_with_other_bytes_is_refused_though_its_size_and_time_are_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_at_once(file: Path, held: Contents, write: Callable[..., None] = archive.write) -> None:
+        write(file, held)
+        os.utime(file, (1, 1))
+
+    monkeypatch.setattr(archive, "write", write_at_once)
+    write_archive(tmp_path / "a.zip", {"a": b"one"})
+    with pytest.raises(ValueError, match=r"a\.zip is there with other content"):
+        write_archive(tmp_path / "a.zip", {"a": b"two"})
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(

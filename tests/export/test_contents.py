@@ -6,20 +6,28 @@ import csv
 import fnmatch
 import hashlib
 import json
+import mimetypes
 import re
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from scipy.stats import binomtest
 from sklearn import metrics as sklearn
 
-from in4310repro.export import facts
+from in4310repro.data.folders import SUFFIXES
+from in4310repro.export import croissant, facts, model_card, ro_crate
+from in4310repro.export import onnx as export_onnx
+from in4310repro.export.extras import Extras
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.bundle import bundle_differences, unpacked
 from tests.conftest import Call
@@ -90,8 +98,33 @@ def test_every_file_of_a_crate_is_described_with_its_sha256_and_size(export: Exp
     for name, file in files.items():
         assert graph[name]["contentSize"] == str(file.stat().st_size)
         assert graph[name]["sha256"] == sha256_by_hashlib(file), name
-    assert {"@id": "report/figure04.svg"} in graph["./"]["hasPart"]
     assert "on the test set (figure 4 of the original)" in graph["report/figure04.svg"]["name"]
+
+
+def test_a_crate_links_the_training_the_run_and_the_report_to_all_of_their_files(
+    export: Export, run: FinishedRun, report: Path
+) -> None:
+    graph = {each["@id"]: each for each in read(export("ro-crate") / "ro-crate-metadata.json")["@graph"]}
+    files = {name for name, each in graph.items() if each["@type"] == "File"}
+    linked = {
+        (name, key): {each["@id"] for each in graph[name][key]}
+        for name, key in (("./", "hasPart"), ("run/", "hasPart"), ("report/", "hasPart"), ("#training", "result"))
+    }
+    assert linked == {
+        ("./", "hasPart"): files | {"run/", "report/"},
+        ("run/", "hasPart"): {name for name in files if name.startswith("run/")},
+        ("report/", "hasPart"): {name for name in files if name.startswith("report/")},
+        ("#training", "result"): files - {"run/split.csv", "verification.json"},
+    }
+    assert graph["./"]["mentions"] == {"@id": "#training"}
+    assert graph["#training"]["object"] == {"@id": "run/split.csv"}
+    assert graph["#training"]["instrument"] == {"@id": "#software"}
+    assert graph["#training"]["description"] == read(report / "run.json")["command"]
+    selected, sha256 = read(run.folder / "metrics.json")["setting"], read(report / "run.json")["manifest_sha256"]
+    assert graph[f"run/{selected}/best.safetensors"]["name"] == f"Weights of the best epoch, setting {selected}"
+    # Nothing is left out of this one.
+    said = rf"A training by in4310repro .* `in4310repro verify run .*--manifest-sha256 {sha256}` computes them again\."
+    assert re.fullmatch(said, graph["./"]["description"])
 
 
 def test_the_run_in_a_crate_is_verified(export: Export, call: Call) -> None:
@@ -115,26 +148,44 @@ def test_the_authors_of_the_software_are_those_of_the_citation(export: Export) -
     graph = {each["@id"]: each for each in read(export("ro-crate") / "ro-crate-metadata.json")["@graph"]}
     (author,) = citation["authors"]
     assert graph[graph["#software"]["author"]["@id"]]["name"] == author["name"] == project["authors"][0]["name"]
-    assert graph["#software"]["softwareVersion"] == project["version"]
+    assert (graph["#software"]["name"], graph["#software"]["softwareVersion"]) == (project["name"], project["version"])
     assert graph["#software"]["license"] == {"@id": f"https://spdx.org/licenses/{citation['license']}"}
+
+
+def test_an_installation_without_a_licence_is_refused(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = SimpleNamespace(json={"author": "A", "summary": "S"})
+    monkeypatch.setattr(facts, "metadata", SimpleNamespace(metadata=lambda _: installed))
+    with pytest.raises(ValueError, match="the installation of in4310repro has no license; install it again"):
+        ro_crate.contents(run, Extras(date="2026-11-28"))
 
 
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 def test_the_records_of_croissant_are_the_rows_of_the_split(export: Export, run: FinishedRun) -> None:
-    (croissant,) = needed("mlcroissant")
+    (mlcroissant,) = needed("mlcroissant")
     file = export("croissant") / "croissant.json"
     records = [
         {key.removeprefix("split/"): value.decode() for key, value in record.items()}
-        for record in croissant.Dataset(str(file)).records("split")
+        for record in mlcroissant.Dataset(str(file)).records("split")
     ]
     with (run.folder / "split.csv").open(encoding="utf-8", newline="") as rows:
         assert records == list(csv.DictReader(rows))
     assert len(records) == 48
     paths = [record["path"] for record in records]
-    patterns = next(each for each in read(file)["distribution"] if each["@type"] == "cr:FileSet")["includes"]
+    split, images = read(file)["distribution"]
+    assert (split["@id"], images["@id"]) == ("split.csv", "image-files")
+    patterns = images["includes"]
     assert all(any(fnmatch.fnmatch(path, pattern) for pattern in patterns) for path in paths)
     # Neither the files of the export nor the hidden file of the scenes' hash.
     assert not any(fnmatch.fnmatch(path, each) for path in ("split.csv", ".contents") for each in patterns)
+    of_split, parts = read(file)["recordSet"]
+    referred = {field["name"]: field["references"] for field in of_split["field"] if "references" in field}
+    assert referred == {"part": {"field": parts["key"]}}
+
+
+def test_croissant_knows_the_media_type_of_every_suffix_that_a_data_set_can_have() -> None:
+    types = mimetypes.MimeTypes()
+    suffixes = {*SUFFIXES, ".heic", ".heif"}  # these two, where pillow_heif is installed
+    assert {each: types.guess_type(f"a{each}", strict=False)[0] for each in suffixes} == croissant.MEDIA_TYPES
 
 
 def test_the_metrics_of_the_model_card_are_those_that_sklearn_computes_from_the_scores(
@@ -158,7 +209,25 @@ def test_the_metrics_of_the_model_card_are_those_that_sklearn_computes_from_the_
     assert {each.dataset_split for each in card.data.eval_results} == {"test"}
 
 
-def test_the_interval_of_the_accuracy_on_the_model_card_is_wilsons(export: Export, run: FinishedRun) -> None:
+def test_a_model_card_has_every_section_and_its_head_names_the_metrics(export: Export, report: Path) -> None:
+    _, head, body = (export("model-card") / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    content = yaml.safe_load(head)
+    assert [*content] == ["pipeline_tag", "tags", "metrics", "model-index"]
+    (result,) = content["model-index"][0]["results"]
+    assert content["metrics"] == [each["type"] for each in result["metrics"]]
+    assert re.findall("^## (.*)", body, re.MULTILINE) == ["Results", "Training", "Limits", "How to verify"]
+    assert f"\n## Training\n\n```\n{read(report / 'run.json')['command']}\n```\n" in body
+    assert "protocol deviates" not in body
+
+
+def test_own_images_are_named_by_their_folder_alone_on_one_line_however_long(run: FinishedRun) -> None:
+    name = f"lamps {'of many streets ' * 6}at night"
+    own = replace(run, config=replace(run.config, data=f"photos/{name}"))
+    card = model_card.contents(own, Extras())["README.md"].decode()
+    assert f"\n- name: {run.config.model} on 6 classes of {name}\n" in card
+
+
+def test_the_intervals_of_accuracies_on_the_model_card_are_wilsons(export: Export, run: FinishedRun) -> None:
     scores = np.load(run.folder / "scores.npz")
     right, images = int((scores["softmax"].argmax(axis=1) == scores["labels"]).sum()), len(scores["labels"])
     text = (export("model-card") / "README.md").read_text(encoding="utf-8")
@@ -168,6 +237,12 @@ def test_the_interval_of_the_accuracy_on_the_model_card_is_wilsons(export: Expor
     # The other exact interval would be told apart.
     other = binomtest(right, images).proportion_ci(method="exact")
     assert row != (f"{other.low:.3f}", f"{other.high:.3f}")
+    for label, name in enumerate(run.classes):
+        of_class = scores["labels"] == label
+        right, images = int((scores["softmax"].argmax(axis=1)[of_class] == label).sum()), int(of_class.sum())
+        interval = binomtest(right, images).proportion_ci(method="wilson")
+        start = f"\n| {name} | {images} | {right / images:.4f} | {interval.low:.3f} to {interval.high:.3f} | "
+        assert start in text
 
 
 def test_the_manifest_of_codecheck_lists_what_the_command_creates_again(export: Export, run: FinishedRun) -> None:
@@ -197,7 +272,7 @@ def scores_by_onnxruntime(model: Path, images: list[Path]) -> Any:
 
 
 def test_the_onnx_network_gives_the_recorded_scores_but_for_the_difference_that_it_states(
-    export: Export, run: FinishedRun
+    export: Export, run: FinishedRun, verification: Path
 ) -> None:
     (onnx,) = needed("onnx")
     file, root = export("onnx") / "model.onnx", run.split_below(None).root
@@ -210,6 +285,7 @@ def test_the_onnx_network_gives_the_recorded_scores_but_for_the_difference_that_
     assert difference < 1e-5
     assert stated["compared_images"] == str(len(recorded["labels"])) == "12"
     assert json.loads(stated["classes"]) == run.classes
+    assert stated["manifest_sha256"] == read(verification)["manifest_sha256"]
     assert "other than the run's" in stated["bits"]
     # Of the images in another order it would be far larger.
     other = scores_by_onnxruntime(file, [root / path for path in recorded["paths"][::-1]])
@@ -223,6 +299,24 @@ def test_the_onnx_file_names_no_source_file_of_this_machine(export: Export) -> N
     assert b"stack_trace" not in file.read_bytes()
     # torch's exporter notes them there, in files of tens of kilobytes of text.
     assert not any(node.metadata_props for node in onnx.load(str(file)).graph.node)
+
+
+def test_notes_on_source_files_are_removed_at_every_depth_of_a_graph() -> None:
+    (onnx,) = needed("onnx")
+    make, note = onnx.helper.make_node, "/home/ada/network.py"
+    branch = onnx.helper.make_graph([make("Relu", ["x"], ["y"], doc_string=note)], "branch", [], [])
+    node = make("If", ["is"], ["y"], doc_string=note, then_branch=branch, else_branch=branch)
+    graph = onnx.helper.make_graph([node], "graph", [], [], doc_string=note)
+    assert graph.SerializeToString().count(b"ada") == 4
+    export_onnx._remove_traces(graph)
+    assert b"ada" not in graph.SerializeToString()
+
+
+def test_a_network_that_torch_cannot_export_is_refused(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed(*export_onnx.NEEDED)
+    monkeypatch.setattr("torch.onnx.export", Mock(side_effect=torch.onnx.OnnxExporterError("no such operator\nmore")))
+    with pytest.raises(ValueError, match=f"torch cannot export {run.config.model} as ONNX: no such operator$"):
+        export_onnx.contents(run, Extras())
 
 
 def test_a_missing_library_is_named_with_the_way_to_install_it(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
