@@ -75,7 +75,7 @@ def _refuse_private(run: FinishedRun) -> None:
 def _run_files(run: FinishedRun) -> Iterator[str]:
     yield names.MANIFEST
     yield from run.files.manifest()
-    kept = names.kept_epoch(run.metrics["setting"], 1).rpartition("/")[0]
+    kept = names.of_setting(run.metrics["setting"], names.KEPT_EPOCHS)
     for file in sorted((run.folder / kept).glob("*")):
         if names.is_kept_epoch(name := f"{kept}/{file.name}", run.config.epochs):
             yield run.files.file(name).relative_to(run.folder).as_posix()
