@@ -1,9 +1,11 @@
 """Charts draw the numbers they are given, whatever the names of classes, settings and modules."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from in4310repro.report import charts, markup, row_charts
@@ -130,7 +132,8 @@ def test_a_long_name_stands_in_full_above_its_row() -> None:
 def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:
     sets = [{"eigenvalues": {"conv1": values}, "exponents": [-6, 2]} for values in ([100.0, 1.0], [1e-6, 1e-7])]
     labels = [[text for text in texts(elements(charts.draw_panels(9, each))) if text.startswith("10")] for each in sets]
-    assert labels[0] == labels[1]
+    # Eight powers of ten, with seven labels at most.
+    assert labels[0] == labels[1] == ["10\u207b\u2076", "10\u207b\u2074", "10\u207b\u00b2", "10\u2070", "10\u00b2"]
     assert "eigenvalue index" in texts(elements(charts.draw_panels(9, sets[0])))
 
 
@@ -148,3 +151,53 @@ def test_quantiles_lie_where_their_values_are() -> None:
     places = [float(quantiles.get("x1", "")), float(median.get("cx", "")), float(quantiles.get("x2", ""))]
     assert places == pytest.approx([ticks[0] + value * one for value in (-1.5, 0.25, 2.0)], abs=0.11)
     assert "3 of 8" in texts(root)
+
+
+def read_points(root: ElementTree.Element, pixels: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the points of these pixels, each x before its y, in the values that the ticks of both axes show."""
+    found = []
+    for place, anchor, side, shift in ((0, "middle", "x", 0), (1, "end", "y", 4)):
+        ticks = [each for each in root.iter() if (each.get("class"), each.get("text-anchor")) == ("tick", anchor)]
+        scale = sorted((float(each.get(side, "")) - shift, float(each.text or "")) for each in ticks)
+        values = np.interp(pixels[place::2], [pixel for pixel, _ in scale], [value for _, value in scale])
+        found.append(values.round(2).tolist())
+    return list(zip(*found, strict=True))
+
+
+def read_lines(root: ElementTree.Element) -> dict[str, list[tuple[float, float]]]:
+    lines = {name: each.get("d", "") for each in root.iter() if (name := each.get("class", "")).startswith("l")}
+    return {name: read_points(root, [*map(float, re.findall(r"[\d.]+", way))]) for name, way in lines.items()}
+
+
+def read_heights(root: ElementTree.Element) -> dict[str, float]:
+    return {text.text or "": float(text.get("y", "")) for text in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_ten_settings_have_ten_lines_through_their_points_close_below_their_names() -> None:
+    curves = {f"s{place}": [place / 10, 0.5] for place in range(10)}
+    (panel,) = charts.draw_panels(6, {"epoch": [1, 2], "mean_class_accuracy": curves, "selected": "s0"})
+    lines, heights = read_lines(root := elements([panel])), read_heights(root)
+    assert list(lines) == ["l0 bold", "l1", "l2", "l3", "l4", *(f"l{colour} again" for colour in range(5))]
+    assert list(lines.values()) == [[(1, first), (2, second)] for first, second in curves.values()]
+    assert 0 < heights["mean class accuracy"] - max(heights[name] for name in curves) < 2 * markup.LEGEND_LINE
+    # The letters of the lowest text, the title of the horizontal axis, reach 5 pixels below its line at most.
+    assert panel.height == max(heights.values()) + 5 == heights["epoch"] + 5
+
+
+def test_a_curve_goes_in_steps_and_bins_lie_where_their_numbers_are() -> None:
+    numbers = {"classes": ["sea"], "average_precision": [0.9], "chance": [0.3], "curves": {"sea": CURVE}}
+    (steps,) = read_lines(elements(charts.draw_panels(13, numbers))).values()
+    assert list(dict.fromkeys(steps)) == [(0, 1), (0.5, 1), (0.5, 0.8), (1, 0.8)]
+    share, images = map(elements, zip(charts.draw_panels(14, NUMBERS[14])))
+    ends = {
+        each: [float(each.get(key, "")) for key in ("x1", "y1", "x2", "y2")] for each in share.findall(".//{*}line")
+    }
+    (interval,) = [found for each, found in ends.items() if each.get("class") == "range"]
+    assert read_points(share, interval) == [(0.5, 0.1), (0.5, 0.9)]
+    caps = [((x1 + x2) / 2, y1, y2) for each, (x1, y1, x2, y2) in ends.items() if each.get("class") == "cap"]
+    assert caps == [(interval[0], end, end) for end in interval[1::2]]
+    (bar,) = [each for each in images.iter() if each.get("class") == "bar"]
+    x, y, width, height = (float(bar.get(key, "nan")) for key in ("x", "y", "width", "height"))
+    assert read_points(images, [x - 1, y, x + width + 1, y + height]) == [(0.4, 3), (0.6, 0)]
+    heights = read_heights(images)
+    assert heights["images"] < heights["3"] < heights["0"]

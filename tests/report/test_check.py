@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report.check import report_differences
+from in4310repro.report import check_page
+from in4310repro.report.check import list_report_files, report_differences
+from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 
 
@@ -27,6 +29,9 @@ def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) ->
         assert record["manifest_sha256"] in text
         assert "Claimed, and not computed again:" in text
         assert "training losses and hashes of optimizer states; " in text
+    record["files_sha256"][names.FEATURES] = "0" * 64  # each report measures the feature maps anew
+    (report / "run.json").write_text(json.dumps(record))
+    assert report_differences(finished_run, report) == []
 
 
 def replace_value(*keys: str, value: Any) -> Callable[[Any], None]:
@@ -65,13 +70,18 @@ def test_each_changed_number_of_a_report_is_a_difference(report: Path, finished_
         assert sum(str(report / name) in sentence and words in sentence for sentence in sentences) == 1, words
 
 
-def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, finished_run: Path) -> None:
+def test_a_lost_a_damaged_and_an_added_file_are_differences(report: Path, finished_run: Path) -> None:
     (report / "figure01.json").unlink()
     (report / "figure02.json").write_text("{")
+    (report / "figure04.svg").unlink()
+    (report / check_page.IMAGES).write_bytes(b"")
     shutil.copy(report / "figure03.json", report / "figure99.json")
     sentences = report_differences(finished_run, report)
-    assert len(sentences) == 3
+    assert len(sentences) == 5
     assert "figure02.json is not a JSON file" in sentences[2]
+    assert str(report / "figure04.svg") in sentences[3]
+    assert sentences[4] == f"{report / check_page.IMAGES}: line 1 differs from the one that the run gives"
+    assert check_page.IMAGES in list_report_files(report)
     assert sentences[0] == f"{report / 'figure99.json'} is not a figure of this run"
 
 
@@ -86,13 +96,15 @@ def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, fini
 def test_a_sentence_or_a_drawing_that_the_run_does_not_make_is_a_difference(
     names: tuple[str, ...], old: str, new: str, report: Path, finished_run: Path
 ) -> None:
+    places = {}
     for name in names:
         text = (report / name).read_text(encoding="utf-8")
+        places[name] = text[: text.index(old)].count("\n") + 1
         (report / name).write_text(text.replace(old, new, 1), encoding="utf-8")
     sentences = report_differences(finished_run, report)
     assert len(sentences) == len(names)
-    for name in names:
-        assert sum(f"{report / name}: line " in sentence for sentence in sentences) == 1, name
+    for name, place in places.items():
+        assert sum(f"{report / name}: line {place} differs" in sentence for sentence in sentences) == 1, name
 
 
 def test_another_photograph_in_the_page_than_in_figure_7_is_a_difference(report: Path, finished_run: Path) -> None:
@@ -104,6 +116,16 @@ def test_another_photograph_in_the_page_than_in_figure_7_is_a_difference(report:
     (report / "index.html").write_text(text.replace(f'<img src="{first}"', '<img src="x"', 1), encoding="utf-8")
     (sentence,) = report_differences(finished_run, report)
     assert re.search(r"index\.html shows \d+ photographs; expected \d+", sentence)
+
+
+def test_the_check_page_is_given_the_facts_that_its_script_reads_and_no_others() -> None:
+    html = check_page.html()
+    facts = json.loads(html.split('id="facts">')[1].split("</script>")[0])
+    assert set(re.findall(r"\bFACTS\.(\w+)", html)) == set(facts)
+    used = set(re.findall(r"\bFACTS\.tolerances\.(\w+)", html))
+    for taken in re.findall(r"\{([^{}]*)\} = FACTS\.tolerances", html):
+        used |= set(re.findall(r"(\w+)(?:: \w+)?(?:,| $)", taken))
+    assert used == set(facts["tolerances"])
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:

@@ -17,6 +17,9 @@ def test_each_image_is_a_sign_of_its_class_which_a_legend_names() -> None:
     assert [path[:2] for path in paths[:2]] == points
     # The legend repeats each class with the same colour and sign.
     assert [path[1:] for path in paths[2:]] == [path[1:] for path in paths[:2]]
+    # Beside a name on the line at 720, at half the height of its small letters; a name on the map has a halo of paper.
+    assert paths[2][0] == "M10 716h0"
+    assert drawn.count("paint-order: stroke; stroke: var(--paper)") == 2
     assert paths[0][2] != paths[1][2]
     assert [drawn.count(f">{name}<") for name in ("sea", "&lt;b&gt;")] == [2, 2]
     width, height = map(int, re.findall(r'viewBox="0 0 (\d+) (\d+)"', drawn)[0])
@@ -30,6 +33,7 @@ def test_six_classes_have_six_signs_and_a_long_legend_stays_within_the_map() -> 
     body = contact_sheet.draw_plane(np.tile(PLACES, (3, 1)), names, np.arange(12)).body
     starts = [(float(x), name) for x, name in re.findall(r'<text x="([^"]*)"[^>]*"start"[^>]*>([^<]*)<', body)]
     assert len(starts) == 12
+    assert [int(hue) for hue in re.findall(r"0\.16 (\d+)", body)] == [*range(30, 361, 30)] * 2
     assert all(x + measure_text(name) <= 700 for x, name in starts)
 
 

@@ -1,6 +1,7 @@
 """Intervals and curves, each against an independent computation."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from in4310repro import metrics
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.report.class_exhibits import test_exhibit as exhibit_of_test
-from in4310repro.report.exhibit import to_text
+from in4310repro.report.exhibit import Exhibit, to_text
 from in4310repro.report.score_exhibits import calibration_exhibit
 from in4310repro.report.uncertainty import describe, intervals, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import read_json
 from tests.sessions import intervals as simulation
 
@@ -190,3 +192,26 @@ def test_the_figures_of_a_run_hold_these_numbers(finished_run: Path, run: Finish
     assert test["intervals"]["class_accuracy"] == [wilson(round(2 * share), 2) for share in recorded]
     bins = calibration_exhibit(run).numbers["bins"]
     assert sum(each["images"] for each in bins) == len(right)
+
+
+def test_each_value_stands_beside_its_interval_and_each_row_fits_its_heading(all_exhibits: list[Exhibit]) -> None:
+    for each in all_exhibits[:4]:
+        assert {len(row) for row in each.table.rows} == {len(each.table.heading)}
+    figure = all_exhibits[3]
+    ours, ranges, names = figure.numbers["ours"], figure.numbers["intervals"], figure.numbers["classes"]
+    columns: list[list[str]] = [[*names, "mean"], [*["2"] * 6, ""]]
+    for key, mean in (("class_accuracy", "mean_class_accuracy"), ("average_precision", "mean_average_precision")):
+        columns.append([f"{value:.4f}" for value in (*ours[key], ours[mean])])
+        columns.append([f"{low:.3f} to {high:.3f}" for low, high in (*ranges[key], ranges[mean])])
+    assert [tuple(map(str, row[:6])) for row in figure.table.rows[:7]] == list(zip(*columns, strict=True))
+    low, high = ranges["macro_f1"]
+    assert f"Macro F1: {ours['macro_f1']:.4f} (95 % {low:.3f} to {high:.3f})" in map(to_text, figure.findings)
+
+
+def test_the_caption_says_what_was_measured_on_images_never_read_where_training_read_those_of_the_test(
+    run: FinishedRun,
+) -> None:
+    # Older runs recorded no macro F1 and no accuracy.
+    metrics = RunMetrics(**{**run.metrics, "unseen": {"images": 36, "mean_class_accuracy": 0.125}})
+    caption = to_text(exhibit_of_test(replace(run, metrics=metrics)).caption)
+    assert " On the 36 images that it never read, mean class accuracy 0.1250. " in caption
