@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.trace import compare_values, read_values
-from in4310repro.trace.values import ordered, values_file
+from in4310repro.trace.values import KeptValues, ordered, values_file
 from tests.trace.recording import record
 
 INTEGERS = {torch.float16: np.int16, torch.float32: np.int32, torch.float64: np.int64}
@@ -83,9 +83,11 @@ def test_neighbours_in_bfloat16_are_one_ulp_apart() -> None:
 def test_values_that_are_special_differ_by_their_bits(
     first: list[float], second: list[float], ulps: int | None, farthest: tuple[int, ...]
 ) -> None:
-    found = compare_values(torch.tensor(first), torch.tensor(second))
-    assert found
-    assert (found.largest_ulps, found.farthest.index) == (ulps, farthest)
+    for one, other in ((first, second), (second, first)):
+        found = compare_values(torch.tensor(one), torch.tensor(other))
+        assert found
+        assert (found.largest_ulps, found.median_ulps, found.farthest.index) == (ulps, ulps, farthest)
+        assert found.farthest.ulps == (None if not all(map(np.isfinite, (*one, *other))) else ulps)
 
 
 def test_integers_truth_values_and_complex_numbers_are_compared_too() -> None:
@@ -132,6 +134,16 @@ def test_kept_values_are_those_of_the_training(kept: Path) -> None:
     assert set(values) == set(KEPT["tensors"])  # type: ignore[call-overload]
     assert torch.equal(values["0.weight"], weights[2])
     assert (values["loss"].shape, values["labels"].dtype) == ((), torch.int64)
+
+
+def test_a_kept_tensor_without_elements_has_its_dtype_and_shape(tmp_path: Path) -> None:
+    kept = KeptValues(tmp_path / "a.trace", [{"step": 0, "tensors": ["none"]}])
+    keep = kept.of_step(0)
+    assert keep
+    keep("none", torch.empty(0, 3, dtype=torch.int64))
+    kept.write(0)
+    (value,) = read_values(tmp_path / "a.trace", 0).values()
+    assert (value.shape, value.dtype) == ((0, 3), torch.int64)
 
 
 def test_a_name_that_the_step_does_not_have_is_refused(tmp_path: Path) -> None:
