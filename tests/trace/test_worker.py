@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_a_job_leaves_its_result_and_the_libraries_that_are_loaded(
     job: Job,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A fork would wait without end for the thread of a limit that pytest has set.
+    faulthandler.cancel_dump_traceback_later()
     monkeypatch.setattr(worker, "run", run)
     monkeypatch.setattr(worker, "LIBRARIES", ("json", "absent"))
     assert worker._in_fork(job) == ended
