@@ -87,6 +87,7 @@ def test_a_module_that_is_missing_is_told_from_one_that_it_imports(
 
 def test_an_exit_is_described_with_its_code() -> None:
     assert worker._described(SystemExit(3)) == "it called sys.exit(3)"
+    assert worker._described(SystemExit()) == "it called sys.exit()"
 
 
 def refuse(_: Job) -> None:

@@ -98,6 +98,8 @@ def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
     if late:
+        # It may have been stopped before it led a group.
+        os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status[1]), late
 
@@ -125,7 +127,7 @@ def _work(job: dict[str, Any]) -> int:
 
 def _described(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({'' if error.code is None else error.code!r})"
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
