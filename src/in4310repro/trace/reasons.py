@@ -25,7 +25,7 @@ from in4310repro.trace.pairs import (
 )
 from in4310repro.trace.records import BACKWARD, DATA, FORWARD, LOSS, UPDATE, Event, TraceFile
 
-# Relative difference of two norms below which other rounding is enough to explain it, by dtype. A trace has nine digits.
+# Relative difference of two norms, written with nine digits, below which other rounding is enough to explain it.
 ROUNDING = {"float64": 1e-8, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.05}
 PHASES = {
     DATA: "before the forward pass",
