@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -136,6 +139,89 @@ def test_other_images_than_those_of_the_share_and_computed_weights_are_refused()
     assert shares.current() is shares.WHOLE
     with pytest.raises(ValueError, match=r"^a weight is computed from other tensors, .*; train in one process$"):
         share.weight_gradient(torch.zeros(2, requires_grad=True) * 2, 12, lambda *_: None)
+
+
+def in_threads(size: int, act: Callable[[shares.Connection], Any]) -> list[Any]:
+    """Return what `act` returns in each of `size` threads, which gloo connects as it connects processes."""
+    store, untyped = dist.HashStore(), cast("Any", dist)
+    kind = untyped.ProcessGroup.BackendType.GLOO
+
+    def connect(rank: int, name: str) -> Any:
+        group = untyped.ProcessGroup(of_group := dist.PrefixStore(name, store), rank, size)
+        group._set_default_backend(kind)
+        gloo = untyped.ProcessGroupGloo(of_group, rank, size, timedelta(seconds=30))
+        group._register_backend(torch.device("cpu"), kind, gloo)
+        return group
+
+    def run(rank: int) -> Any:
+        return act(shares.Connection(rank, size, connect(rank, "messages"), connect(rank, "gradients")))
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(run, range(size)))
+
+
+@pytest.mark.parametrize(("images", "size"), [(5, 2), (20, 2), (33, 3), (100, 3)])
+def test_sums_and_gradients_in_messages_of_any_length_have_the_bits_of_one_process(
+    images: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "BUCKET", 30)  # exceeded by the first weight, reached by the next two, and begun again
+    shapes = ((40,), (2, 3, 2, 2), (6,), (4, 5))
+    leaves = np.random.default_rng(images).normal(size=(len(tree.leaves(images)), 40))
+
+    def sums(share: shares.Whole, own: range) -> list[torch.Tensor]:
+        def compute(some: range, whole: int, result: torch.Tensor) -> None:
+            assert whole == images
+            start, stop = ((own.start + end) / tree.LEAF for end in (some.start, some.stop))
+            total = formulas.tree([*leaves[int(start) : int(np.ceil(stop)), : result.numel()].astype(np.float32)])
+            result.as_strided((result.numel(),), (1,)).copy_(torch.from_numpy(total))
+
+        weights = [torch.zeros(shape, requires_grad=True) for shape in shapes]
+        for weight in weights:
+            weight.grad = share.weight_gradient(weight, len(own), compute)
+        share.finish()
+        rows = torch.from_numpy(leaves[own.start // tree.LEAF : -(-own.stop // tree.LEAF)]).clone()
+        return [share.total(rows), *(weight.grad for weight in weights if weight.grad is not None)]
+
+    def shared(connection: shares.Connection) -> list[torch.Tensor]:
+        share = shares.Share(images, connection)
+        return sums(share, share.images)
+
+    alone = sums(shares.WHOLE, range(images))
+    for found in in_threads(size, shared):
+        assert [*map(torch.equal, found, alone)] == [True] * 5
+
+
+def test_gradients_are_sent_a_million_values_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "all_to_all_single", sent := Mock())
+    share = shares.Share(8, shares.Connection(0, 1, Mock(), Mock()))
+    calls = []
+    for values in (1 << 19, 1 << 19, 1):
+        share.weight_gradient(torch.empty(values, requires_grad=True), 8, lambda *_: None)
+        calls.append(sent.call_count)
+    assert calls == [0, 0, 1]
+
+
+def test_each_process_has_the_bytes_of_all_whatever_their_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "get_backend", lambda _: "gloo")
+    data = [b"first", b"", b"3"]
+    assert in_threads(3, lambda own: shares.all_gather_bytes(data[own.rank], own.messages)) == [data] * 3
+
+
+@pytest.mark.parametrize(("backend", "device"), [("gloo", "cpu"), ("nccl", "cuda")])
+def test_messages_are_on_the_device_from_which_their_backend_sends(
+    backend: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dist, "get_backend", lambda _: backend)
+    assert shares.device_of() == torch.device(device)
+
+
+def test_processes_are_connected_by_two_groups_of_gloo(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"get_rank": [1], "get_world_size": [3], "new_group": ["messages", "gradients"]}
+    asked = {name: Mock(side_effect=answer) for name, answer in answers.items()}
+    for name, answer in asked.items():
+        monkeypatch.setattr(dist, name, answer)
+    assert [*vars(shares.connect()).values()] == [1, 3, "messages", "gradients"]
+    assert asked["new_group"].call_args_list == [call(backend="gloo")] * 2
 
 
 def test_a_batch_is_that_of_its_block_and_thread_alone() -> None:
