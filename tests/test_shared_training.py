@@ -165,7 +165,7 @@ def test_native_batch_norm_of_several_cards_uses_the_images_of_all(monkeypatch: 
         setting=config.settings[0],
         context=card,
     )
-    assert [type(each) for each in epochs.Epochs(inputs).model] == [torch.nn.Conv2d, torch.nn.SyncBatchNorm]
+    assert [type(each) for each in epochs.Epochs(inputs).model.children()] == [torch.nn.Conv2d, torch.nn.SyncBatchNorm]
 
 
 two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

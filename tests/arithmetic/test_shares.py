@@ -143,11 +143,12 @@ def test_other_images_than_those_of_the_share_and_computed_weights_are_refused()
 
 def in_threads(size: int, act: Callable[[shares.Connection], Any]) -> list[Any]:
     """Return what `act` returns in each of `size` threads, which gloo connects as it connects processes."""
-    store, untyped = dist.HashStore(), cast("Any", dist)
+    untyped = cast("Any", dist)
+    store = untyped.HashStore()
     kind = untyped.ProcessGroup.BackendType.GLOO
 
     def connect(rank: int, name: str) -> Any:
-        group = untyped.ProcessGroup(of_group := dist.PrefixStore(name, store), rank, size)
+        group = untyped.ProcessGroup(of_group := untyped.PrefixStore(name, store), rank, size)
         group._set_default_backend(kind)
         gloo = untyped.ProcessGroupGloo(of_group, rank, size, timedelta(seconds=30))
         group._register_backend(torch.device("cpu"), kind, gloo)

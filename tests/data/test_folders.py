@@ -62,7 +62,7 @@ def test_a_changed_byte_changes_the_contents(tmp_path: Path) -> None:
 
 
 def test_images_are_the_files_with_an_images_suffix_in_any_case(tmp_path: Path) -> None:
-    suffixes = "BMP bmp gif jpeg jpg png ppm tif tiff webp".split()
+    suffixes = ["BMP", "bmp", "gif", "jpeg", "jpg", "png", "ppm", "tif", "tiff", "webp"]
     for suffix in (*suffixes, "avif", "csv", "svg"):
         (tmp_path / f"1.{suffix}").touch()
     assert [path.name for path in image_files(tmp_path)] == [f"1.{suffix}" for suffix in suffixes]

@@ -188,7 +188,7 @@ def test_a_curve_goes_in_steps_and_bins_lie_where_their_numbers_are() -> None:
     numbers = {"classes": ["sea"], "average_precision": [0.9], "chance": [0.3], "curves": {"sea": CURVE}}
     (steps,) = read_lines(elements(charts.draw_panels(13, numbers))).values()
     assert list(dict.fromkeys(steps)) == [(0, 1), (0.5, 1), (0.5, 0.8), (1, 0.8)]
-    share, images = map(elements, zip(charts.draw_panels(14, NUMBERS[14])))
+    share, images = (elements([panel]) for panel in charts.draw_panels(14, NUMBERS[14]))
     ends = {
         each: [float(each.get(key, "")) for key in ("x1", "y1", "x2", "y2")] for each in share.findall(".//{*}line")
     }

@@ -212,6 +212,7 @@ def test_the_caption_says_what_was_measured_on_images_never_read_where_training_
     run: FinishedRun,
 ) -> None:
     # Older runs recorded no macro F1 and no accuracy.
-    metrics = RunMetrics(**{**run.metrics, "unseen": {"images": 36, "mean_class_accuracy": 0.125}})
+    unseen: Any = {"images": 36, "mean_class_accuracy": 0.125}
+    metrics = RunMetrics(**{**run.metrics, "unseen": unseen})
     caption = to_text(exhibit_of_test(replace(run, metrics=metrics)).caption)
     assert " On the 36 images that it never read, mean class accuracy 0.1250. " in caption

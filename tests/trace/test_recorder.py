@@ -318,11 +318,12 @@ def test_arguments_by_position_and_by_name_are_inputs(tmp_path: Path) -> None:
 
 def test_a_gradient_that_is_written_through_data_is_hashed_anew_as_an_input(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(6, 6))
+    weight: Any = model[0].weight
 
     def work() -> None:
         backward(model, ROWS)
-        model[0].weight.grad.data.mul_(2)  # type: ignore[union-attr]
-        model(model[0].weight.grad)
+        weight.grad.data.mul_(2)
+        model(weight.grad)
 
     trace = trace_step(tmp_path, model, work)
     assert hashes(trace, "forward")["model.input@2"] == hash_by_numpy(torch.as_tensor(model[0].weight.grad))

@@ -78,7 +78,8 @@ def test_each_source_of_differences_is_named_where_it_can_be_held(
 ) -> None:
     monkeypatch.setattr("sys.platform", platform)
     for fix in FIXES:
-        found = explained(lambda run, fix=fix: 0 if fix.option in run.options else next(FRESH), "clock")
+        option = fix.option
+        found = explained(lambda run: 0 if option in run.options else next(FRESH), "clock")  # noqa: B023
         there = platform == "linux" or fix.name != "memory"
         assert [each.name for each in found.findings] == [fix.name if there else "repeat"]
 

@@ -141,7 +141,12 @@ def test_deviations_that_change_no_training_share_one_and_the_first_eigenvalue_i
 ) -> None:
     monkeypatch.setattr("in4310repro.evaluation.feature_maps.of_run.measure_run", lambda run, *_: read_features(run))
     run, trained = FinishedRun.open(finished_run), list[Path]()
-    replace_train(lambda _config, _context, folder, **_options: trained.append(folder) or run)
+
+    def train(_config: object, _context: Context, folder: Path, **_options: object) -> FinishedRun:
+        trained.append(folder)
+        return run
+
+    replace_train(train)
     ablation.ablation(run.config, Context(numerics), tmp_path / "runs", tmp_path, protocols=PROTOCOLS[:-1])
     assert trained == [tmp_path / "runs" / CORRECTED]
     report = ablation.read_report(tmp_path / "ablation.json")

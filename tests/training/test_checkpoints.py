@@ -228,7 +228,7 @@ def test_the_count_of_steps_keeps_its_type_beside_a_parameter_of_the_same_shape(
     model = torch.nn.Module()
     model.scale = torch.nn.Parameter(torch.ones((), dtype=torch.bfloat16))
     optimizer, again = (torch.optim.AdamW(model.parameters()) for _ in range(2))
-    model.scale.backward()
+    model.scale.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     # In bfloat16 it would be 256.
     optimizer.state[model.scale]["step"].fill_(257)
