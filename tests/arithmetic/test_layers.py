@@ -379,6 +379,10 @@ def test_a_batch_norm_of_evaluation_gives_a_convolution_its_centre_scale_and_shi
         norm.state_dict()[name].copy_(torch.arange(3.0) + start)
     expected = [[-1, 0, 1], [2 / 1.5**0.5, 3 / 2.5**0.5, 4 / 3.5**0.5], [5, 6, 7]]
     torch.testing.assert_close(norm.coefficients(), torch.tensor(expected))
+    for name in ("weight", "bias"):
+        norm.register_parameter(name, None)
+    expected = [[-1, 0, 1], [1 / 1.5**0.5, 1 / 2.5**0.5, 1 / 3.5**0.5], [0, 0, 0]]
+    torch.testing.assert_close(norm.coefficients(), torch.tensor(expected))
 
 
 def own_forward(module: nn.Module) -> None:
@@ -461,6 +465,8 @@ def own(module: nn.Module) -> nn.Module:
 
 KERNELS = "Conv2d, Linear, BatchNorm2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, ReLU6, Dropout, Flatten, Identity"
 NORM64 = nn.BatchNorm2d(2, affine=False).double()
+RELU5 = nn.ReLU6()
+RELU5.max_val = 5.0
 
 
 @pytest.mark.parametrize(
@@ -504,6 +510,7 @@ NORM64 = nn.BatchNorm2d(2, affine=False).double()
             nn.MaxPool2d(2, return_indices=True),
             "the model (MaxPool2d with dilation or return_indices; valid are 1 and False)",
         ),
+        (RELU5, "the model (ReLU6 with min_val=0.0 and max_val=5.0; valid are 0 and 6)"),
         (Own(nn.Parameter(torch.ones(1))), "the model (Own)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -42,7 +42,9 @@ def test_values_that_are_only_read_may_lie_anywhere(scores: Tensor) -> None:
 
 
 def test_values_on_another_device_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"softmax: scores is torch\.float32 of shape \(4, 6\) .* on meta"):
+    with pytest.raises(
+        ValueError, match=r"softmax: scores is torch\.float32 of shape \(4, 6\) in steps of \(6, 1\) on meta"
+    ):
         softmax(torch.ones(4, 6, device="meta"))
 
 
@@ -64,6 +66,15 @@ def test_checked_values_are_the_values_themselves_with_their_gradient() -> None:
     assert (rows.tolist(), rows.is_contiguous(), rows.requires_grad) == (turned.tolist(), True, False)
     with pytest.raises(ValueError, match=r"^maps: torch\.float32 of shape \(3, 2\) on cpu; valid is torch\.float32"):
         libraries.rows("maps", torch.rand(3, 2), (2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_and_functional_tensors_are_refused_by_name() -> None:
+    values = torch.ones(2, 3)
+    given = {"nested": torch.nested.nested_tensor([values]), "functional": torch._to_functional_tensor(values)}
+    for kind, value in given.items():
+        with pytest.raises(ValueError, match=f"^maps: a {kind} tensor; valid is a dense"):
+            libraries.as_plain("maps", value)
 
 
 class Kernel:
@@ -108,6 +119,11 @@ def test_what_a_kernel_says_of_memory_and_sizes_is_raised() -> None:
         "stride_y 8 stride_x 9 padding_top 10 padding_bottom 11 padding_left 12 padding_right 13 groups 14, "
         "6, 0.5, (2, 3)"
     )
+    tables = made_up(
+        "int h(ptrdiff_t threads, ptrdiff_t n, const int64_t sizes[n], float *const z[n sizes])", h=Kernel(1)
+    )
+    with pytest.raises(MemoryError, match=r"^no working memory for h of 2, \(2,\), 2 tensors$"):
+        tables.call("h", 2, torch.tensor([3, 4]), [torch.rand(3), torch.rand(4)])
     with pytest.raises(ValueError, match=r"^f refuses \[6, 0\.5\]$"):
         made_up(DECLARATION, f=Kernel(2)).call("f", shape, 6, 0.5, None, torch.rand(2, 3))
 

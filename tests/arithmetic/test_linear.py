@@ -110,11 +110,13 @@ def test_an_image_has_the_same_result_in_any_batch() -> None:
         assert torch.equal(linear(rows[image : image + 1], weight, bias)[0], together[image])
 
 
-def test_linear_without_bias_and_with_other_strides() -> None:
+def test_linear_without_bias_with_other_strides_and_on_another_default_device() -> None:
     rows, weight, _, _ = draw((9, 33, 17))
     expected = linear(rows, weight, torch.zeros(17))
     assert torch.equal(linear(rows, weight), expected)
     assert torch.equal(linear(rows.T.contiguous().T, weight.T.contiguous().T), expected)
+    with torch.device("meta"):
+        assert torch.equal(linear(rows, weight), expected)
 
 
 def test_the_gradient_of_a_weight_that_lies_otherwise_in_memory_is_that_of_one_that_does_not() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import library
+from in4310repro.arithmetic import library, shares
 from in4310repro.arithmetic.functions import batch_norm
 from tests.arithmetic.formulas import (
     Doubles,
@@ -125,6 +125,13 @@ def test_sums_of_leaves_are_their_formula_and_another_order_has_other_bits() -> 
     assert np.array_equal(tree(leaves)[1], batch_sum(values * values))
     # Sums of floats are often exact in double, those of squares are not.
     assert (one_chain(values * values) != batch_sum(values * values)).any()
+
+
+def test_a_batch_that_is_shared_by_one_process_has_the_bits_of_a_whole_one() -> None:
+    case, batch = Case((19, 5, 3, 2)), shares.Whole()
+    expected, batch.is_shared = case.by_ours("sum relu"), True
+    with batch:
+        assert all(map(torch.equal, case.by_ours("sum relu"), expected))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -29,7 +29,7 @@ def test_the_larger_part_of_the_padding_comes_after_the_map(side: tuple[int, int
     for first, second, expected in ((side, other, (ends, around)), (other, side, (around, ends))):
         sizes, kernels, strides = zip(first, second, strict=True)
         layer = Conv2dSame(2, 4, kernels, strides, groups=2)
-        assert layer.ends(torch.ones(1, 2, *sizes)) == expected
+        assert layer.ends(torch.ones(1, 2, *sizes)) == layer.ends(torch.ones(2, *sizes)) == expected
         assert layer(torch.ones(1, 2, *sizes)).shape == (
             1,
             4,

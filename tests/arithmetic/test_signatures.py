@@ -157,16 +157,23 @@ def test_maps_are_read_with_their_channels_side_by_side() -> None:
 
 
 def test_lists_have_tensors_of_the_sizes_that_are_told_in_one_layout() -> None:
-    first = [torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), torch.ones(6)]
+    first = [torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), torch.ones(6, 1)]
     sizes = torch.tensor([120, 6])
     ONE["h"].bind((1, 2, sizes, first, None))
-    _passed, kept = ONE["h"].bind((1, 2, sizes, first, [torch.rand(2, 3, 4, 5), torch.rand(6)]))
+    _passed, kept = ONE["h"].bind((1, 2, sizes, first, [torch.rand(2, 3, 4, 5), torch.rand(6, 1)]))
     assert kept[3][0].stride() == first[0].stride()  # type: ignore[index]
-    for others in ([torch.ones(2, 3, 4, 5), torch.ones(7)], [torch.ones(120), torch.ones(6)], [first[0]]):
+    # The last one has the strides of its model, but not its shape.
+    turned = torch.ones(6, 1).T
+    for others in ([first[0], torch.ones(7, 1)], [torch.ones(120), first[1]], [first[0]], [first[0], turned]):
         with pytest.raises(ValueError, match="h: read "):
             ONE["h"].bind((1, 2, sizes, first, others))
-    with pytest.raises(ValueError, match=r"h: written is .*of shape \(6,\)"):
+    with pytest.raises(ValueError, match=r"h: written is .*of shape \(6, 1\)"):
         ONE["h"].bind((1, 2, torch.tensor([120, 7]), first, None))
+
+
+def test_a_parameter_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^'float x\[n' is no parameter of a declaration$"):
+        parse("int f(float x[n)", {})
 
 
 def test_another_number_of_arguments_is_refused() -> None:

@@ -84,9 +84,10 @@ def test_steps_have_equal_bits_on_every_instruction_set_and_number_of_threads(ca
     assert_same_bits_everywhere(lambda: take_steps(ours, settings))
 
 
-def test_adamw_is_its_formula_to_the_bit() -> None:
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.99)])
+def test_adamw_is_its_formula_to_the_bit(betas: tuple[float, float]) -> None:
     (parameter,) = values = parameters()[2:3]
-    optimizer = AdamW(values, lr=1e-2, weight_decay=0.1)
+    optimizer = AdamW(values, lr=1e-2, betas=betas, weight_decay=0.1)
     p = parameter.detach().numpy().copy()
     m, v, ones = np.zeros_like(p), np.zeros_like(p), np.ones_like(p)
     for step in (1, 2, 3):
@@ -95,10 +96,10 @@ def test_adamw_is_its_formula_to_the_bit() -> None:
         g = parameter.grad.numpy()
         first = second = 1.0
         for _ in range(step):
-            first, second = first * 0.9, second * 0.999
+            first, second = first * betas[0], second * betas[1]
         rate, scale = np.float32(1e-2 / (1 - first)), np.float32(1 / math.sqrt(1 - second))
-        m = fused(g - m, np.float32(1 - 0.9) * ones, m)
-        v = fused(np.float32(1 - 0.999) * g, g, v * np.float32(0.999))
+        m = fused(g - m, np.float32(1 - betas[0]) * ones, m)
+        v = fused(np.float32(1 - betas[1]) * g, g, v * np.float32(betas[1]))
         p = fused(
             -rate * ones, m / fused(np.sqrt(v), scale * ones, np.float32(1e-8) * ones), p * np.float32(1 - 1e-2 * 0.1)
         )

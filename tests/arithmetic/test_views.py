@@ -311,6 +311,7 @@ def test_the_table_has_every_public_function() -> None:
     internal = {"form_of", "check_maps", "check_norm", "normalise", "normalise_backward", "first_only"}
     internal |= {"weight_gradient", "bias_gradient"}
     assert public - FACES.keys() - OTHERS - internal == set()
+    assert not hasattr(arithmetic, "Sequential")  # of the module that portable() comes from
 
 
 @pytest.mark.parametrize(("name", "place"), places())
