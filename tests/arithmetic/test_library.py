@@ -77,6 +77,13 @@ def test_nested_and_functional_tensors_are_refused_by_name() -> None:
             libraries.as_plain("maps", value)
 
 
+def test_a_view_whose_last_value_lies_behind_the_end_of_its_memory_is_refused() -> None:
+    view = torch.ones(8, 200).T[:2]  # the last is the second value of the eighth row, the 1402nd
+    view.untyped_storage().resize_(4 * 1400)
+    with pytest.raises(ValueError, match=r"in 5600 bytes of memory; valid are 5608 or more$"):
+        libraries.as_plain("maps", view)
+
+
 class Kernel:
     """Stand-in for a library's function that keeps the arguments it was given."""
 
@@ -192,4 +199,4 @@ def test_the_hash_of_sources_is_of_names_and_contents(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"a.cpp\0a.cppa.cppb.hpp\0b.hppb.hpp").hexdigest()
     assert libraries.hash_of([tmp_path / "a.cpp", tmp_path / "b.hpp"]) == digest
     sources = sorted(file for file in Path(libraries.__file__).parent.iterdir() if file.suffix in (".cpp", ".hpp"))
-    assert libraries.source_hash() == libraries.hash_of(sources)
+    assert libraries.source_hash.__wrapped__() == libraries.hash_of(sources)
