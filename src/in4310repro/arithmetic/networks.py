@@ -142,11 +142,13 @@ def _activation(relu: nn.Module) -> str:
 
 def _can_fuse(convolution: nn.Module, norm: nn.Module, other: Tensor | None = None) -> bool:
     """Return whether one function can compute a convolution, the batch norm after it and the sum with a second map."""
-    if type(convolution) not in (Conv2d, Conv2dSame) or type(norm) is not BatchNorm2d:
-        return False
-    if _is_observed(convolution) or _is_observed(norm):
-        return False
-    return torch.is_grad_enabled() or (norm.is_fixed() and other is None)
+    return (
+        type(convolution) in (Conv2d, Conv2dSame)
+        and type(norm) is BatchNorm2d
+        and not _is_observed(convolution)
+        and not _is_observed(norm)
+        and (torch.is_grad_enabled() or (norm.is_fixed() and other is None))
+    )
 
 
 def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -149,7 +149,7 @@ def _check(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Padding, groups: int
 ) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
     """Check the arguments of a convolution; return its sizes and the checked maps, weight and bias."""
-    ends = tuple(tuple(each) if isinstance(each, Sequence) else each for each in padding)
+    ends = tuple(padding)
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
     shape = _shape(sizes, kernel, tuple(stride), ends, groups)
     maps = library.check("maps", maps, torch.float32, sizes).contiguous(memory_format=torch.channels_last)

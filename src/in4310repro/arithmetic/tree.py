@@ -99,7 +99,7 @@ def add_rows(rows: Tensor) -> Tensor:
 
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
     """Divide float64 `values` by `divisor` in float64; return the results converted to float32."""
-    result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     values = library.as_plain("values", values)
+    result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     library.library().call("quotients", values.numel(), float(divisor), values, result)
     return result
