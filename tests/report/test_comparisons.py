@@ -19,7 +19,7 @@ from in4310repro.report.exhibit import (
 )
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.feature_exhibits import activation_exhibit, spectrum_exhibits
-from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit
+from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import select
@@ -133,6 +133,24 @@ def test_calibration_is_judged_where_the_scores_leave_the_interval_of_the_share_
     assert said.endswith(verdict)
     assert (low <= exhibit.numbers["mean_top_score"] <= high) == (verdict == SAME) == ("too" not in said)
     assert f"(95 % {low:.2f} to {high:.2f})" in said
+
+
+def test_the_ends_of_a_precision_recall_curve_stand_in_the_table_and_in_a_sentence(run: FinishedRun) -> None:
+    sea = [0.9, 0.8, 0.7, 0.6, 0.65]
+    paths = tuple(f"{place}.png" for place in range(5))
+    softmax = np.array([[share, 1 - share] for share in sea], np.float32)
+    scores = Scores(paths=paths, labels=np.array([0, 0, 1, 0, 1]), softmax=softmax, loss=1.0)
+    # By falling score sea is right, right, wrong, wrong, right; street is wrong, right, right.
+    precisions: Any = {"average_precision": [(1 + 1 + 3 / 5) / 3, (1 / 2 + 2 / 3) / 2]}
+    metrics: Any = {**run.metrics, **precisions, "classes": ["sea", "street"]}
+    metrics["supports"] = {"test": {"sea": 3, "street": 2}}
+    exhibit = curves_exhibit(replace(run, scores=scores, metrics=metrics), [[0.5, 0.9], [0.3, 0.8]])
+    assert [[str(cell) for cell in row] for row in exhibit.table.rows] == [
+        ["sea", "0.8667", "0.6000", "0.6667", "0.6000"],
+        ["street", "0.5833", "0.4000", "0", "0.6667"],
+    ]
+    assert "sea is highest at .87 (95 % 0.500 to 0.900)" in to_text(exhibit.findings[0])
+    assert to_text(exhibit.findings[1]).endswith("precision is 1 up to a recall of 0.6667 and 0.6000 at full recall")
 
 
 def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(run: FinishedRun) -> None:

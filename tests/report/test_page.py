@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from in4310repro.audit import examine
+from in4310repro.metrics import SCALARS
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
 from in4310repro.report.exhibit import Exhibit, figure_source, to_text
@@ -289,6 +290,11 @@ def test_figures_hold_the_numbers_of_the_run(written: Path, finished_run: Path) 
     metrics = json.loads((finished_run / "metrics.json").read_text())
     figure = json.loads((written / "figure04.json").read_text())
     assert figure["ours"]["class_accuracy"] == metrics["class_accuracy"]
+    head = (written / "report.md").read_text().split("| --- | --- | --- |\n")[1].split("\n\n")[0].splitlines()
+    for row, name in zip(head, (name for name in SCALARS if name in metrics), strict=True):
+        interval = "{:.3f} to {:.3f}".format(*figure["intervals"][name]) if name in figure["intervals"] else ""
+        assert [each.strip() for each in row.split("|")[2:4]] == [f"{metrics[name]:.4f}", interval]
+    assert sum(" to " in row for row in head) == len(set(SCALARS) & set(figure["intervals"])) > 0
     features = json.loads((finished_run / "features.json").read_text())
     for number, images in enumerate(features["sets"], start=9):
         figure = json.loads((written / f"figure{number:02d}.json").read_text())
@@ -330,6 +336,7 @@ def test_the_originals_numbers_stand_beside_ours(written: Path) -> None:
     markdown = (written / "report.md").read_text()
     for printed in ("0.9882", "0.9926", "0.8788", "0.9797", "0.9908", "47.0", "74.3"):
         assert printed in markdown
+    assert "| the original's | figure01 to figure04 and figure08 /original | as printed |" in markdown
 
 
 def test_no_title_has_a_number_of_ours_and_the_originals_number_stands_beside_its_figure(
@@ -396,13 +403,17 @@ def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(wr
 
 
 def test_classes_of_another_data_set_get_no_original_beside_them(run: FinishedRun) -> None:
-    of_others = exhibits(rename_classes(run, ["a", "b", "c", "d", "e", "f"]))
+    others = rename_classes(run, ["a", "b", "c", "d", "e", "f"])
+    of_others = exhibits(others)
     assert "original" not in of_others[3].numbers
     assert not of_others[7].numbers["original"]
     for exhibit in of_others:
         assert "original" not in f"{exhibit.title} {to_text(exhibit.caption)} {exhibit.table.heading}"
         assert {len(row) for row in exhibit.table.rows} == {len(exhibit.table.heading)}
     assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
+    text = page.make_pages(others, of_others, {})["report.md"].decode()
+    assert text.startswith("# drawn scenes: networks trained and tested on images of 6 classes\n")
+    assert "| the original's |" not in text
 
 
 def test_a_run_without_features_is_refused(own_records: Path, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import class_metrics
 from in4310repro.report import published_page
 from in4310repro.report.evidence import Consequence, compare_counts, consequences, probability_of_equal_counts
@@ -20,6 +22,7 @@ from in4310repro.runs.deviations import PUBLISHED, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
+from in4310repro.runs.records import RunMetrics
 from in4310repro.training.ablation import read_report
 from tests.builders import rechain
 from tests.sessions import published as published_session
@@ -87,6 +90,49 @@ def test_the_page_says_the_numbers_of_the_runs_of_the_report_and_of_an_ablation(
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 3
     assert all((tmp_path / "reports" / picture).is_file() for picture in pictures)
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Return what the page reads of an audit, which would take long, and leave pictures unwritten."""
+    monkeypatch.setattr(published_page.figures, "to_png", lambda _figure: b"")
+    table = Mock(sizes={}, totals=[0], images=0)
+    return Mock(spec=Audit, sizes=[Mock(taken={})], counted=[table], inconsistencies=(), oddities=())
+
+
+def test_the_page_has_commands_means_the_first_setting_the_standard_error_and_no_change_of_the_corrected_run(
+    printed: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(published_page.figures, "draw_accuracies", drawn.append)
+    numbers = json.loads((published_session.REPORTS / "published" / "numbers.json").read_text())
+    ablation = read_report(published_session.REPORTS / "ablation" / "ablation.json")
+    published_page.write_page(numbers, printed, [ablation], tmp_path)
+    text = (tmp_path / "published.md").read_text()
+    for name, record in numbers["runs"].items():
+        trained = record["command"].partition(" && ")[0].replace("train --out runs/course ", "train ")
+        assert f"\n{trained} --out {name}\n" in text
+    corrected, first = numbers["corrected"], [run["settings"]["adamw"] for run in numbers["published"]]
+    means = sorted(each["mean_class_accuracy"] for each in first)
+    assert f"in the first setting, adamw, the supposed protocol has {means[0]:.4f} to {means[-1]:.4f} on" in text
+    legend = drawn[0]["legend"]
+    assert legend["as printed"] == "as printed: mean 0.9882"
+    assert legend["corrected protocol"].endswith(f": mean {corrected['test']['mean_class_accuracy']:.4f}")
+    sizes = np.array([*corrected["supports"].values()])
+    shares = stats.binom(sizes, corrected["test"]["class_accuracy"]).std() / sizes
+    assert f"a standard error of {np.sqrt(np.sum(shares**2)) / 6:.4f}." in text
+    assert "\n| shared-split |" in text
+    assert "\n| corrected |" not in text
+
+
+def test_evidence_is_added_to_a_page_that_exists(
+    runs: list[FinishedRun], printed: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "numbers.json").write_text("{}")
+    monkeypatch.setattr(published_page, "audit", lambda _file: printed)
+    with pytest.raises(ValueError, match="trained from scratch; expected a run from ImageNet weights"):
+        published_page.write_evidence(runs[0], runs[1:], [], tmp_path)
 
 
 def test_the_printed_shares_are_corrected_for_208_counted_images(runs: list[FinishedRun]) -> None:
@@ -204,6 +250,9 @@ def test_runs_that_cannot_be_compared_are_refused(runs: list[FinishedRun], tmp_p
     longer = replace(first, config=replace(first.config, epochs=7))
     with pytest.raises(ValueError, match=r"in more than protocol and seed: epochs is 7, expected 2"):
         published_page.write(fair, [longer], [], tmp_path / "reports")
+    named = [replace(run, metrics=RunMetrics(**{**run.metrics, "classes": [*"abcdef"]})) for run in (fair, first)]
+    with pytest.raises(ValueError, match=r"has classes \['a', .*; expected \['buildings'"):
+        published_page.write(named[0], named[1:], [], tmp_path / "reports")
 
 
 @pytest.mark.slow
@@ -248,6 +297,8 @@ def test_runs_of_other_settings_or_modules_than_the_reports_are_refused(
         del images["modules"]["conv1"]
     with pytest.raises(ValueError, match="has no measured feature maps of conv1; expected all modules"):
         non_positive_percent(replace(runs[0], features=features))
+    with pytest.raises(ValueError, match="has no measured feature maps; `in4310repro report` measures them"):
+        non_positive_percent(replace(runs[0], features=None))
 
 
 @pytest.mark.parametrize(
