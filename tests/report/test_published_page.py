@@ -151,6 +151,7 @@ def test_a_statement_that_the_runs_do_not_show_does_not_hold(
     runs: list[FinishedRun], seen: float, unseen: float, holds: tuple[bool, bool]
 ) -> None:
     summaries = [summarize(run) for run in runs]
+    assert [each["seed"] for each in summaries] == [0, 1, 2]
     for summary in summaries[1:]:
         summary["test"]["mean_class_accuracy"] = seen
         summary["unseen"]["mean_class_accuracy"] = unseen
