@@ -131,6 +131,9 @@ def test_what_is_there_is_json(call: Call, tmp_path: Path) -> None:
         ("in4310repro train --preset t", 3, "tiny"),
         ("in4310repro report --numerics p", 3, "portable"),
         ("in4310repro train --protocol wa", 3, "warm-start"),
+        ("in4310repro train --protocol corr", 3, "corrected"),
+        ("in4310repro train --device cp", 3, "cpu"),
+        ("in4310repro train --train al", 3, "all"),
     ],
 )
 def test_a_shell_completes_commands_options_and_values(
@@ -202,6 +205,14 @@ def test_every_example_of_a_help_is_a_command_line() -> None:
             assert " ".join(given).startswith(words)
             name, *arguments = [" ".join(given[:2]), *given[2:]] if given[0] == "data" else given
             commands()[name].make_context(name, arguments)
+
+
+def test_a_help_lists_each_argument_once_then_options_in_groups_of_which_output_is_the_last(call: Call) -> None:
+    printed = call("report", "--help")[1]
+    groups = ["Arguments", "The run", "Options", "Images", "Machine", "Output", "Examples"]
+    assert re.findall(r"^(\w.*):$", printed, re.MULTILINE) == groups
+    assert len(re.findall(r"^  \[?run\b", printed, re.MULTILINE | re.IGNORECASE)) == 1
+    assert 80 < max(map(len, printed.partition("Examples:")[0].splitlines())) <= 110
 
 
 @pytest.mark.parametrize("words", commands(), ids=str)

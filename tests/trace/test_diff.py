@@ -31,7 +31,9 @@ def test_a_difference_is_a_paragraph_a_table_and_the_line_that_keeps_the_element
     assert re.split(r" {2,}", rows[0].strip()) == [
         *("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps"),
     ]
-    assert [row.split()[0] for row in rows[1:]] == ["0", "1", "2", "3"]
+    cells = [re.split(r" {2,}", row.strip()) for row in rows[1:]]
+    assert [each[0] for each in cells] == ["0", "1", "2", "3"]
+    assert all(re.fullmatch(r"\d\.\de[+-]\d\d", each[3]) for each in cells)
     assert last == (
         'Its elements: record both again by Trace(..., keep={"step": 0, "tensors": ["0.weight"]}), and add --values.'
     )
