@@ -77,10 +77,17 @@ def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
     assert given == [("train:make", [], []), (f"{module}:first_steps", [str(tmp_path)], [module])]
 
 
-def test_a_training_prints_the_setting_and_the_epoch_that_were_chosen(
+def test_a_training_keeps_epochs_when_it_is_told_to_and_prints_which_one_was_chosen(
     call: Call, finished_run: Path, replace_train: Replace
 ) -> None:
-    run = FinishedRun.open(finished_run)
-    replace_train(lambda *_given, **_named: run)
+    run, kept = FinishedRun.open(finished_run), []
+
+    def train(*_given: object, **named: object) -> FinishedRun:
+        kept.append(named.get("keep_epochs"))
+        return run
+
+    replace_train(train)
     chosen = f"{run.metrics['setting']}, epoch {run.metrics['epoch']}; on test images "
-    assert call("train", "--preset", "tiny")[1].startswith(f"wrote {finished_run}: {chosen}")
+    for words in ((), ("--keep-epochs",)):
+        assert call("train", "--preset", "tiny", *words)[1].startswith(f"wrote {finished_run}: {chosen}")
+    assert kept == [False, True]
