@@ -145,8 +145,6 @@ def test_a_run_keeps_the_classes_that_were_chosen_for_it(chosen: str, call: Call
     assert (again.split, again.metrics) == (run.split, run.metrics)
     code, _, error = call("evaluate", "run", "--data", "mine", "--class-folders", "outermost")
     assert (code, "['cat', 'dog'], which the network" in error) == ((0, False) if chosen == "outermost" else (2, True))
-    code, _, error = call("evaluate", "run", "--class-folders", "outermost")
-    assert (code, "--class-folders goes with --data" in error) == (2, True)
 
 
 def test_the_same_name_elsewhere_is_other_data_and_gets_a_number(

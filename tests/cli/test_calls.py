@@ -9,11 +9,11 @@ import pytest
 
 from in4310repro.report import published_page
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system import processes, progress
+from in4310repro.system import machine, processes, progress
 from in4310repro.system.files import write_file
 from in4310repro.trace import causes
 from in4310repro.training import ablation
-from tests.conftest import Call, Replace
+from tests.conftest import Call, Replace, refused
 
 
 @pytest.mark.parametrize("chosen", [(), ("warm-start", "shared-split")])
@@ -77,8 +77,8 @@ def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
     assert given == [("train:make", [], []), (f"{module}:first_steps", [str(tmp_path)], [module])]
 
 
-def test_a_training_keeps_epochs_when_it_is_told_to_and_prints_which_one_was_chosen(
-    call: Call, finished_run: Path, replace_train: Replace
+def test_a_training_keeps_epochs_when_told_to_and_prints_which_was_chosen_and_how_to_get_missing_weights(
+    call: Call, finished_run: Path, replace_train: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, kept = FinishedRun.open(finished_run), []
 
@@ -87,7 +87,15 @@ def test_a_training_keeps_epochs_when_it_is_told_to_and_prints_which_one_was_cho
         return run
 
     replace_train(train)
+    monkeypatch.setattr("in4310repro.runs.finished.advise", lambda _run: "try --preset photographs-head")
     chosen = f"{run.metrics['setting']}, epoch {run.metrics['epoch']}; on test images "
-    for words in ((), ("--keep-epochs",)):
-        assert call("train", "--preset", "tiny", *words)[1].startswith(f"wrote {finished_run}: {chosen}")
+    for words, installed in (((), False), (("--keep-epochs",), True)):
+        monkeypatch.setattr(machine, "has_weights", lambda there=installed: there)
+        printed = call("train", "--preset", "tiny", *words)[1]
+        assert printed.startswith(f"wrote {finished_run}: {chosen}")
+        assert ("\nits weights are a package: " in printed) != installed
     assert kept == [False, True]
+
+
+def test_class_folders_without_a_folder_of_images_are_refused(own_records: Path, call: Call) -> None:
+    refused(call, ("evaluate", f"{own_records}", "--class-folders", "innermost"), "--class-folders goes with --data")
