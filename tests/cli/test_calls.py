@@ -61,7 +61,7 @@ def test_of_several_processes_the_first_alone_writes_a_report(
 def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    given = []
+    given = list[tuple[str, list[str], list[str]]]()
 
     def explain(function: str, *, arguments: list[str], libraries: list[str], shown: Any, **_named: object) -> Any:
         given.append((function, arguments, libraries))
@@ -80,7 +80,7 @@ def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
 def test_a_training_keeps_epochs_when_told_to_and_prints_which_was_chosen_and_how_to_get_missing_weights(
     call: Call, finished_run: Path, replace_train: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, kept = FinishedRun.open(finished_run), []
+    run, kept = FinishedRun.open(finished_run), list[object]()
 
     def train(*_given: object, **named: object) -> FinishedRun:
         kept.append(named.get("keep_epochs"))
