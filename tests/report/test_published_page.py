@@ -14,7 +14,7 @@ from scipy import stats
 
 from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import class_metrics
-from in4310repro.report import published_page
+from in4310repro.report import figures, published_page
 from in4310repro.report.evidence import Consequence, compare_counts, consequences, probability_of_equal_counts
 from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, original, summarize
 from in4310repro.runs.config import to_json
@@ -95,7 +95,7 @@ def test_the_page_says_the_numbers_of_the_runs_of_the_report_and_of_an_ablation(
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """Return what the page reads of an audit, which would take long, and leave pictures unwritten."""
-    monkeypatch.setattr(published_page.figures, "to_png", lambda _figure: b"")
+    monkeypatch.setattr(figures, "to_png", lambda _figure: b"")
     table = Mock(sizes={}, totals=[0], images=0)
     return Mock(spec=Audit, sizes=[Mock(taken={})], counted=[table], inconsistencies=(), oddities=())
 
@@ -104,7 +104,7 @@ def test_the_page_has_commands_means_the_first_setting_the_standard_error_and_no
     printed: Mock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(published_page.figures, "draw_accuracies", drawn.append)
+    monkeypatch.setattr(figures, "draw_accuracies", drawn.append)
     numbers = json.loads((published_session.REPORTS / "published" / "numbers.json").read_text())
     ablation = read_report(published_session.REPORTS / "ablation" / "ablation.json")
     published_page.write_page(numbers, printed, [ablation], tmp_path)

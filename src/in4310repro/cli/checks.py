@@ -97,7 +97,7 @@ HELP = """Image folders: check one, draw the embedded scenes.
         in4310repro data check photos/mine
         in4310repro data scenes scenes
     """
-app = typer.Typer(cls=Group, rich_markup_mode=None, invoke_without_command=True, help=HELP)
+app = typer.Typer(cls=Group, invoke_without_command=True, help=HELP)
 
 
 @app.callback()

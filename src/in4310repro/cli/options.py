@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,19 +74,21 @@ def default_folder(preset: str, data: str | None) -> Path:
     Raises:
         ValueError: the configuration of an existing run is damaged.
     """
+    folders = (Path("runs") / name for name in presets.default_names(preset, data))
+    return next(folder for folder in folders if not data or _is_free(folder, data))
+
+
+def _is_free(folder: Path, data: str) -> bool:
+    """Return whether a folder has no run, or one with the images in `data`."""
     from in4310repro.runs import config as configuration
     from in4310repro.runs import names
     from in4310repro.system.files import read_json
 
-    first, *others = (Path("runs") / name for name in itertools.islice(presets.default_names(preset, data), 1000))
-    for folder in (first, *others) if data else ():
-        file = folder / names.CONFIG
-        if not file.exists():
-            return folder
-        before = configuration.from_json(read_json(file), f"{file}").data
-        if before and Path(before).resolve() == Path(data or "").resolve():
-            return folder
-    return first
+    file = folder / names.CONFIG
+    if not file.exists():
+        return True
+    before = configuration.from_json(read_json(file), f"{file}").data
+    return before is not None and Path(before).resolve() == Path(data).resolve()
 
 
 def choices(name: str) -> str:

@@ -15,7 +15,6 @@ from in4310repro.cli import before
 from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text, progress
 
 if TYPE_CHECKING:
-    from in4310repro.trace import TraceFile
     from in4310repro.trace.comparison import Growth
 
 
@@ -59,10 +58,10 @@ def diff(
     load_torch()
     from in4310repro.report.trace_chart import draw_growth
     from in4310repro.system.files import write_file
-    from in4310repro.trace import compare
+    from in4310repro.trace import compare, read_trace
     from in4310repro.trace.comparison import compare_elements
 
-    comparison = compare(_read(first), _read(second))
+    comparison = compare(read_trace(first), read_trace(second))
     elements = compare_elements(comparison) if values else {}
     print_line(comparison.paragraph())
     for note in comparison.notes:
@@ -77,14 +76,6 @@ def diff(
         print_line(f"wrote {write_file(figure, draw_growth(comparison.growth).encode())}")
     kept = {name: asdict(found) if found else None for name, found in elements.items()}
     conclude(comparison.to_json() | {"elements": kept}, 0 if comparison.equal else DIFFERENCE)
-
-
-def _read(path: Path) -> TraceFile:
-    """Read a trace from a regular file; refuse a named pipe, which would block."""
-    from in4310repro.trace import read_trace
-
-    _is_regular(path)
-    return read_trace(path)
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
