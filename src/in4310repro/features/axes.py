@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from in4310repro.features.axis_moves import Axes, Call, Convention, Rule
-from in4310repro.features.axis_rules import ContradictionError, is_elementwise, own_axis, rule_of
+from in4310repro.features.axis_rules import ContradictionError, own_axis, rule_of
 from in4310repro.features.hooks import is_compiled
 from in4310repro.features.tensors import iterate_values
 
@@ -227,7 +227,7 @@ class AxisFinder(TorchFunctionMode):
         elif self not in active_modes():
             self._enter()
 
-    def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+    def _end(self, module: nn.Module, _args: tuple[object, ...], output: object) -> None:
         """Record the axes of a module's output; stop recording after the outermost module."""
         if not self._depth or self._thread != threading.get_ident():
             return
@@ -237,22 +237,10 @@ class AxisFinder(TorchFunctionMode):
         with self.paused():
             for path, value in iterate_values(output):
                 if isinstance(value, Tensor) and self._look_up(value) is None:
-                    self._set(value, self._by_module(module, args, path, value))
+                    axis = own_axis(module, path, value.ndim)
+                    self._set(value, None if axis is None else Axes(frozenset({axis})))
         if not self._depth:
             self._leave()
-
-    def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the channel axes of an output if its module's type determines them; otherwise None.
-
-        Activations and dropouts keep the axes of their input, which are returned if they are known.
-        """
-        axis = own_axis(module, path, value.ndim)
-        if axis is not None:
-            return Axes(frozenset({axis}))
-        given = args[0] if args and not path else None
-        if isinstance(given, Tensor) and given.shape == value.shape and is_elementwise(module):
-            return self._look_up(given)
-        return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
         """Record an assumed channel axis for each input tensor that was not recorded before.

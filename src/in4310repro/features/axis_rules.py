@@ -258,13 +258,6 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
     return 1 if portable and ndim == 4 and not isinstance(module, nn.Sequential) else None
 
 
-def is_elementwise(module: nn.Module) -> bool:
-    """Return whether a module is one of torch's activations or dropouts, which keep the axes of their input."""
-    places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
-    kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
-    return bool(kinds) and _runs_known_code(module)
-
-
 def _runs_known_code(module: nn.Module) -> bool:
     return "forward" not in vars(module) and _place_of_code(module).startswith(KNOWN_CODE)
 
