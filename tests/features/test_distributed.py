@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
-from in4310repro.features import FeatureStatistics
+from in4310repro.features import FeatureStatistics, distributed
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
@@ -53,6 +53,19 @@ def numbers(statistics: FeatureStatistics) -> dict[str, Tensor]:
         values |= {f"{name}.histogram.{part}": value for part, value in vars(result.histogram).items()}
         values |= {f"{name}.top_images.{part}": value for part, value in vars(result.top_images).items()}
     return values
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_adds_the_statistics_of_each_other_rank_once(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [measure(each, 2) for each in range(2)]
+    states = [save(each.state_dict()) for each in parts]
+    monkeypatch.setattr(dist, "get_rank", lambda _group: rank)
+    monkeypatch.setattr(distributed, "all_gather_bytes", lambda own, _group: states if own == states[rank] else [])
+    gather(parts[rank])
+    expected = numbers(measure(0, 1))
+    found = numbers(parts[rank])
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], values) for name, values in expected.items())
 
 
 def rank_main(rank: int, folder: str) -> None:
