@@ -131,3 +131,8 @@ def test_the_check_page_is_given_the_facts_that_its_script_reads_and_no_others()
 def test_a_folder_without_a_report_is_refused(tmp_path: Path, finished_run: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no report: expected run\.json"):
         report_differences(finished_run, tmp_path)
+
+
+def test_the_page_has_every_script_but_that_of_its_workers() -> None:
+    scripts = {each.stem for each in Path(check_page.__file__).parent.glob("templates/check/*.js")}
+    assert {*check_page.SCRIPTS} == scripts - {"worker"}
