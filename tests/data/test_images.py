@@ -1,7 +1,9 @@
 """Decoding and its cache: square RGB pixels from any image file."""
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -20,9 +22,9 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro.data import images as module
-from in4310repro.data.cache import cache_folder
+from in4310repro.data.cache import SUFFIX, cache_folder
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import ImageSet, evaluation_batches, load_images, training_batches
+from in4310repro.data.images import ImageSet, decoder, evaluation_batches, load_images, training_batches
 from in4310repro.data.reading import decode
 from in4310repro.system.progress import SILENT, Progress
 from tests.builders import write_images
@@ -333,3 +335,11 @@ def test_an_image_that_changed_since_it_was_hashed_is_not_cached(folder: Path) -
     with pytest.raises(ValueError, match=r"4\.png was changed while it was read"):
         load_images("images", folder, entries, 32)
     assert list((cache_folder() / "pixels").iterdir()) == []
+
+
+def test_pixels_in_the_second_format_of_the_cache_are_found_by_decoder_size_and_contents(tmp_path: Path) -> None:
+    entries = catalogue(write_images(tmp_path, "a/1.png", "b/1.png", size=32)).entries
+    load_images("images", tmp_path, entries, 32)
+    settings = [2, decoder(), 32, [entry.sha256 for entry in entries]]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    assert (cache_folder() / "pixels" / f"{key[:32]}{SUFFIX}").exists()

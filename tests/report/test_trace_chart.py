@@ -26,6 +26,8 @@ def test_each_point_of_a_growth_stands_at_the_signs_of_its_step_and_of_its_value
         assert places[-1][0]["3"] - float(left) == float(right) - places[-1][0]["5"] > 0
     (x, powers), (_, shares) = places
     loss, parameters, share = lines
+    # Both panels are of one height, and all or none of the tensors are at its ends.
+    assert (shares["0"], shares["1"]) == (powers["0"], powers["1e0"])
     # A difference below 1e-10 is drawn as none; 1e-5 is halfway from there to 1.
     assert loss == [(x["3"], powers["0"]), (x["5"], powers["0"])]
     assert parameters == [(x["3"], powers["0"]), (x["4"], (powers["0"] + powers["1e0"]) / 2), (x["5"], powers["1e0"])]
