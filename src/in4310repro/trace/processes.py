@@ -146,7 +146,6 @@ class Server:
             code, stopped, ends = json.loads(answer)
             if ends:
                 process.wait()
-                self.close()
             return int(code), bool(stopped)
         code = process.wait()
         self.close()
