@@ -337,7 +337,9 @@ def test_an_image_that_changed_since_it_was_hashed_is_not_cached(folder: Path) -
     assert list((cache_folder() / "pixels").iterdir()) == []
 
 
-def test_pixels_in_the_second_format_of_the_cache_are_found_by_decoder_size_contents_and_orientation(tmp_path: Path) -> None:
+def test_pixels_in_the_second_format_of_the_cache_are_found_by_decoder_size_contents_and_orientation(
+    tmp_path: Path,
+) -> None:
     entries = catalogue(write_images(tmp_path, "a/1.png", "b/1.png", size=32)).entries
     load_images("images", tmp_path, entries, 32)
     settings = [2, decoder(), 32, [entry.sha256 for entry in entries], "exif"]

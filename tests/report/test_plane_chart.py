@@ -41,3 +41,8 @@ def test_a_class_without_images_is_not_named() -> None:
     panel = contact_sheet.draw_plane(PLACES[:1], ("sea", "street"), np.array([1]))
     assert "street" in panel.body
     assert "sea" not in panel.body
+
+
+def test_a_name_of_more_than_24_letters_is_shortened() -> None:
+    body = contact_sheet.draw_plane(PLACES, (24 * "a", 25 * "b"), np.array([0, 0, 1, 1])).body
+    assert (body.count(f">{24 * 'a'}<"), 25 * "b" in body) == (2, False)

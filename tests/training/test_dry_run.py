@@ -146,6 +146,8 @@ def test_what_a_training_would_refuse_a_dry_run_refuses(
     refused(call, (*COMMAND, "--out", "mine"), "mine holds files that are no run")
     refused(call, (*COMMAND, "--weights", "mine.pth"), "no weights 'mine.pth'")
     refused(call, (*COMMAND, "--resume"), "--resume continues one; give one of them")
+    # Its scenes are drawn now, and take no more room.
+    assert call(*COMMAND, "--model", SMALL.model)[0] == 0
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
     code, _, error = call(*COMMAND, "--model", SMALL.model)
     assert code == 2
