@@ -216,3 +216,9 @@ def test_the_caption_says_what_was_measured_on_images_never_read_where_training_
     metrics = RunMetrics(**{**run.metrics, "unseen": unseen})
     caption = to_text(exhibit_of_test(replace(run, metrics=metrics)).caption)
     assert " On the 36 images that it never read, mean class accuracy 0.1250. " in caption
+
+
+def test_macro_f1_of_images_that_are_all_right_has_the_interval_of_the_mean_class_accuracy() -> None:
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    found = intervals(Scores(tuple("abcdef"), labels, np.eye(3, dtype=np.float32)[labels], loss=0.5))
+    assert found["macro_f1"] == found["mean_class_accuracy"]
