@@ -186,6 +186,11 @@ def test_json_beyond_the_parsers_limits_is_a_sentence_without_pythons_advice(
     assert "set_int_max" not in str(caught.value)
 
 
+def test_a_name_of_230_letters_is_written_through_a_temporary_one_that_fits_too(tmp_path: Path) -> None:
+    write_file(tmp_path / ("a" * 230), b"x")
+    assert [len(each.name) for each in tmp_path.iterdir()] == [230]
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_json_does_not_have_is_not_written(number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -165,7 +165,7 @@ def keep_if(something: Callable[[], bool], words: str) -> None:
 
 
 def _identify(file: Path) -> tuple[int, int] | None:
-    """Return a value that changes whenever the file is replaced by a new version."""
+    """Return a value that changes whenever the file is replaced by a new version; None if there is none."""
     try:
         status = file.stat()
     except OSError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import secrets
 import shutil
-import uuid
 from pathlib import Path
 
 from PIL import Image
@@ -144,7 +144,7 @@ def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
     """Draw scenes into a temporary folder, then rename it, so that other processes see all scenes or none."""
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
     write_scenes(temporary, images_per_class, size, seed, progress)
     (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")
     try:

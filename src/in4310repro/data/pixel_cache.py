@@ -224,9 +224,8 @@ class _Records:
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return whether this was done.
 
-        It is not done if another process is still decoding them. If `last` is True,
-        wait for the other process instead, but no longer than `Wanted.patience`, then decode what is still
-        missing.
+        It is not done if another process is still decoding them. If `last` is True, wait for the other process
+        instead, but no longer than `Wanted.patience`, then decode what is still missing.
 
         Args:
             claims: the folder of locks by which processes divide the work; None if no other process has the

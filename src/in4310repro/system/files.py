@@ -9,9 +9,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -146,7 +146,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
     if not path.name:
         raise ValueError(f"{path} is a folder; the name of a file is needed")
     # A name of its own for each writer, so that two processes do not write into one temporary file.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     with name_file_in_errors(path, size):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():

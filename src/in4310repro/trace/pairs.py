@@ -102,7 +102,7 @@ def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[St
 
     The added state is the end state of the preceding step (see `before`), if that step was recorded.
     """
-    has_start = [any(is_start(*each.tensor[:2]) for each in step.events) for step in steps]
+    has_start = [any(is_start(each.tensor.phase, each.tensor.name) for each in step.events) for step in steps]
     if has_start[0] == has_start[1]:
         return list(steps)
     return [

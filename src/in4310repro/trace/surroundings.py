@@ -107,9 +107,9 @@ def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> Non
     for each in ("localtime", "gmtime", "ctime"):
         original = getattr(time, each)
         setattr(time, each, functools.partial(_of_now, original, changed))
-    strftime, asctime = time.strftime, time.asctime
-    time.strftime = lambda form, *moment: strftime(form, *(moment or [time.localtime()]))
-    time.asctime = lambda *moment: asctime(*(moment or [time.localtime()]))
+    strftime = time.strftime
+    time.asctime = functools.partial(_of_now, time.asctime, time.localtime)
+    time.strftime = lambda form, moment=None: _of_now(functools.partial(strftime, form), time.localtime, moment)
 
     class Datetime(datetime.datetime):
         @classmethod
@@ -125,8 +125,8 @@ def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> Non
     datetime.datetime = Datetime  # type: ignore[misc]
 
 
-def _of_now(function: Callable[[float], Any], now: Callable[[], float], seconds: float | None = None) -> Any:
-    return function(now() if seconds is None else seconds)
+def _of_now(function: Callable[[Any], Any], now: Callable[[], Any], moment: Any = None) -> Any:
+    return function(now() if moment is None else moment)
 
 
 def fix_entropy(notes: Notes) -> None:
