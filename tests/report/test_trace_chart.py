@@ -23,6 +23,9 @@ def test_each_point_of_a_growth_stands_at_the_signs_of_its_step_and_of_its_value
             for drawn in re.findall(r'<path d="([^"]+)" class="l', panel)
         ]
         ((left, right),) = re.findall(r'<line x1="(\d+)" y1="\d+" x2="(\d+)" y2="\d+" class="axis">', panel)[-1:]
+        (height,) = re.findall(r'^[^>]* height="(\d+)">', panel)
+        # The lowest text is the title of the steps.
+        assert float(height) - 5 == max(map(float, re.findall(r'<text x="\d+" y="(\d+)"', panel)))
         assert places[-1][0]["3"] - float(left) == float(right) - places[-1][0]["5"] > 0
     (x, powers), (_, shares) = places
     loss, parameters, share = lines
