@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,6 @@ import typer
 from in4310repro.cli import before
 from in4310repro.cli.console import (
     DIFFERENCE,
-    WRONG_INPUT,
     activate_as_recorded,
     conclude,
     context_of,
@@ -30,9 +30,9 @@ from in4310repro.system.text import shell_command
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.numerics import Numerics
-    from in4310repro.verification import Verification
     from in4310repro.verification.replay.of_run import Plan
     from in4310repro.verification.replay.of_run import Replay as ReplayOfSetting
+    from in4310repro.verification.verdict import Verdict
 
 
 def _not_negative(option: str) -> before.Checked:
@@ -119,17 +119,7 @@ class _Request:
     shown: Callable[[str], str] = str  # returns a text as it is printed
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """Output of `verify`: lines that start with the verdict, a JSON document, and the exit code."""
-
-    lines: list[str]
-    document: dict[str, Any]
-    code: int = 0
-    error: str = ""  # a line on standard error
-
-
-def _verify_bundle(file: Path, request: _Request) -> _Answer:
+def _verify_bundle(file: Path, request: _Request) -> Verdict:
     """Verify the run of a bundle like a folder, its report and images with it; return output that names the bundle.
 
     Raises:
@@ -147,7 +137,7 @@ def _verify_bundle(file: Path, request: _Request) -> _Answer:
             document = document | {"not_checked_in_bundle": listed}
             lines = [lines[0], f"{file}: {describe_unchecked(listed)}", *lines[1:]]
         lines, document = [*map(bundle.shown, lines)], _show_all(document, bundle.shown)
-        return _Answer(lines, document, answer.code, bundle.shown(answer.error))
+        return replace(answer, lines=lines, document=document, error=bundle.shown(answer.error))
 
 
 def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
@@ -159,7 +149,7 @@ def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
     return shown(value) if isinstance(value, str) else value
 
 
-def _verify(run: Path, request: _Request) -> _Answer:
+def _verify(run: Path, request: _Request) -> Verdict:
     """Compute a run's results again; return the output of the comparison and its exit code.
 
     Raises:
@@ -167,18 +157,19 @@ def _verify(run: Path, request: _Request) -> _Answer:
     """
     from in4310repro.runs import names
     from in4310repro.system.fingerprint import Fingerprint
-    from in4310repro.verification import changed_essentials, other_manifest, recorded_files
+    from in4310repro.verification import changed_essentials, other_manifest, recorded_files, unchecked_in
+    from in4310repro.verification.verdict import agreeing, differing
 
     files = recorded_files(run)
     committed = [*request.differences, *other_manifest(files, request.manifest_sha256)]
     if essentials := changed_essentials(files):
-        return _differing(run, [*committed, *essentials])
+        return differing(run, [*committed, *essentials])
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
     trust_network(request.model, recorded.get("model") if isinstance(recorded, dict) else None)
     active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), request.numerics, None)
     from in4310repro import verification
-    from in4310repro.report.check import report_differences
+    from in4310repro.report.check import list_report_files, report_differences
 
     report = request.report
     try:
@@ -189,31 +180,13 @@ def _verify(run: Path, request: _Request) -> _Answer:
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
-            return _differing(run, [*committed, str(error)])
+            return differing(run, [*committed, str(error)])
         raise
     if differences := [*committed, *verified.differences, *of_report]:
-        return _differing(run, differences)
-    answer = _agreeing(run, verified, report)
-    return answer if not opened or not plans else _replayed(opened, active, plans, request, verified, answer)
-
-
-def _differing(run: Path, differences: list[str]) -> _Answer:
-    from in4310repro.verification import verdict_of_differences
-
-    lines = [verdict_of_differences(run, len(differences)), *(f"difference: {each}" for each in differences)]
-    return _Answer(lines, {"differences": differences}, DIFFERENCE)
-
-
-def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer:
-    from in4310repro.report.check import list_report_files
-    from in4310repro.verification import describe, last_lines, unchecked_in, verdict_of_agreement
-
-    lines, document = [verdict_of_agreement(run, verified)], verified.to_json()
-    if report:
-        document["not_checked_in_report"] = unchecked_in(report, list_report_files(report))
-        sentence = describe(document["not_checked_in_report"])
-        lines += [f"{report}: {sentence}"] if sentence else []
-    return _Answer([*lines, *last_lines(run, verified, report)], document)
+        return differing(run, differences)
+    in_report = unchecked_in(report, list_report_files(report)) if report else None
+    agree = partial(agreeing, run, verified, report, in_report)
+    return _replayed(opened, active, plans, request, agree) if opened and plans else agree()
 
 
 def _open(run: Path) -> FinishedRun | None:
@@ -249,69 +222,28 @@ def _plan(run: FinishedRun, numerics: Numerics, request: _Request) -> list[Plan]
 
 
 def _replayed(
-    opened: FinishedRun,
-    numerics: Numerics,
-    plans: list[Plan],
-    request: _Request,
-    verified: Verification,
-    before: _Answer,
-) -> _Answer:
-    """Train epochs again; return the output and exit code of the whole verification.
-
-    The exit code is 1 if the replay found a difference, and 2 if it failed or if epochs could not be repeated.
-    """
-    from in4310repro.verification import verdict_of_agreement, verdict_of_differences
-    from in4310repro.verification.replay.of_run import (
-        describe_cap,
-        difference_lines,
-        missing_line,
-        replay,
-        result_lines,
-        verdict_of_replay,
-    )
+    opened: FinishedRun, numerics: Numerics, plans: list[Plan], request: _Request, agree: Callable[..., Verdict]
+) -> Verdict:
+    """Train epochs again; return the output of the whole verification."""
+    from in4310repro.verification.replay.of_run import describe_cap, replay
+    from in4310repro.verification.verdict import replayed
 
     run = opened.folder
-    progress().message(f"{request.shown(before.lines[0])}; now epochs are trained again")
+    progress().message(f"{request.shown(agree().lines[0])}; now epochs are trained again")
     results: list[ReplayOfSetting] = []
     try:
         # One by one, so that those before an error are there.
         results.extend(replay(opened, plan, context_of(numerics), request.data) for plan in plans)
     except (KeyboardInterrupt, ValueError) as error:
         # Hours of computing: what was found before is printed whatever ends the replay.
-        stopped = _stopped(run, before, results)
+        stopped = replayed(run, agree, results, ended=False)
         if isinstance(error, ValueError):
             return replace(stopped, error=str(error))
         for line in stopped.lines:
             print_line(request.shown(line))
         raise
     fewer = [line for plan in plans if (line := describe_cap(plan, request.replay or 0))]
-    differences = [each for result in results for each in result.differences]
-    missing = "; ".join(filter(None, map(missing_line, results)))
-    # With one setting its epochs stand beside the rest, as before others could be replayed.
-    replays = {result.plan.setting: result.to_json() for result in results}
-    of_replay = {**(results[0].to_json() if len(results) == 1 else {}), "replays": replays}
-    if differences:
-        lines = [verdict_of_differences(run, len(differences)), *before.lines[1:]]
-        lines += [*(f"difference: {each}" for each in differences), *fewer, *difference_lines(*results)]
-        return _Answer(lines, {**before.document, "differences": differences, **of_replay}, DIFFERENCE, missing)
-    verified = verified.with_replay({result.plan.setting: result.replayed for result in results})
-    after = _agreeing(run, verified, request.report)
-    lines = [verdict_of_agreement(run, verified, verdict_of_replay(results)), *after.lines[1:]]
-    document = {**after.document, **of_replay}
-    return _Answer([*lines, *fewer, *result_lines(*results)], document, WRONG_INPUT if missing else 0, missing)
-
-
-def _stopped(run: Path, before: _Answer, results: list[ReplayOfSetting]) -> _Answer:
-    """Return the output of a verification whose replay did not end, with the settings that were replayed."""
-    from in4310repro.verification import verdict_of_differences
-    from in4310repro.verification.replay.of_run import verdict_of_replay
-
-    differences = [each for result in results for each in result.differences]
-    verdict = verdict_of_differences(run, len(differences)) if differences else before.lines[0]
-    lines = [f"{verdict}{verdict_of_replay(results)}; the replay did not end", *before.lines[1:]]
-    lines += [f"difference: {each}" for each in differences]
-    document = {**before.document, "differences": differences}
-    return _Answer(lines, document, DIFFERENCE if differences else WRONG_INPUT)
+    return replayed(run, agree, results, fewer)
 
 
 def compare(first: RunPath, second: RunPath) -> None:
