@@ -79,7 +79,7 @@ def test_batches_are_normalised_as_their_images_say() -> None:
 
 
 def test_image_sets_to_compare_with_are_prepared_alike() -> None:
-    plain, other = comparison_sets(TINY.features), comparison_sets(change(TINY, VALUES, "options").features)
+    plain, other = comparison_sets(TINY), comparison_sets(change(TINY, VALUES, "options"))
     assert [images.preprocessing for images in other] == [replace(OTHER, size=32)] * 2
     assert all((one.pixels != two.pixels).any() for one, two in zip(plain, other, strict=True))
 

@@ -44,7 +44,7 @@ def test_no_file_names_a_private_folder_of_the_images(
 ) -> None:
     if name == "onnx":
         pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
-        extras = replace(extras, images=image_root(run.config.images, None))
+        extras = replace(extras, images=image_root(run.config, None))
     # A report is of the configuration that the run has on the disk.
     extras = replace(extras, report=None)
     monkeypatch.setenv("HOME", "/home/ada")

@@ -107,7 +107,7 @@ class Forger:
         return replace(from_csv(self.run / "split.csv", Path()), root=self.image_root(config))
 
     def image_root(self, config: Config) -> Path:
-        return self.work / config.data if config.data else image_root(config.images, None)
+        return self.work / config.data if config.data else image_root(config, None)
 
     def arrays(self) -> dict[str, Any]:
         return read_arrays(self.run / "scores.npz")
@@ -143,7 +143,7 @@ class Forger:
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
         self.write_json(names.PIXELS, dict(sorted((self.json(names.PIXELS) | images.pixel_hashes()).items())))
         model = config.network.restore(len(split.classes), self.weights(setting), setting)
-        return predict(self.numerics.place(model), images, config.evaluation, Context(self.numerics), epoch=epoch)
+        return predict(self.numerics.place(model), images, config, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:
         """Recompute the metrics from the current scores."""

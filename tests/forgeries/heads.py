@@ -36,7 +36,7 @@ def inputs_of(forger: Forger, part: str) -> TrainingInputs:
         training=images(part),
         validation=images("validation"),
         config=config,
-        setting=config.training.setting(HEAD),
+        setting=config.setting(HEAD),
         context=Context(forger.numerics),
     )
 

@@ -58,7 +58,7 @@ def trained_on_test(forger: Forger) -> None:
     features: list[torch.Tensor] = []
     # Cloned: the last layer's input may be written over.
     model.get_submodule("fc").register_forward_pre_hook(lambda _layer, inputs: features.append(inputs[0].clone()))
-    labels = torch.from_numpy(predict(model, images, config.evaluation, Context(forger.numerics)).labels)
+    labels = torch.from_numpy(predict(model, images, config, Context(forger.numerics)).labels)
     known = torch.cat([torch.cat(features).double(), torch.ones(len(labels), 1).double()], dim=1)
     # The default driver, gelsy, now and then finds rank 0 and a solution of zeros.
     solution = torch.linalg.lstsq(known, 20 * torch.eye(6).double()[labels], driver="gelsd").solution.float()

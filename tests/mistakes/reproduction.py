@@ -39,7 +39,7 @@ def network() -> nn.Module:
 @functools.cache
 def predicted() -> Scores:
     native = replace(active(), mode="native", device="cpu")
-    return predict(network(), drawn.image_sets()["test"], PRESETS["tiny"].evaluation, Context(native))
+    return predict(network(), drawn.image_sets()["test"], PRESETS["tiny"], Context(native))
 
 
 def with_softmax(scores: Scores, change: Callable[[Array], object]) -> Scores:

@@ -15,9 +15,9 @@ from torch import nn
 from in4310repro import models
 from in4310repro.models import modules
 from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources import RESNETS, TRUSTED, known_names
+from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, known_names
 from in4310repro.report.page import make_record
-from in4310repro.runs.config import FIVE_MODULES, Config
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import OptimizerSetting

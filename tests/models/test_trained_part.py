@@ -49,7 +49,7 @@ def test_batch_norm_before_the_layer_would_move_in_training_mode() -> None:
 
 def test_a_setting_may_train_another_part_than_the_others() -> None:
     config = replace(TINY, settings=(replace(TINY.settings[0], train="from:fc"), *TINY.settings[1:]))
-    assert [config.training.trained_part(each) for each in config.settings] == ["from:fc", "all", "all"]
+    assert [config.trained_part(each) for each in config.settings] == ["from:fc", "all", "all"]
 
 
 def test_the_head_has_its_own_learning_rate(tmp_path: Path) -> None:

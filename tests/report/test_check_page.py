@@ -745,7 +745,7 @@ def test_average_precision_of_logits_is_compared_with_predicted_ones(tab: Tab, f
     config, split = forger.config(), forger.split()
     images = load_images("test", split.root, split.parts["test"], config.image_size, cache=False)
     model = config.network.restore(6, forger.weights(SELECTED), f"{run}")
-    scores = predict(numerics.place(model), images, config.evaluation, Context(numerics))
+    scores = predict(numerics.place(model), images, config, Context(numerics))
     record = forger.json("metrics.json") | dict(scores.metrics(by_logits=True))
     forger.write_json("metrics.json", record)
     forger.seal()

@@ -289,7 +289,7 @@ def test_other_settings_are_held_against_the_interval_of_the_selected_one(
         of_setting = said.split(f"; {name}, ")[1].split(";")[0]
         assert ("lies within its interval" in of_setting) == (low <= value <= high)
     assert SAME not in said  # the settings were measured on the same images
-    config = replace(run.config, settings=(run.config.training.setting(selected),))
+    config = replace(run.config, settings=(run.config.setting(selected),))
     alone = replace(run, histories={selected: run.histories[selected]}, config=config)
     (figure,) = [each for each in exhibits(alone) if each.number == 6]
     assert len(figure.findings) == 1

@@ -1,7 +1,7 @@
 """Presets, TOML files and overrides: valid values, and the message about an invalid one."""
 
 import inspect
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -11,9 +11,9 @@ from in4310repro.cli.options import Overrides
 from in4310repro.data.preprocessing import IGNORED
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
-from in4310repro.runs.config import FORMAT, Config, check_format, from_json, to_json
+from in4310repro.runs.config import check_format, from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, three_settings, to_toml
-from in4310repro.runs.settings import CHOICES, ONLY_IN_FILES, EvaluationSettings, FeatureSettings, OptimizerSetting
+from in4310repro.runs.settings import CHOICES, FORMAT, OPTIONS, OptimizerSetting
 from in4310repro.system.files import json_bytes, read_json
 
 
@@ -215,10 +215,10 @@ def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> No
     assert command_line_options(config) == "--preset tiny --data scenes --config FILE (with schedule)"
 
 
-def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
-    assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset", "format"} == {
-        field.name for field in fields(Config)
-    }
+def test_the_command_line_has_the_declared_options() -> None:
+    shown = {name: kind.__metadata__[0] for name, kind in inspect.get_annotations(Overrides, eval_str=True).items()}
+    declared = {name: (option.help, option.group) for name, option in OPTIONS.items() if option.help}
+    assert {name: (each.help, each.rich_help_panel) for name, each in shown.items()} == declared
 
 
 def test_the_choices_are_those_of_the_feature_statistics() -> None:
@@ -228,15 +228,3 @@ def test_the_choices_are_those_of_the_feature_statistics() -> None:
     samples, none = get_args(parameters["samples"])
     assert CHOICES["samples"] == (*get_args(samples), "none")
     assert none is type(None)
-
-
-def test_a_section_has_the_values_of_the_configuration_under_its_names() -> None:
-    config = configure("course", None, {"data": "d", "seed": 3, "protocol": "warm-start"})
-    renamed = {
-        EvaluationSettings: {"batch_size": "evaluation_batch_size"},
-        FeatureSettings: {"batch_size": "evaluation_batch_size", "images": "feature_images"},
-    }
-    for section in (config.images, config.training, config.evaluation, config.features):
-        names = {field.name: renamed.get(type(section), {}).get(field.name, field.name) for field in fields(section)}
-        for name, of_config in names.items():
-            assert getattr(section, name) == getattr(config, of_config)

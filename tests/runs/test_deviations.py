@@ -118,7 +118,7 @@ def test_each_answer_changes_with_its_own_deviation_alone() -> None:
 def test_with_a_warm_start_the_first_setting_starts_from_the_initial_weights() -> None:
     assert parse("warm-start").setting_before("a", ["a", "b"]) is None
     assert parse("warm-start").setting_before("b", ["a", "b"]) == "a"
-    course = replace(PRESETS["course"], protocol=parse("warm-start")).training
+    course = replace(PRESETS["course"], protocol=parse("warm-start"))
     assert [course.setting_before(each) for each in course.settings] == [None, "adamw", "rmsprop"]
     assert parse("corrected").setting_before("b", ["a", "b"]) is None
 
@@ -242,9 +242,9 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
     images, config = test_images(), with_deviations(Deviation.RANDOM_FLIP_AT_TEST)
-    plain = predict(network, images, TINY.evaluation, Context(numerics)).softmax
+    plain = predict(network, images, TINY, Context(numerics)).softmax
     first, again, later = (
-        predict(network, images, config.evaluation, Context(numerics), epoch=epoch).softmax for epoch in (1, 1, 2)
+        predict(network, images, config, Context(numerics), epoch=epoch).softmax for epoch in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     moved = (first != plain).any(axis=1)
@@ -258,7 +258,7 @@ def test_flips_in_evaluation_are_a_function_of_seed_epoch_and_image(
 def test_average_precision_of_logits_is_sklearns_of_logits(
     network: torch.nn.Module, test_images: Callable[[], ImageSet], numerics: Numerics
 ) -> None:
-    scores = predict(network, test_images(), TINY.evaluation, Context(numerics))
+    scores = predict(network, test_images(), TINY, Context(numerics))
     assert scores.logits is not None
     oracle = [average_precision_score(scores.labels == c, scores.logits[:, c]) for c in range(6)]
     departed = scores.metrics(by_logits=True)
@@ -315,7 +315,7 @@ def test_an_accumulator_that_is_not_reset_pools_the_sets_before(
     departed = of_run.measure_run(run, with_deviations(Deviation.ACCUMULATOR_NOT_RESET), Context(numerics))
     assert spectra(departed, 0) == spectra(corrected, 0)
     assert shares(departed) == shares(corrected)
-    sets = of_run.image_sets(run, TINY.features, None)
+    sets = of_run.image_sets(run, TINY, None)
     model = numerics.place(models.build("resnet18", 6, 0))
     model.load_state_dict(run.files.read_tensors(f"{run.metrics['setting']}/best.safetensors"))
     means = []

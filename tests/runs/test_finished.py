@@ -220,16 +220,16 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     own = replace(CONFIG, data="photos", seed=7)
     assert [
-        image_root(own.images, "now"),
-        image_root(own.images, None),
-        image_root(replace(own, data=None).images, "now"),
+        image_root(own, "now"),
+        image_root(own, None),
+        image_root(replace(own, data=None), "now"),
     ] == [
         Path("now"),
         Path("photos"),
         Path("now"),
     ]
     assert list(tmp_path.iterdir()) == []
-    assert image_root(replace(own, data=None).images, None) == embedded_catalogue(4, 224, 7).root
+    assert image_root(replace(own, data=None), None) == embedded_catalogue(4, 224, 7).root
 
 
 def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:

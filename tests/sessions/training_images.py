@@ -92,11 +92,11 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
             context=Context(numerics, progress),
             split_sha256=chain.split_sha256(plan.split_csv),
         )
-        histories[setting.name] = (head if config.training.fits_head(setting) else training).fit(task)
+        histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
     name, best = select(histories, "mean_class_accuracy")
     weights = files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))
     network = numerics.place(plan.network_with(weights, "the selected weights"))
-    scores = predict(network, plan.sets["test"], config.evaluation, Context(numerics, progress))
+    scores = predict(network, plan.sets["test"], config, Context(numerics, progress))
     return {
         "images": images,
         "row": best["epoch"],

@@ -183,7 +183,7 @@ def test_features_are_those_of_the_selected_network_on_its_own_test_images(finis
         model.get_submodule(name).register_forward_hook(
             lambda _module, _inputs, output, name=name: maps[name].append(output.clone())
         )
-    root = image_root(TINY.images, None)
+    root = image_root(TINY, None)
     pixels = np.stack([decode(root / path, TINY.image_size) for path in run.scores.paths]).astype(np.float32)
     inputs = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_given_folders_take_the_place_of_the_embedded_sets(
 ) -> None:
     root = copied_scenes(tmp_path / "pictures")  # type: ignore[operator]
     config = replace(TINY, imagenet=str(root), cifar10=str(root), feature_images=5)
-    sets = of_run.image_sets(FinishedRun.open(finished_run), config.features, None)
+    sets = of_run.image_sets(FinishedRun.open(finished_run), config, None)
     assert [images.name for images in sets] == ["test", "ImageNet", "CIFAR-10"]
     assert [len(images) for images in sets] == [5, 5, 5]
     assert numerics.device == "cpu"

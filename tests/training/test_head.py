@@ -94,7 +94,7 @@ def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numer
     features = embed(model, RESNET18, images, 8, Context(numerics))
     config = replace(CONFIG, evaluation_batch_size=8)
     given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
-    needed = predict(model, images, config.evaluation, Context(numerics))
+    needed = predict(model, images, config, Context(numerics))
     assert np.array_equal(given.softmax, needed.softmax)
     assert given.loss == needed.loss
 

@@ -125,7 +125,7 @@ def test_the_best_weights_are_those_of_the_best_epoch_and_not_an_alias() -> None
     assert tensors_sha256(state) == best["weights_sha256"]
     model = network(5)
     model.load_state_dict(state)
-    scores = predict(active().place(model), image_set(12, seed=1), TINY.evaluation, Context(active()))
+    scores = predict(active().place(model), image_set(12, seed=1), TINY, Context(active()))
     assert scores.loss == best["val_loss"]
 
 

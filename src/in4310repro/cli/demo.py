@@ -228,7 +228,7 @@ def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attemp
 
     config = FinishedRun.open(original).config
     copy = tampering.copy_run(original, folder / COPY)
-    laboratory = _Laboratory(folder, copy, image_root(config.images, data), data, data or config.data or "scenes")
+    laboratory = _Laboratory(folder, copy, image_root(config, data), data, data or config.data or "scenes")
     with progress().task("falsifying and checking", len(tampering.CHANGES)) as advance:
         for title, make in tampering.CHANGES.items():
             change = make(copy)

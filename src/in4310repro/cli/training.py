@@ -219,7 +219,7 @@ def train(
         conclude(presets.chosen_values(configuration))
         return
     _say_what_is_chosen(choice, configuration, overrides)
-    if (keep_epochs or log_steps or trace) and all(map(configuration.training.fits_head, configuration.settings)):
+    if (keep_epochs or log_steps or trace) and all(map(configuration.fits_head, configuration.settings)):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
     if not resume:
         before.check_training(configuration)
@@ -248,7 +248,7 @@ def train(
 def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, Any]) -> None:
     if choice.reason:
         progress().message(choice.reason)
-    if "epochs" in overrides and all(map(config.training.fits_head, config.settings)):
+    if "epochs" in overrides and all(map(config.fits_head, config.settings)):
         progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
 
 

@@ -106,7 +106,7 @@ def examine(
     images = _load(run, data, entries, context.progress) if data else run.test_images(None, context.progress)
     roles = seen.roles_of(images, seen.read_contents(run))
     model = context.numerics.place(run.selected_network())
-    scores = predict(model, images, run.config.evaluation, context)
+    scores = predict(model, images, run.config, context)
     places = [place for place, role in enumerate(roles) if role == seen.NEW]
     new, hashes = _take(scores, places, context.numerics), list(images.pixel_hashes().values())
     similar, why = None, "in4310repro data check --split finds those of a test set"
@@ -305,7 +305,7 @@ def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
         images = _load(run, "", entries, context.progress, name, cache=False)
         roles += seen.roles_of(images, contents)
-        scores.append(torch.from_numpy(predict(model, images, run.config.evaluation, context.alone()).softmax))
+        scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
     softmax = gather_rows(scores, context.processes).numpy()
     gathered = [role for each in context.processes.gather(json.dumps(roles).encode()) for role in json.loads(each)]
     return Labelled(run.classes, [file.as_posix() for file in files], gathered, softmax)

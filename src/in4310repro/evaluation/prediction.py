@@ -12,7 +12,6 @@ from in4310repro.arithmetic import tree
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
-from in4310repro.runs.settings import EvaluationSettings
 from in4310repro.system.context import Context
 from in4310repro.system.machine import DRAWING_BYTES, EVALUATION_BYTES, TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics, generator_for
@@ -44,9 +43,7 @@ def refuse_too_large(config: Config, numerics: Numerics, *, training: bool = Fal
         refuse_beyond_memory(f"a scene drawn at {size}", pixels * DRAWING_BYTES)
 
 
-def predict(
-    model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context, *, epoch: int = 0
-) -> Scores:
+def predict(model: torch.nn.Module, images: ImageSet, config: Config, context: Context, *, epoch: int = 0) -> Scores:
     """Return softmax scores of every image, computed in eval mode without gradients; restore the model's mode.
 
     The loss is the mean cross-entropy of the images. The sum over the images is computed exactly
@@ -55,7 +52,7 @@ def predict(
     Args:
         model: the network, as returned by `context.numerics.place`.
         images: the images, in the order of the scores.
-        settings: options of the evaluation.
+        config: gives the size of the batches, the seed and the protocol.
         context: arithmetic, progress and processes of the computation.
         epoch: has an effect only with random-flip-at-test, which flips different images in each epoch.
 
@@ -65,20 +62,20 @@ def predict(
         >>> from in4310repro.system.numerics import activate
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
-        >>> scores = predict(model, images, EvaluationSettings(), Context(activate("native", "cpu")))
+        >>> scores = predict(model, images, Config(preset="mine"), Context(activate("native", "cpu")))
         >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
         ((2, 2), ('a', 'b'), True)
     """
     training = model.training
     model.eval()
     flips = None
-    if settings.protocol.flips_in_evaluation:
-        flips = [generator_for(settings.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
+    if config.protocol.flips_in_evaluation:
+        flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
     numerics, part = context.numerics, local_share(len(images), context.processes)
     columns = []
     try:
         with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
-            for batch in evaluation_batches(images, settings.batch_size, flips, part):
+            for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
                 logits = model(batch.images.to(numerics.device))
                 columns.append(measure(logits, batch.labels.to(numerics.device), numerics))
                 advance(len(batch.paths), "")

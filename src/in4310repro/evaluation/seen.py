@@ -72,7 +72,7 @@ def find_near_duplicates(
         where the run names them, None, and the reason.
     """
     here = {entry.sha256: root / entry.path for entry in images}
-    below, seen = image_root(run.config.images, None), []
+    below, seen = image_root(run.config, None), []
     for part in ROLES:
         for entry in run.split.parts[run.config.protocol.part_read_as(part)]:
             file = here.get(entry.sha256, below / entry.path)

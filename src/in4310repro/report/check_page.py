@@ -143,7 +143,7 @@ def write_images(run: FinishedRun, folder: Path, data: str | None = None) -> Pat
     """
     if run.config.data:
         return None
-    root = image_root(run.config.images, data)
+    root = image_root(run.config, data)
     for entry in run.split.parts["test"]:
         if file_sha256(root / entry.path) != entry.sha256:
             raise ValueError(f"image {root / entry.path} has other bytes than when the split was made; restore it")

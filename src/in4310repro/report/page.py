@@ -85,7 +85,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
         ValueError: the feature maps are not measured, or an image is missing.
     """
     all_exhibits = exhibits(run)
-    root = image_root(run.config.images, data)
+    root = image_root(run.config, data)
     # Only images of the split may be embedded.
     by_path = {
         entry.path: Photograph(root / entry.path, entry.sha256, run.config.orientation)

@@ -21,7 +21,7 @@ from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 from in4310repro.runs.selection import describe_ties, unit
-from in4310repro.runs.settings import IDENTICAL, STRENGTHS, OptimizerSetting, TrainingSettings
+from in4310repro.runs.settings import IDENTICAL, STRENGTHS, OptimizerSetting
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
 # The scope of `nox -s portability`.
@@ -98,7 +98,7 @@ def _result(run: FinishedRun, source: Source) -> Sentence:
 def _repeatability(run: FinishedRun) -> Sentence:
     tolerance = tiers(run)["numerical"].tolerance
     if run.fingerprint["numerics"] == "portable":
-        if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
+        if run.config.fits_head(run.config.setting(run.metrics["setting"])):
             return (
                 "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
                 f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
@@ -168,14 +168,12 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
 def _describe_training(config: Config) -> str:
     """Return a phrase on training in epochs, on fitting the last layer, or on both, depending on the settings."""
     parts = []
-    if rates := ", ".join(
-        _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)
-    ):
+    if rates := ", ".join(_describe_rate(config, each) for each in config.settings if not config.fits_head(each)):
         parts.append(
             f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
             f"augmentation {config.augmentation}"
         )
-    if any(map(config.training.fits_head, config.settings)):
+    if any(map(config.fits_head, config.settings)):
         parts.append(
             f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
             "strengths of its penalty"
@@ -183,8 +181,8 @@ def _describe_training(config: Config) -> str:
     return "; and ".join(parts)
 
 
-def _describe_rate(training: TrainingSettings, setting: OptimizerSetting) -> str:
-    head, part = setting.head_learning_rate, training.trained_part(setting)
+def _describe_rate(config: Config, setting: OptimizerSetting) -> str:
+    head, part = setting.head_learning_rate, config.trained_part(setting)
     of_head = "" if head is None else f", of the head {head:g}"
     return f"{setting.optimizer} {setting.learning_rate:g}{of_head}{'' if part == ALL else f', {part} alone'}"
 

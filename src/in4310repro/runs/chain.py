@@ -19,13 +19,11 @@ from in4310repro.data.splits import Split, to_csv
 from in4310repro.models.network import ALL
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import EpochHashes
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.runs.settings import OPTIONS, OptimizerSetting
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
-# Configuration keys that affect the weights, except those that the chain hashes or names separately.
-OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
 
 
 def sha256_of(value: Mapping[str, Any], config: Config) -> str:
@@ -89,7 +87,7 @@ def start_sha256(
         initial_weights_sha256: hash of weights and buffers before the first step.
         numeric_class: identifier of the arithmetic; equal classes give equal bits.
     """
-    of_training = {name: getattr(config, name) for name in OF_TRAINING}
+    of_training = {name: getattr(config, name) for name, option in OPTIONS.items() if option.hashed}
     if config.is_canonical:
         # Numbers of RFC 8785 are doubles, and a seed may have 63 bits.
         of_training["seed"] = str(config.seed)
@@ -99,7 +97,7 @@ def start_sha256(
     # Left out for older runs, which ignored it, and for drawn scenes, which have none, so that their chains stay valid.
     if config.data and how.orientation == APPLIED:
         of_training["orientation"] = APPLIED
-    if (part := config.training.trained_part(setting)) != ALL:
+    if (part := config.trained_part(setting)) != ALL:
         of_training["train"] = part
     return sha256_of(
         {

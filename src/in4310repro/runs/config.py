@@ -6,51 +6,34 @@ import math
 import reprlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from in4310repro.data.preprocessing import (
-    APPLIED,
-    DECIDED_BY_WEIGHTS,
-    IGNORED,
-    Preprocessing,
-    channels,
-    refuse_invalid,
-)
-from in4310repro.metrics.table import DEFAULT_SELECTION
-from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources import FIVE_MODULES as FIVE_MODULES
+from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, IGNORED, Preprocessing, channels, refuse_invalid
+from in4310repro.models.network import open_network
 from in4310repro.runs import deviations
-from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
+from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.settings import (
-    CHOICES,
-    IDENTICAL,
-    LISTS_OF_NAMES,
+    EVERY_VALUE_USED,
+    FORMAT,
+    LAST_WITHOUT_ORIENTATION,
     LOOK_ALIKES,
-    RANGES,
-    EvaluationSettings,
-    FeatureSettings,
-    ImageSettings,
+    OPTIONS,
     OptimizerSetting,
-    TrainingSettings,
+    Option,
     check_choice,
-    obstacle,
+    options_of,
 )
+from in4310repro.runs.settings import Config as Config
 from in4310repro.system.files import LARGEST_TEXT, decode, folder_name, read_bytes, strip_advice
-from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
+from in4310repro.system.machine import brief
 from in4310repro.system.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
-# Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
-# EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
-# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use, and
-# fingerprint.json has the hash of the file of the user's own network.
-FORMAT, EVERY_VALUE_USED, CODE, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 7, 6, 4, 4
 OF_RUNS = (3, 4, 5, 6, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
-SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
 # What a value of each annotated type may be; ranges and choices are checked afterwards.
 ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
@@ -63,122 +46,6 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     Literal["fast", "exact"]: (str,),
     Protocol: (str, list),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """All options that change a run's results."""
-
-    preset: str
-    format: int = FORMAT  # of the run's files; no option, since an older run keeps its own
-    data: str | None = None  # folder of class folders; None draws the embedded scenes
-    class_folders: str | None = None  # which folders below data are the classes; None: as they tell
-    scenes: int = 0  # embedded scenes of each class
-    model: str = "resnet18"
-    weights: str = "none"  # none, imagenet or a file
-    train: str = "all"  # head, all, or from:LAYER: that layer and those after it
-    image_size: int = 224  # pixels
-    # How images are prepared (see `preprocessing`); None until a training has asked the weights.
-    mean: tuple[float, ...] | None = Preprocessing.mean
-    std: tuple[float, ...] | None = Preprocessing.std
-    interpolation: str | None = Preprocessing.interpolation
-    crop_ratio: float | None = Preprocessing.crop_ratio
-    orientation: str = APPLIED  # of pictures that have one in their EXIF
-    batch_size: int = 16  # images
-    evaluation_batch_size: int = 64  # images
-    epochs: int = 20
-    split: str = "12034/2000/3000"  # training/validation/test, as counts or fractions
-    group: str = IDENTICAL  # images that are in one part of the split
-    seed: int = 0
-    device: str = "auto"
-    numerics: str = "auto"
-    precision: Literal["fast", "exact"] = "exact"
-    protocol: Protocol = CORRECTED_PROTOCOL
-    augmentation: str = "flip"
-    schedule: str = "constant"
-    warm_up: float = 0.0  # share of the steps
-    select: str = DEFAULT_SELECTION  # the metric on validation that chooses epoch and setting
-    checkpoint_steps: int = 200  # between checkpoints within an epoch; 0: only at the ends of epochs
-    settings: tuple[OptimizerSetting, ...] = ()
-    modules: tuple[str, ...] = FIVE_MODULES
-    feature_images: int = 200
-    imagenet: str | None = None
-    cifar10: str | None = None
-
-    @property
-    def written_format(self) -> int:
-        """Number of the format of the run's files. Without EXIF orientation it is an older one."""
-        return self.format if self.orientation == APPLIED else min(self.format, LAST_WITHOUT_ORIENTATION)
-
-    @property
-    def is_canonical(self) -> bool:
-        """True if the run's hashes are over canonical JSON, and it records the hash of every decoded image."""
-        return self.written_format >= CANONICAL
-
-    @property
-    def records_code(self) -> bool:
-        """True if the run records the hash of the file of the user's own network."""
-        return self.written_format >= CODE
-
-    @property
-    def network(self) -> Network:
-        """The network that the option `model` names."""
-        return open_network(self.model)
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """Preprocessing of the images. Options that are still None count as their default values.
-
-        Such options are None only until the weights are read, because these decide the preprocessing.
-        """
-        values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
-        given = {name: value for name, value in values.items() if value is not None}
-        return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
-
-    @property
-    def images(self) -> ImageSettings:
-        """The options about images, their split and their preprocessing."""
-        return ImageSettings(
-            data=self.data,
-            class_folders=self.class_folders,
-            scenes=self.scenes,
-            image_size=self.image_size,
-            preprocessing=self.preprocessing,
-            split=self.split,
-            group=self.group,
-            seed=self.seed,
-            protocol=self.protocol,
-        )
-
-    @property
-    def training(self) -> TrainingSettings:
-        """The options about training."""
-        return TrainingSettings(settings=self.settings, train=self.train, epochs=self.epochs, protocol=self.protocol)
-
-    @property
-    def evaluation(self) -> EvaluationSettings:
-        """The options about evaluating a network on images."""
-        return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
-
-    def optimizer_obstacle(self) -> str:
-        """Return a clause about the first optimizer that portable arithmetic does not support; empty if none."""
-        return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
-
-    @property
-    def features(self) -> FeatureSettings:
-        """The options about feature maps and the image sets on which they are measured."""
-        return FeatureSettings(
-            modules=self.modules,
-            images=self.feature_images,
-            precision=self.precision,
-            imagenet=self.imagenet,
-            cifar10=self.cifar10,
-            image_size=self.image_size,
-            preprocessing=self.preprocessing,
-            batch_size=self.evaluation_batch_size,
-            seed=self.seed,
-            protocol=self.protocol,
-        )
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
@@ -249,12 +116,9 @@ def to_json(config: Config, number: int | None = None) -> Values:
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
-    # Left out at its default, so that older versions read such configurations, and older runs can continue.
-    if config.select == DEFAULT_SELECTION:
-        del values["select"]
-    if config.class_folders is None:
-        del values["class_folders"]
-    del values["format"]
+    for name, option in OPTIONS.items():
+        if name == "format" or (option.left_out and values[name] == getattr(Config, name)):
+            del values[name]
     return {"format": number} | values | {"protocol": config.protocol.names}
 
 
@@ -290,7 +154,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
             The message about a wrong name or type states the source.
     """
     changed = _replace(config, changes, source)
-    changed.training.refuse_unused_values()
+    changed.refuse_unused_values()
     return changed
 
 
@@ -320,19 +184,20 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
         ValueError: a name is unknown, or a value has a wrong type.
     """
     types = {name: kind for name, kind in get_type_hints(record).items() if name != "format"}
+    options = options_of(record)
     converted: Values = {}
     for name, value in values.items():
         try:
             if name not in types:
                 near = did_you_mean(name[:100], types)
                 raise ValueError(f"no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
-            converted[name] = _convert_value(name, types[name], value)
+            converted[name] = _convert_value(name, types[name], options[name], value)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
     return converted
 
 
-def _convert_value(name: str, kind: Any, value: Any) -> Any:
+def _convert_value(name: str, kind: Any, option: Option, value: Any) -> Any:
     accepted = ACCEPTED_TYPES.get(kind, (list, tuple))
     fits = isinstance(value, accepted) and not isinstance(value, bool)
     if not fits:
@@ -342,12 +207,12 @@ def _convert_value(name: str, kind: Any, value: Any) -> Any:
         raise ValueError(f"{name} is {value!r}; a value is needed")
     if isinstance(value, str) and "\0" in value:
         raise ValueError(f"{name} is {value[:100]!r}; a text without the character 0 is valid")
-    names = value if name in LISTS_OF_NAMES and not isinstance(value, str) else ()
+    names = value if kind in (Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
     if not all(isinstance(each, str) and each.isprintable() and each for each in names):
         raise ValueError(f"{name} is {reprlib.repr(value)}; a list of names is valid")
     if name == "model":
         open_network(value)
-    if name in CHOICES and value is not None:
+    if option.choices and value is not None:
         check_choice(name, value)
     if kind in (float, float | None) and value is not None:
         if abs(value) > LARGEST_FLOAT:
@@ -363,13 +228,15 @@ def validate(config: Config) -> Config:
         ValueError: a value is out of range, or its optimizer does not use it; the message names it.
     """
     folder_name(config.preset, "preset")
-    for name, (lowest, highest) in RANGES.items():
+    for name, option in OPTIONS.items():
+        if option.high is None:
+            continue
         value = getattr(config, name)
         shown = str(value) if abs(value) < 10**30 else brief(Decimal(value))
-        if value < lowest:
-            raise ValueError(f"{name} is {shown}; it is at least {lowest}")
-        if value > highest:
-            raise ValueError(f"{name} is {shown}; up to {highest} are valid{_cost(name, value, config)}")
+        if value < option.low:
+            raise ValueError(f"{name} is {shown}; it is at least {option.low}")
+        if value > option.high:
+            raise ValueError(f"{name} is {shown}; up to {option.high} are valid{option.cost(config)}")
     if not config.modules:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
@@ -380,21 +247,7 @@ def validate(config: Config) -> Config:
             "file is valid"
         )
     refuse_invalid(config.preprocessing)
-    config.training.check()
+    config.check_settings()
     if config.written_format >= EVERY_VALUE_USED:
-        config.training.refuse_unused_values()
+        config.refuse_unused_values()
     return config
-
-
-def _cost(name: str, value: int, config: Config) -> str:
-    """Return a clause that says how much memory or time an out-of-range value would need."""
-    pixels = config.image_size**2
-    if name == "epochs":
-        return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"
-    if name in ("image_size", "batch_size"):
-        return f"; a step takes {size_text(config.batch_size * pixels * TRAINING_BYTES)} of memory"
-    if name == "evaluation_batch_size":
-        return f"; a batch takes {size_text(value * pixels * EVALUATION_BYTES)} of memory"
-    if name == "scenes":
-        return f"; they take {size_text(value * 6 * 3 * pixels)}"
-    return ""

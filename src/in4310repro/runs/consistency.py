@@ -17,7 +17,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
-from in4310repro.runs.settings import STRENGTHS, ImageSettings
+from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.fingerprint import Fingerprint
 
 # Softmax of float32 adds up to 1 within 1e-6 for some thousand classes.
@@ -39,13 +39,13 @@ def refuse_contradictions(
         ValueError: there is a contradiction. The message names the file of the first one, the key in this
             file, and the expected value.
     """
-    _refuse(folder / names.SPLIT, _wrong_in_split(split, config.images))
+    _refuse(folder / names.SPLIT, _wrong_in_split(split, config))
     for setting in config.settings:
         rows = histories[setting.name]
-        faults = _wrong_in_history(rows, config.training.rows_of(setting), len(split.classes), config.select)
+        faults = _wrong_in_history(rows, config.rows_of(setting), len(split.classes), config.select)
         _refuse(folder / setting.name / names.HISTORY, faults)
         _refuse(folder / setting.name / names.HISTORY, _wrong_test_losses(rows, config.protocol))
-        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.training.fits_head(setting)))
+        _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.fits_head(setting)))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:
@@ -78,7 +78,7 @@ def _refuse(file: Path, faults: Iterator[str]) -> None:
         raise ValueError(f"{file}: {fault}")
 
 
-def _wrong_in_split(split: Split, settings: ImageSettings) -> Iterator[str]:
+def _wrong_in_split(split: Split, settings: Config) -> Iterator[str]:
     entries = [entry for part in split.parts.values() for entry in part]
     for path, times in Counter(entry.path for entry in entries).items():
         if times > 1:

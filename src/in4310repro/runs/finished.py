@@ -27,7 +27,7 @@ from in4310repro.runs.folder import RunFolder, finished_files, unchanged
 from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
 from in4310repro.runs.selection import select
-from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
 from in4310repro.system.progress import Progress
@@ -193,19 +193,19 @@ class FinishedRun:
         Raises:
             ValueError: an image is missing or has changed since the split was made.
         """
-        split = replace(self.split, root=image_root(self.config.images, data))
+        split = replace(self.split, root=image_root(self.config, data))
         check_contents(split)
         return split
 
 
-def image_root(images: ImageSettings, data: str | None) -> Path:
+def image_root(config: Config, data: str | None) -> Path:
     """Return the folder of a run's images.
 
     This is `data` if it is given, otherwise the folder in the configuration. If the configuration names none
     either, it is the folder with the package's own drawings of scenes.
     """
-    place = data or images.data
-    return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
+    place = data or config.data
+    return Path(place) if place else embedded_catalogue(config.scenes, config.image_size, config.seed).root
 
 
 def _read_scores(files: RunFolder, loss: float) -> Scores:
@@ -276,7 +276,7 @@ def advise(run: FinishedRun) -> str:
     images = sum(counts)
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
     chance = max(counts) / images
-    if all(map(run.config.training.fits_head, run.config.settings)):
+    if all(map(run.config.fits_head, run.config.settings)):
         advice = "more images or --train all"
     else:
         head = f"--preset {HEAD_PRESET}, " if run.config.data and run.config.weights == "none" else ""

@@ -14,7 +14,7 @@ from in4310repro.runs.config import OF_RUNS, Config
 from in4310repro.runs.deviations import Deviation
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Manifest, Pixels, RunMetrics
-from in4310repro.runs.settings import CHOICES, RANGES, OptimizerSetting
+from in4310repro.runs.settings import OptimizerSetting, Option, options_of
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.schema import Text
 
@@ -23,8 +23,6 @@ NARROWER: dict[str, Any] = {
     "format": Literal[OF_RUNS],
     "preset": Literal[tuple(PRESETS)],
     "orientation": Literal[APPLIED],
-    "select": NotRequired[Literal[CHOICES["select"]]],  # left out at its default
-    "class_folders": NotRequired[Literal[CHOICES["class_folders"]]],  # likewise
     "protocol": list[Literal[tuple(map(str, Deviation))]],  # type: ignore[misc]
     "mean": Annotated[list[Annotated[float, Field(gt=-1e6, lt=1e6)]], Field(min_length=3, max_length=3)],
     "std": Annotated[list[Annotated[float, Field(gt=1e-6, lt=1e6)]], Field(min_length=3, max_length=3)],
@@ -37,21 +35,21 @@ NARROWER: dict[str, Any] = {
 }
 
 
-def _option(name: str, kind: Any) -> Any:
+def _kind(name: str, kind: Any, option: Option) -> Any:
     if name in NARROWER:
         return NARROWER[name]
-    if name in CHOICES:
-        return Literal[CHOICES[name]]
-    if name in RANGES:
-        lowest, highest = RANGES[name]
-        return Annotated[int, Field(ge=lowest, le=highest)]
+    if option.choices:
+        return NotRequired[Literal[option.choices]] if option.left_out else Literal[option.choices]
+    if option.high is not None:
+        return Annotated[int, Field(ge=option.low, le=option.high)]
     return kind
 
 
 def _options(record: type, **special: Any) -> Any:
     """Return a TypedDict with the fields of a dataclass of options."""
-    hints = get_type_hints(record) | special
-    return TypedDict(record.__name__, {name: special.get(name, _option(name, kind)) for name, kind in hints.items()})  # type: ignore[operator]
+    hints = get_type_hints(record)
+    kinds = {name: special.get(name, _kind(name, hints[name], option)) for name, option in options_of(record).items()}
+    return TypedDict(record.__name__, kinds)  # type: ignore[operator]
 
 
 def _list(kind: Any, least: int = 0) -> Any:

@@ -6,17 +6,17 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.models.network import HEAD
+from in4310repro.models.sources import FIVE_MODULES, LITE
 from in4310repro.models.sources import HEAD_PRESET as HEAD_PRESET
-from in4310repro.models.sources import LITE
-from in4310repro.runs.config import FIVE_MODULES, FORMAT, Config, change, read_toml, to_json
-from in4310repro.runs.settings import FITS_HEAD, ONLY_IN_FILES, OptimizerSetting
+from in4310repro.runs.config import Config, change, read_toml, to_json
+from in4310repro.runs.settings import FITS_HEAD, FORMAT, OPTIONS, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place, shell_word
 
@@ -261,11 +261,11 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))
     words, in_file = [f"--preset {shell_word(config.preset)}"], []
-    for name in (field.name for field in fields(Config)):
+    for name, option in OPTIONS.items():
         value = getattr(config, name)
         if name in (*chosen, "format") or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
             continue
-        if name in ONLY_IN_FILES:
+        if not option.help:
             in_file.append(name)
             continue
         if isinstance(value, tuple):
@@ -278,10 +278,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
 
 def publishable(config: Config) -> Config:
     """Return a copy of the configuration without private parts of local paths (see `publishable_place`)."""
+    places = {name: getattr(config, name) for name, option in OPTIONS.items() if option.is_place}
     return replace(
-        config,
-        data=config.data and publishable_place(config.data),
-        weights=config.weights if config.weights in ("none", "imagenet") else publishable_place(config.weights),
-        imagenet=config.imagenet and publishable_place(config.imagenet),
-        cifar10=config.cifar10 and publishable_place(config.cifar10),
+        config, **{name: publishable_place(v) for name, v in places.items() if v and v not in OPTIONS[name].examples}
     )

@@ -1,20 +1,36 @@
-"""Options of a run and their valid values, in groups: images, training, evaluation and feature maps."""
+"""Options of a run, each with one declaration that files, command line, help, validation and hash chain read."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from decimal import Decimal
+from typing import Any, Literal
 
 from in4310repro.data.class_folders import CLASS_FOLDERS
-from in4310repro.data.preprocessing import INTERPOLATIONS, ORIENTATIONS, SIZES, Preprocessing
-from in4310repro.metrics.table import SCALARS
-from in4310repro.models.network import ALL, FROM, HEAD
-from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
+from in4310repro.data.preprocessing import (
+    APPLIED,
+    DECIDED_BY_WEIGHTS,
+    INTERPOLATIONS,
+    ORIENTATIONS,
+    SIZES,
+    Preprocessing,
+)
+from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.models.network import ALL, FROM, HEAD, Network, open_network
+from in4310repro.models.sources import FIVE_MODULES, RESNETS
+from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol
 from in4310repro.system.files import folder_name
+from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES
 from in4310repro.system.text import did_you_mean
+
+# Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
+# EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
+# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use, and
+# fingerprint.json has the hash of the file of the user's own network.
+FORMAT, EVERY_VALUE_USED, CODE, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 7, 6, 4, 4
 
 FITS_HEAD = "L-BFGS"  # of the last layer alone, which is fitted without steps of epochs
 
@@ -74,49 +90,58 @@ def obstacle(optimizer: str) -> str:
 
 # What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
 IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
-# The valid values of every option that takes one of a few.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": (*OPTIMIZERS, FITS_HEAD),
-    "class_folders": CLASS_FOLDERS,
-    "group": (IDENTICAL, LOOK_ALIKES),
-    "augmentation": ("none", "flip", "flip-shift"),
-    "schedule": ("constant", "cosine"),
-    "select": tuple(SCALARS),
-    "interpolation": INTERPOLATIONS,
-    "orientation": ORIENTATIONS,
-    "numerics": MODES,
-    "precision": ("fast", "exact"),
-    "samples": ("images", "positions", "flat", "none"),
-    "calls": ("pool", "keep"),
-    "log_steps": ("csv", "tensorboard"),
-}
-# The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
-RANGES = {
-    "scenes": (0, 10**7),
-    "image_size": SIZES,
-    "batch_size": (2, 2**20),
-    "evaluation_batch_size": (1, 2**20),
-    "epochs": (1, 10**6),
-    "seed": (0, 2**63 - 1),
-    "checkpoint_steps": (0, 2**63 - 1),
-    "feature_images": (2, 10**7),
-}
-# Settings that have no option of their own on the command line.
-ONLY_IN_FILES = (
-    "orientation",
-    "evaluation_batch_size",
-    "augmentation",
-    "schedule",
-    "warm_up",
-    "checkpoint_steps",
-    "settings",
-    "modules",
-    "feature_images",
-)
-# Lists whose entries are names.
-LISTS_OF_NAMES = ("modules", "protocol")
+# Groups of options in `--help`.
+IMAGES, TRAINING, MACHINE = "Images", "Network and training", "Machine"
+LARGEST_COUNT = 2**63 - 1
+SECONDS_PER_YEAR = 31_557_600
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is said about an option of a run where it is declared, beside its name, its type and its default."""
+
+    help: str = ""  # of the command line; without one, the option stands only in files for `--config`
+    group: str = ""  # of the help
+    low: int = 0  # the lowest valid value
+    high: int | None = None  # the highest one; the memory of this machine may allow less (see `capacity`)
+    cost: Callable[[Config], str] = lambda _: ""  # "; " and what a value above the highest one would take
+    choices: tuple[str, ...] = ()  # all valid values
+    examples: tuple[str, ...] = ()  # some of them, for the shell's completion
+    hashed: bool = False  # by the start of the chain: for what affects the weights and is named nowhere else in it
+    is_place: bool = False  # a path, of which only the last part is published; examples are none
+    left_out: bool = False  # of files at its default: older versions read them, and older runs can continue
+
+
+def said(help_text: str = "", group: str = "", **facts: Any) -> dict[str, Option]:
+    """Return the metadata of a field that is an option; `{choices}` in its help stands for the valid values.
+
+    Args:
+        help_text: see `Option.help`.
+        group: see `Option.group`.
+        facts: further attributes of `Option`.
+    """
+    return {"option": Option(help_text.format(choices=join_choices(facts.get("choices", ()))), group, **facts)}
+
+
+def option(default: Any, help_text: str = "", group: str = "", **facts: Any) -> Any:
+    """Return a field of a record of options, with its default and what `said` returns of the rest."""
+    return field(default=default, metadata=said(help_text, group, **facts))
+
+
+def options_of(record: type) -> dict[str, Option]:
+    """Return what is declared about each field of a record of options, by name."""
+    return {each.name: each.metadata.get("option", Option()) for each in fields(record)}
+
+
+def join_choices(choices: Sequence[str]) -> str:
+    """Return the valid values of an option as a phrase: `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(choices[:-1]), *choices[-1:])))
+
+
+def _step_memory(config: Config) -> str:
+    return f"; a step takes {size_text(config.batch_size * config.image_size**2 * TRAINING_BYTES)} of memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +149,7 @@ class OptimizerSetting:
     """A setting (one optimizer's training): an optimizer, its learning rates and the part of the network it trains."""
 
     name: str
-    optimizer: str
+    optimizer: str = option(MISSING, choices=(*OPTIMIZERS, FITS_HEAD))
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.0  # of an optimizer that has one
@@ -132,43 +157,169 @@ class OptimizerSetting:
     head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
 
 
-def _users(name: str) -> list[str]:
-    """Return the optimizers that use a value of a setting; the fit of a head uses none."""
-    return [each.name for each in OPTIMIZERS.values() if name != "momentum" or each.has_momentum]
-
-
-def unused_values(setting: OptimizerSetting) -> list[str]:
-    """Return the names of a setting's values that its optimizer does not use, except those that have their default."""
-    return [
-        name
-        for name in ("learning_rate", "weight_decay", "momentum")
-        if setting.optimizer not in _users(name) and getattr(setting, name) != getattr(OptimizerSetting, name)
-    ]
-
-
 @dataclass(frozen=True, kw_only=True)
-class ImageSettings:
-    """Options about images, their split and their preprocessing."""
+class Config:
+    """All options that change a run's results. Each is declared here alone; files name them in this order."""
 
-    data: str | None  # folder of class folders; None draws the embedded scenes
-    class_folders: str | None  # which folders below data are the classes; None: as they tell
-    scenes: int  # embedded scenes of each class
-    image_size: int  # pixels
-    preprocessing: Preprocessing
-    split: str
-    group: str  # images that are in one part of the split
-    seed: int
-    protocol: Protocol
+    preset: str
+    format: int = FORMAT  # of the run's files; no option, since an older run keeps its own
+    # None draws the embedded scenes.
+    data: str | None = option(None, "Folder of class folders; default: the embedded scenes.", IMAGES, is_place=True)
+    class_folders: str | None = option(
+        None,
+        "Folders of --data that are the classes: {choices} (the folder of each image); default: as they tell.",
+        IMAGES,
+        choices=CLASS_FOLDERS,
+        left_out=True,
+    )
+    scenes: int = option(
+        0,
+        "Embedded scenes of each class.",
+        IMAGES,
+        high=10**7,
+        cost=lambda config: f"; they take {size_text(config.scenes * 6 * 3 * config.image_size**2)}",
+    )
+    model: str = option(
+        "resnet18",
+        "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own.",
+        TRAINING,
+        examples=RESNETS,
+        hashed=True,
+    )
+    weights: str = option(
+        "none",
+        "none, imagenet or a .safetensors or .pth file.",
+        TRAINING,
+        examples=("none", "imagenet"),
+        is_place=True,
+    )
+    train: str = option(
+        ALL, "What to train: head (fitted), all, or from:LAYER (with later layers).", TRAINING, examples=(HEAD, ALL)
+    )
+    image_size: int = option(
+        224,
+        "Side of the square input, pixels.",
+        IMAGES,
+        low=SIZES[0],
+        high=SIZES[1],
+        cost=_step_memory,
+        hashed=True,
+    )
+    # How images are prepared (see `preprocessing`); None until a training has asked the weights.
+    mean: tuple[float, ...] | None = option(
+        Preprocessing.mean, "Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES
+    )
+    std: tuple[float, ...] | None = option(
+        Preprocessing.std, "Standard deviation of red, green and blue; default: from the weights.", IMAGES
+    )
+    interpolation: str | None = option(
+        Preprocessing.interpolation,
+        "{choices}; default: from the weights, or bilinear.",
+        IMAGES,
+        choices=INTERPOLATIONS,
+    )
+    crop_ratio: float | None = option(
+        Preprocessing.crop_ratio, "Side of the cropped square, as a share of the short side.", IMAGES
+    )
+    orientation: str = option(APPLIED, choices=ORIENTATIONS)  # of pictures that have one in their EXIF
+    batch_size: int = option(
+        16, "Images per training step.", TRAINING, low=2, high=2**20, cost=_step_memory, hashed=True
+    )
+    evaluation_batch_size: int = option(
+        64,
+        low=1,
+        high=2**20,
+        cost=lambda config: (
+            "; a batch takes "
+            f"{size_text(config.evaluation_batch_size * config.image_size**2 * EVALUATION_BYTES)} of memory"
+        ),
+    )
+    epochs: int = option(
+        20,
+        "Epochs of each setting.",
+        TRAINING,
+        low=1,
+        high=10**6,
+        cost=lambda config: f"; at a second each they take {brief(Decimal(config.epochs) / SECONDS_PER_YEAR)} years",
+        hashed=True,
+    )
+    split: str = option(
+        "12034/2000/3000",
+        "training/validation/test as counts or shares; with --data: the preset's shares.",
+        IMAGES,
+    )
+    group: str = option(
+        IDENTICAL,
+        "Images kept in one part of the split: identical (files), or look-alikes (with copies of any kind).",
+        IMAGES,
+        choices=(IDENTICAL, LOOK_ALIKES),
+    )
+    seed: int = option(
+        0, "Seed of split, initial weights, image order and augmentation.", TRAINING, high=LARGEST_COUNT, hashed=True
+    )
+    device: str = option("auto", "auto, cpu or cuda.", MACHINE, examples=("auto", "cpu", "cuda"))
+    numerics: str = option("auto", "{choices}.", MACHINE, choices=MODES)
+    precision: Literal["fast", "exact"] = option(
+        "exact", "Precision of feature statistics: {choices}.", MACHINE, choices=("fast", "exact")
+    )
+    protocol: Protocol = field(
+        default=CORRECTED_PROTOCOL,
+        metadata=said(
+            "corrected, published, or deviations joined by commas.",
+            TRAINING,
+            examples=(CORRECTED, PUBLISHED, *Deviation),
+        ),
+    )
+    augmentation: str = option("flip", choices=("none", "flip", "flip-shift"), hashed=True)
+    schedule: str = option("constant", choices=("constant", "cosine"), hashed=True)
+    warm_up: float = option(0.0, hashed=True)  # share of the steps
+    select: str = option(
+        DEFAULT_SELECTION,
+        "Metric on validation that chooses epoch and setting: {choices}.",
+        TRAINING,
+        choices=tuple(SCALARS),
+        left_out=True,
+    )
+    checkpoint_steps: int = option(200, high=LARGEST_COUNT)  # between those within an epoch; 0: only at ends of epochs
+    settings: tuple[OptimizerSetting, ...] = ()
+    modules: tuple[str, ...] = FIVE_MODULES
+    feature_images: int = option(200, low=2, high=10**7)  # of each sample
+    # Without a folder: photographs and digits that scikit-learn ships.
+    imagenet: str | None = option(None, "Folder of ImageNet images to compare with.", IMAGES, is_place=True)
+    cifar10: str | None = option(None, "Folder of CIFAR-10 images to compare with.", IMAGES, is_place=True)
 
+    @property
+    def written_format(self) -> int:
+        """Number of the format of the run's files. Without EXIF orientation it is an older one."""
+        return self.format if self.orientation == APPLIED else min(self.format, LAST_WITHOUT_ORIENTATION)
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """Options about training: the optimizer settings, the trained part of the network, and the epochs."""
+    @property
+    def is_canonical(self) -> bool:
+        """True if the run's hashes are over canonical JSON, and it records the hash of every decoded image."""
+        return self.written_format >= CANONICAL
 
-    settings: tuple[OptimizerSetting, ...]
-    train: str = ALL  # head, all, or from:LAYER: that layer and those after it
-    epochs: int
-    protocol: Protocol = CORRECTED_PROTOCOL
+    @property
+    def records_code(self) -> bool:
+        """True if the run records the hash of the file of the user's own network."""
+        return self.written_format >= CODE
+
+    @property
+    def network(self) -> Network:
+        """The network that the option `model` names."""
+        return open_network(self.model)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of the images. Options that are still None count as their default values.
+
+        Such options are None only until the weights are read, because these decide the preprocessing.
+        """
+        given = {name: value for name in DECIDED_BY_WEIGHTS if (value := getattr(self, name)) is not None}
+        return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
+
+    def optimizer_obstacle(self) -> str:
+        """Return a clause about the first optimizer that portable arithmetic does not support; empty if none."""
+        return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     def setting(self, name: str) -> OptimizerSetting:
         """Return the optimizer setting with this name, which must exist."""
@@ -190,7 +341,7 @@ class TrainingSettings:
         """Return the name of the setting whose final weights `setting` starts from; None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
-    def check(self) -> None:
+    def check_settings(self) -> None:
         """Raise ValueError if the name, a number or the trained part of an optimizer setting is invalid.
 
         Raises:
@@ -234,6 +385,30 @@ class TrainingSettings:
             raise ValueError(f"the fit of a head cannot have {', '.join(unfit)}; train {ALL} can")
 
 
+OPTIONS = options_of(Config)
+# The valid values of every option that takes one of a few, those of commands about other things included.
+CHOICES = {
+    **{name: each.choices for name, each in (OPTIONS | options_of(OptimizerSetting)).items() if each.choices},
+    "samples": ("images", "positions", "flat", "none"),
+    "calls": ("pool", "keep"),
+    "log_steps": ("csv", "tensorboard"),
+}
+
+
+def _users(name: str) -> list[str]:
+    """Return the optimizers that use a value of a setting; the fit of a head uses none."""
+    return [each.name for each in OPTIMIZERS.values() if name != "momentum" or each.has_momentum]
+
+
+def unused_values(setting: OptimizerSetting) -> list[str]:
+    """Return the names of a setting's values that its optimizer does not use, except those that have their default."""
+    return [
+        name
+        for name in ("learning_rate", "weight_decay", "momentum")
+        if setting.optimizer not in _users(name) and getattr(setting, name) != getattr(OptimizerSetting, name)
+    ]
+
+
 def _check_names(names: list[str]) -> None:
     # In any case of letters, which some file systems do not tell apart.
     if not names or len({name.casefold() for name in names}) != len(names):
@@ -249,31 +424,6 @@ def _check_numbers(setting: OptimizerSetting) -> None:
         raise ValueError(
             f"{setting}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """Options about evaluating a network on images."""
-
-    batch_size: int = 64  # images
-    seed: int = 0
-    protocol: Protocol = CORRECTED_PROTOCOL
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSettings:
-    """Options about feature maps and the samples of images on which they are measured."""
-
-    modules: tuple[str, ...]
-    images: int  # of each sample
-    precision: Literal["fast", "exact"]
-    imagenet: str | None  # a folder; None: photographs that scikit-learn ships
-    cifar10: str | None  # a folder; None: digits that scikit-learn ships
-    image_size: int  # pixels
-    preprocessing: Preprocessing
-    batch_size: int  # images
-    seed: int
-    protocol: Protocol
 
 
 def check_choice(name: str, value: str) -> str:

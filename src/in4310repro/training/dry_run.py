@@ -138,7 +138,7 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
-        if config.training.fits_head(setting):
+        if config.fits_head(setting):
             model = context.numerics.place(plan.initial_network())
         else:
             with _name_stage(config.network, f"in a step of {setting.name}"):
@@ -148,10 +148,10 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _name_stage(config.network, "in an evaluation"):
             start = time.perf_counter()
-            predict(model, batch, config.evaluation, context.silent())
+            predict(model, batch, config, context.silent())
             seconds = time.perf_counter() - start
     with _name_stage(config.network, "where its feature maps are measured"):
-        measure_sets(model, [batch], config.features, context.silent())
+        measure_sets(model, [batch], config, context.silent())
     return steps, seconds / len(batch), sizes
 
 

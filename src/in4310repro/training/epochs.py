@@ -108,7 +108,7 @@ class Epochs:
         if task.context.processes.size > 1 and not task.context.numerics.portable:
             self.model = share_batch_norm(self.model)
             self._network = DistributedDataParallel(self.model)
-        part = task.config.training.trained_part(task.setting)
+        part = task.config.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
         head = task.config.network.head() if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
@@ -245,7 +245,7 @@ class Epochs:
 
     def _predict(self, part: str, images: ImageSet, epoch: int) -> Scores:
         task = self.task
-        scores = predict(self.model, images, task.config.evaluation, task.context.silent(), epoch=epoch)
+        scores = predict(self.model, images, task.config, task.context.silent(), epoch=epoch)
         self._refuse_non_finite(part, scores.loss)
         return scores
 

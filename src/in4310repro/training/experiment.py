@@ -80,7 +80,7 @@ def train(
         config = with_recorded_format(config, folder, context.progress)
         class_folders = recorded_class_folders(folder)
     else:
-        config.training.refuse_unused_values()
+        config.refuse_unused_values()
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
     refuse_several_processes(trace, context.processes)
@@ -132,10 +132,10 @@ def follow(config: Config, context: Context) -> None:
             validation=plan.sets["validation"],
             test=plan.test_each_epoch,
             config=plan.config,
-            setting=plan.config.training.setting(name),
+            setting=plan.config.setting(name),
             context=context,
         )
-        (head if plan.config.training.fits_head(inputs.setting) else training).follow(inputs)
+        (head if plan.config.fits_head(inputs.setting) else training).follow(inputs)
     weights = safetensors.torch.load(context.processes.broadcast())
     model = context.numerics.place(plan.network_with(weights, "the selected weights"))
     _predict_parts(model, plan, context)
@@ -197,7 +197,7 @@ def _fit_setting(
 
     The protocol decides whether training starts from the initial weights or from those of the previous setting.
     """
-    config, settings = plan.config, plan.config.training
+    config, settings = plan.config, plan.config
     history = finished_history(files, setting, settings)
     if not history:
         before = settings.setting_before(setting)
@@ -253,11 +253,11 @@ def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context)
     other protocol, the second item is None.
     """
     config, split = plan.config, plan.split
-    scores = predict(model, plan.sets["test"], config.evaluation, context)
+    scores = predict(model, plan.sets["test"], config, context)
     if not config.protocol.shares_split:
         return scores, None
     entries = (*split.parts["training"], *split.parts["validation"])
     images = load_images(
         "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=context.progress
     )
-    return scores, predict(model, images, config.evaluation, context)
+    return scores, predict(model, images, config, context)

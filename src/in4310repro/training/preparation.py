@@ -29,9 +29,10 @@ from in4310repro.features import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import trained_part
 from in4310repro.models.building import Weights
-from in4310repro.runs.config import FIVE_MODULES, Config, with_preprocessing
+from in4310repro.models.sources import FIVE_MODULES
+from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.presets import refuse_without_images, with_counts
-from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.numerics import Numerics
@@ -99,7 +100,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
     labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
     named = replace(images.at(known), labels=labels)
     model = context.numerics.place(config.network.build(len(places), config.seed, weights))
-    scores = predict(model, named, config.evaluation, context.silent())
+    scores = predict(model, named, config, context.silent())
     correct = int((scores.softmax.argmax(axis=1) == labels).sum())
     return WeightsCheck(correct, len(known), _expected(config))
 
@@ -192,12 +193,12 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
     """
     _refuse_impossible(config, context.numerics)
     config, images = _load_catalogue(config, context.progress, class_folders or config.class_folders)
-    split = _split(images, config.images)
+    split = _split(images, config)
     config, network = _open_network(config, len(images.classes), context)
     groups = _find_groups(images, network, config, context)
     if groups:
-        split = _split(images, config.images, groups)
-    sets = _load_parts(split, config.images, context.progress)
+        split = _split(images, config, groups)
+    sets = _load_parts(split, config, context.progress)
     current = _fingerprint(config, network, sets, context.numerics)
     return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
 
@@ -212,7 +213,7 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
     if not config.data:
         refuse_too_many(config.scenes, config.image_size, config.seed)
     if config.imagenet or config.cifar10:
-        comparison_sets(config.features)
+        comparison_sets(config)
 
 
 def _load_catalogue(config: Config, progress: Progress, class_folders: str | None) -> tuple[Config, Catalogue]:
@@ -259,7 +260,7 @@ def _find_groups(images: Catalogue, network: torch.nn.Module, config: Config, co
     return groups
 
 
-def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] = ()) -> Split:
+def _split(images: Catalogue, settings: Config, groups: Sequence[Group] = ()) -> Split:
     return stratified_split(images, parse_sizes(settings.split, len(images.entries)), settings.seed, groups)
 
 
@@ -288,15 +289,15 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         config = replace(config, modules=network.default_modules(model, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
-        trained_part.frozen_modules(model, config.training.trained_part(setting))
-        if config.training.fits_head(setting):
+        trained_part.frozen_modules(model, config.trained_part(setting))
+        if config.fits_head(setting):
             trained_part.last_layer_name(model, network)
     if numerics.portable and (reason := network.obstacle(config.image_size)):
         raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
     return config
 
 
-def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
+def _load_parts(split: Split, settings: Config, progress: Progress) -> dict[str, ImageSet]:
     """Return the decoded images of each part of the split; a single error names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:

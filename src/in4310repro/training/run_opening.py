@@ -13,7 +13,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting, TrainingSettings, check_choice
+from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting, check_choice
 from in4310repro.system.files import path_below, read_bytes
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.machine import refuse_beyond_disk, size_text
@@ -70,7 +70,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
     """
     config, state = plan.config, plan.network.state_dict()
     trainable = [name for name, _ in plan.network.named_parameters()]
-    trained = [setting for setting in config.settings if not config.training.fits_head(setting)]
+    trained = [setting for setting in config.settings if not config.fits_head(setting)]
     sizes = {setting.name: kept_epoch_bytes(state, trainable, setting) for setting in trained}
     need = sum(
         size
@@ -123,11 +123,11 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
         begin_extension(files, config)
     # A kill may have come between this file and its manifest entry.
     files.write_json(names.CONFIG, configuration.to_json(config, number))
-    remove_old_results(files, config.training)
+    remove_old_results(files, config)
     return files
 
 
-def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
+def finished_history(files: RunFolder, setting: OptimizerSetting, config: Config) -> list[HistoryRow]:
     """Return the history of a setting; an empty list if the training of the setting is not complete.
 
     The history has a row for each epoch, or for each fit of the last layer. An epoch's row is written after its
@@ -137,13 +137,13 @@ def finished_history(files: RunFolder, setting: OptimizerSetting, training: Trai
     if not (files.folder / name).is_file():
         return []
     needed = {name}
-    if training.protocol.starts_warm:
+    if config.protocol.starts_warm:
         needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
     changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
     if changed or not files.manifest().keys() >= needed:
         return []
     history: list[HistoryRow] = files.read_record(name, list[HistoryRow])
-    return history if len(history) == training.rows_of(setting) else []
+    return history if len(history) == config.rows_of(setting) else []
 
 
 def _recorded_config(files: RunFolder) -> tuple[int, Config]:
@@ -220,13 +220,13 @@ def begin_extension(files: RunFolder, config: Config) -> None:
         checkpoints.save_tensors(folder, tensors, position, configuration.to_json(config))
 
 
-def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
+def remove_old_results(files: RunFolder, config: Config) -> None:
     """Remove the results that a finished run had before its extension to more epochs.
 
     Keep the results if every setting already has all of its epochs.
     """
     if is_finished(files.folder) and any(
-        _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
+        _has_fewer_epochs(files, each.name, config.epochs) for each in config.settings
     ):
         files.remove(*RESULTS)
 

@@ -72,7 +72,7 @@ class Circumstances:
     @property
     def fitted(self) -> list[bool]:
         """One bool per training setting: True if its last layer was fitted, False if it was trained by epochs."""
-        return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
+        return [self.run.config.fits_head(setting) for setting in self.run.config.settings]
 
     def finds(self, shown_by: str) -> bool:
         """Return whether a check has left a claim that `shown_by` would confirm."""
@@ -81,7 +81,7 @@ class Circumstances:
     @property
     def open_epochs(self) -> dict[str, list[int]]:
         """For each setting that is trained by epochs: the epochs that were not trained again."""
-        training = self.run.config.training
+        training = self.run.config
         return {
             setting.name: [n for n in range(1, training.epochs + 1) if n not in self.replayed.get(setting.name, ())]
             for setting in training.settings
@@ -91,7 +91,7 @@ class Circumstances:
     @property
     def from_a_layer(self) -> list[OptimizerSetting]:
         """The settings that train only the layers from a named layer to the last one."""
-        training = self.run.config.training
+        training = self.run.config
         return [setting for setting in training.settings if training.trained_part(setting).startswith(FROM)]
 
 

@@ -125,7 +125,7 @@ class Evidence:
         Raises:
             ValueError: an image is missing.
         """
-        split = replace(self.run.split, root=image_root(self.run.config.images, self.data))
+        split = replace(self.run.split, root=image_root(self.run.config, self.data))
         refuse_missing_images(split)
         return split
 
@@ -207,7 +207,7 @@ class Evidence:
         _, second, third = (images["name"] for images in features["sets"])
         sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
         sets: list[ImageSet | None] = [sample, None, None]
-        how = sample_of(config.features)
+        how = sample_of(config)
         if second == comparison.PHOTOGRAPHS:
             sets[1] = comparison.second_set(None, how)
         elif config.imagenet and Path(config.imagenet).is_dir():
@@ -308,4 +308,4 @@ class SettingEvidence:
     def _predict(self, part: str, epoch: int = 0) -> Scores:
         evidence = self.evidence
         images, config = evidence.images(part), evidence.run.config
-        return predict(self.network, images, config.evaluation, evidence.context, epoch=epoch)
+        return predict(self.network, images, config, evidence.context, epoch=epoch)

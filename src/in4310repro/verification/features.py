@@ -80,7 +80,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
         return
     bitwise = requires_bits(features["fingerprint"], evidence.context.numerics)
     at_hand = {position: images for position, images in sets.items() if images is not None}
-    measured = of_run.measure_sets(model, list(at_hand.values()), config.features, evidence.context)
+    measured = of_run.measure_sets(model, list(at_hand.values()), config, evidence.context)
     for position, record in zip(at_hand, measured, strict=True):
         yield from _set_differences(f"{place}: sets.{position}", features["sets"][position], record, config, bitwise)
 

@@ -16,11 +16,11 @@ import torch
 
 from in4310repro.data.preprocessing import IGNORED, Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
-from in4310repro.runs.config import WEIGHTS_SAY, Config, to_json
+from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import array_bytes
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.settings import LOOK_ALIKES
+from in4310repro.runs.settings import LOOK_ALIKES, WEIGHTS_SAY
 from in4310repro.system.files import json_bytes, read_bytes, read_json
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, native_class

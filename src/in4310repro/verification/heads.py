@@ -53,7 +53,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
     """
-    if setting.evidence.run.config.training.fits_head(setting.setting):
+    if setting.evidence.run.config.fits_head(setting.setting):
         yield from body_findings(setting)
         yield from HeadFits(setting).findings()
 
@@ -201,7 +201,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     It is compared with the weights from which the setting began: those before training, or the last ones of the
     setting before. Nothing is compared if the former are unavailable.
     """
-    evidence, training = setting.evidence, setting.evidence.run.config.training
+    evidence, training = setting.evidence, setting.evidence.run.config
     part, previous = training.trained_part(setting.setting), training.setting_before(setting.setting)
     if not part.startswith(FROM) or not (previous or evidence.start_at_hand):
         return

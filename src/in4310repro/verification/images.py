@@ -93,7 +93,7 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
 
 def decodes_training(run: FinishedRun) -> bool:
     """Return whether `verify` decodes the training images: to fit heads, or since the test images are the same."""
-    fitted = any(map(run.config.training.fits_head, run.config.settings))
+    fitted = any(map(run.config.fits_head, run.config.settings))
     return fitted or run.config.protocol.part_read_as("training") == "test"
 
 

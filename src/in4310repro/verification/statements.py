@@ -70,7 +70,7 @@ def bodies(circumstances: Circumstances) -> list[str]:
 
 def frozen_claims(circumstances: Circumstances) -> list[str]:
     """Return the claim about frozen layers, where the weights from which a setting began are unavailable."""
-    training = circumstances.run.config.training
+    training = circumstances.run.config
     unknown = any(not circumstances.start and not training.setting_before(each) for each in circumstances.from_a_layer)
     return [FROZEN] if unknown else []
 

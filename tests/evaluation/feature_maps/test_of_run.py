@@ -28,7 +28,7 @@ def test_sets_are_measured_in_the_chosen_precision_and_say_how_many_images_are_i
     monkeypatch.setattr(of_run, "measure", watched)
     sets = [image_set(5), image_set(7, seed=1)]
     chosen: Any = {"modules": ("0",), "precision": "exact", "protocol": parse(protocol)}
-    settings = replace(PRESETS["tiny"].features, **chosen)
+    settings = replace(PRESETS["tiny"], **chosen)
     rows = [normalize(images.pixels).double().mean(dim=(2, 3)).numpy() for images in sets]
     if protocol != "corrected":
         rows[1] = np.concatenate(rows)

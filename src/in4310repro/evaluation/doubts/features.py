@@ -88,7 +88,7 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
         run.config.network.trust()
     network = run.selected_network()
     trained_part.last_layer_name(network, run.config.network)
-    fitted = run.config.training.fits_head(run.config.training.setting(run.metrics["setting"]))
+    fitted = run.config.fits_head(run.config.setting(run.metrics["setting"]))
     trained = () if fitted else run.split.parts[run.config.protocol.part_read_as("training")]
     return Source(
         network=network,

@@ -24,7 +24,6 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import READ_ONLY
 from in4310repro.runs.presets import publishable
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
-from in4310repro.runs.settings import FeatureSettings
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.progress import SILENT, Progress
@@ -33,12 +32,12 @@ from in4310repro.system.tensors import tensors_sha256
 EIGENVALUES = 15  # of a module that has so many channels
 
 
-def sample_of(settings: FeatureSettings) -> Sample:
+def sample_of(settings: Config) -> Sample:
     """Return how many images to measure in each set, the seed for drawing them, and the preprocessing."""
-    return Sample(settings.images, settings.image_size, settings.seed, settings.preprocessing)
+    return Sample(settings.feature_images, settings.image_size, settings.seed, settings.preprocessing)
 
 
-def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
+def comparison_sets(settings: Config) -> list[ImageSet]:
     """Return the two image sets with which the test images are compared.
 
     The first is a sample of ImageNet, and the second a sample of CIFAR-10. If the settings name no folder for
@@ -52,9 +51,7 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     return [comparison.second_set(settings.imagenet, sample), comparison.third_set(settings.cifar10, sample)]
 
 
-def image_sets(
-    run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
-) -> list[ImageSet]:
+def image_sets(run: FinishedRun, settings: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
     """Return three image sets: a sample of the run's test images, and two sets to compare them with.
 
     Args:
@@ -66,7 +63,7 @@ def image_sets(
     Raises:
         ValueError: a folder or an image cannot be read, or the images are not those of the run.
     """
-    return [subset(run.test_images(data, progress), settings.images, settings.seed), *comparison_sets(settings)]
+    return [subset(run.test_images(data, progress), settings.feature_images, settings.seed), *comparison_sets(settings)]
 
 
 def write_features(
@@ -136,13 +133,13 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
     if context.numerics.portable:
         # No bit depends on it, and the record has the same bytes for any number of processes.
         del current["threads"]
-    sets = image_sets(run, config.features, data, context.progress)
+    sets = image_sets(run, config, data, context.progress)
     return FeatureMaps(
         network=network_name(run),
         spectra_mode=config.protocol.batch_norm_mode,
         precision=config.precision,
         fingerprint=current,
-        sets=measure_sets(context.numerics.place(model), sets, config.features, context),
+        sets=measure_sets(context.numerics.place(model), sets, config, context),
     )
 
 
@@ -154,7 +151,7 @@ def network_name(run: FinishedRun) -> str:
 
 
 def measure_sets(
-    model: torch.nn.Module, sets: Sequence[ImageSet], settings: FeatureSettings, context: Context
+    model: torch.nn.Module, sets: Sequence[ImageSet], settings: Config, context: Context
 ) -> list[ImageSetFeatures]:
     """Return the feature statistics of each image set, measured by the protocol in the settings.
 
@@ -169,7 +166,7 @@ def measure_sets(
     first = 0  # index of the first image of a set
     for images in sets:
         measurement = Measurement(modules=list(settings.modules), precision=settings.precision, first_image=first)
-        statistics = _measure_set(model, _Batches(images, settings.batch_size, context), measurement)
+        statistics = _measure_set(model, _Batches(images, settings.evaluation_batch_size, context), measurement)
         sparsity = statistics.result()
         if settings.protocol.batch_norm_mode == "train":
             batches = _Batches(images, PUBLISHED_BATCH_SIZE, context)
@@ -220,7 +217,7 @@ def _set_record(
     first_image: int,
     sparsity: Mapping[str, FeatureResult],
     spectra: Mapping[str, FeatureResult],
-    settings: FeatureSettings,
+    settings: Config,
 ) -> ImageSetFeatures:
     """Return one image set's entry in `features.json`; `sparsity` and `spectra` map module names to results."""
     divisor = settings.protocol.share_divisor(len(images))

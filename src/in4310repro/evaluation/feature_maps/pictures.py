@@ -65,7 +65,7 @@ def draw_pictures(run: FinishedRun, request: PicturesRequest, to: Path, context:
         raise ValueError(f"{to} is not an empty folder; --pictures takes a new or empty one")
     if request.images < 1:
         raise ValueError(f"{request.images} images are requested; at least 1 is needed")
-    modules = parse_modules(request.modules) if request.modules is not None else list(run.config.features.modules)
+    modules = parse_modules(request.modules) if request.modules is not None else list(run.config.modules)
     model = context.numerics.place(run.selected_network())
     chosen = choose(model, modules)
     images = _first_images(run, request, context.progress)

@@ -171,7 +171,7 @@ def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Mo
     """
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
-        if before := run.config.training.setting_before(setting):
+        if before := run.config.setting_before(setting):
             name = names.of_setting(before, names.LAST_WEIGHTS)
             expected, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
             model = run.restore(run.files.read_tensors(name), source)

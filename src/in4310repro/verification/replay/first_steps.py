@@ -28,8 +28,8 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
             or the images or the initial weights are missing.
     """
     run = FinishedRun.open(Path(folder))
-    setting = run.config.training.setting(run.metrics["setting"])
-    if run.config.training.fits_head(setting):
+    setting = run.config.setting(run.metrics["setting"])
+    if run.config.fits_head(setting):
         raise ValueError(f"the head of {folder} was fitted and has no steps")
     numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
     try:
@@ -38,7 +38,7 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
         raise ValueError(str(error)) from None
     images = load_images(
         "training",
-        image_root(run.config.images, None),
+        image_root(run.config, None),
         run.split.parts[run.config.protocol.part_read_as("training")],
         run.config.image_size,
         preprocessing=run.config.preprocessing,

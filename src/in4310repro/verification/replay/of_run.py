@@ -178,7 +178,7 @@ def plan_replays(
 
 
 def _settings_with_epochs(run: FinishedRun, chosen: str) -> list[str]:
-    training = run.config.training
+    training = run.config
     trained = [each.name for each in training.settings if not training.fits_head(each)]
     if chosen != EVERY and chosen not in run.histories:
         valid = ", ".join((*trained, EVERY))
@@ -210,13 +210,13 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         ValueError: an image is missing or has changed since the run was made.
         KeyboardInterrupt: the process was asked to stop; raised after a step.
     """
-    setting = run.config.training.setting(plan.setting)
+    setting = run.config.setting(plan.setting)
     again = _Training(run, setting, _load_images(run, context, data), context)
     result = Replay(
         plan=plan,
         training_sha256=chain.sha256_of(run.tensors[plan.setting][-1], run.config),
         portable=context.numerics.portable,
-        first_epoch_from=run.config.training.setting_before(setting),
+        first_epoch_from=run.config.setting_before(setting),
         differences=[*again.pixel_differences()],
     )
     with interrupts() as interrupted:
