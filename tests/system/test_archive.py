@@ -20,7 +20,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from in4310repro.system import archive, unpacking
+from in4310repro.system import archive
 from in4310repro.system.archive import DIRECTORY, END, LOCAL, Entry
 from tests.sessions import arm64
 
@@ -44,7 +44,7 @@ def unpack(data: bytes, place: Path) -> dict[str, bytes]:
     folder.mkdir()
     (place / "a.zip").write_bytes(data)
     try:
-        names = unpacking.unpack(place / "a.zip", folder, lambda _name: "")
+        names = archive.unpack(place / "a.zip", folder, lambda _name: "")
         return {name: (folder / name).read_bytes() for name in names}
     finally:
         shutil.rmtree(folder)
@@ -138,7 +138,7 @@ def test_more_entries_than_16_bits_count_are_read_by_others(tmp_path: Path) -> N
 
 def unpack_without_writing(data: bytes, place: Path) -> list[str]:
     with io.BytesIO(data) as file:
-        return [entry.name for entry in unpacking._entries(file, place / "a.zip")]
+        return [entry.name for entry in archive._entries(file, place / "a.zip")]
 
 
 def test_a_file_beyond_32_bits_is_read_by_others(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_file_beyond_32_bits_is_read_by_others(tmp_path: Path) -> None:
         file.write(large.local)
         file.seek(small.offset)
         file.write(small.local + b"tiny" + directory + archive.ending(2, len(directory), small.end))
-        assert unpacking._entries(file, tmp_path / "a.zip") == [large, small]
+        assert archive._entries(file, tmp_path / "a.zip") == [large, small]
     with zipfile.ZipFile(tmp_path / "a.zip") as zipped:
         assert [each.file_size for each in zipped.infolist()] == [2**32 + 5, 4]
         assert zipped.read("small") == b"tiny"
@@ -323,35 +323,44 @@ def mode(kind: int) -> int:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (in_directory(3, 0x801), "the entry 'README.txt' is encrypted"),
-        (in_directory(4, 8), "the entry 'README.txt' is compressed"),
-        (in_directory(15, mode(stat.S_IFLNK)), "the entry 'README.txt' is a link"),
-        (in_directory(15, mode(stat.S_IFDIR)), "the entry 'README.txt' is a folder"),
-        (in_directory(15, mode(stat.S_IFBLK)), "the entry 'README.txt' is no regular file"),
-        (in_directory(15, mode(stat.S_IFIFO)), "the entry 'README.txt' is no regular file"),
-        (in_directory(3, 0), "other fields than are written for its name and size"),
-        (in_directory(5, 1), "other fields"),
-        (in_directory(8, 12), "other fields"),
-        (in_directory(9, 12), "other fields"),
-        (in_directory(9, 2**32 - 1), "other fields"),
-        (in_directory(12, 1), "other fields"),
-        (in_directory(15, mode(stat.S_IFREG) | 0o111 << 16), "other fields"),
-        (in_directory(16, 1), "'README.txt' does not begin where the one before it ends"),
-        (second_at_the_first, "does not begin where the one before it ends"),
-        (in_header(8, 12), "'README.txt' has a header that differs from the directory"),
-        (in_header(3, 8), "has a header that differs"),
-        (in_header(2, 0x801), "has a header that differs"),
-        (at_end(3, 3), "other bytes at its end"),
-        (at_end(4, 3), "bytes between its entries, its directory and its end"),
-        (at_end(4, 65535), "other bytes at its end"),
-        (at_end(5, 2**32 - 1), "other bytes at its end"),
-        (at_end(1, 1), "other bytes at its end"),
-        (at_end(7, 1), "other bytes at its end"),
-        (lambda data: (data.insert(-END.size, 0), at_end(5, LENGTH + 1)(data)), "bytes between its entries"),
-        (lambda data: (data.insert(START, 0), at_end(6, START + 1)(data)), "bytes between its entries"),
-        (lambda data: data.extend(b"\0"), "or has a comment or other bytes behind its end"),
-        (lambda data: data.insert(0, 0), "bytes before its first entry or behind its directory"),
-        (lambda data: data.insert(data.index(b"PK\1\2"), 0), "bytes before its first entry or behind its directory"),
+        (in_header(2, 0x801), "the entry 'README.txt' is encrypted"),
+        (in_header(3, 8), "the entry 'README.txt' is compressed"),
+        (in_header(8, 12), "the entry 'README.txt' has other fields than are written for its name and size"),
+        (in_header(1, 45), "other fields"),
+        (in_header(5, 1), "other fields"),
+        (in_header(7, 12), "other fields"),
+        (in_header(8, 2**32 - 1), "other fields"),
+        (in_header(10, 1), "other fields"),
+        (in_directory(3, 0x801), "between or behind its files than are written for their names and sizes"),
+        (in_directory(4, 8), "only regular files that are stored are valid"),
+        (in_directory(15, mode(stat.S_IFLNK)), "other bytes"),
+        (in_directory(15, mode(stat.S_IFDIR)), "other bytes"),
+        (in_directory(15, mode(stat.S_IFBLK)), "other bytes"),
+        (in_directory(15, mode(stat.S_IFIFO)), "other bytes"),
+        (in_directory(3, 0), "other bytes"),
+        (in_directory(5, 1), "other bytes"),
+        (in_directory(8, 12), "other bytes"),
+        (in_directory(9, 12), "other bytes"),
+        (in_directory(9, 2**32 - 1), "other bytes"),
+        (in_directory(12, 1), "other bytes"),
+        (in_directory(15, mode(stat.S_IFREG) | 0o111 << 16), "other bytes"),
+        (in_directory(16, 1), "other bytes"),
+        (second_at_the_first, "other bytes"),
+        (at_end(3, 3), "other bytes"),
+        (at_end(4, 3), "other bytes"),
+        (at_end(4, 65535), "other bytes"),
+        (at_end(5, 2**32 - 1), "other bytes"),
+        (at_end(1, 1), "other bytes"),
+        (at_end(7, 1), "other bytes"),
+        (lambda data: (data.insert(-END.size, 0), at_end(5, LENGTH + 1)(data)), "other bytes"),
+        (lambda data: (data.insert(START, 0), at_end(6, START + 1)(data)), "other bytes"),
+        (
+            lambda data: data.extend(b"\0"),
+            "or has a comment or other bytes",
+        ),
+        (lambda data: data.insert(0, 0), "is no zip file"),
+        (lambda data: data.insert(data.index(b"PK\1\2"), 0), "other bytes"),
+        (lambda data: data.__delitem__(slice(40, None)), "the entry 'README.txt' was cut off"),
         (lambda data: data.clear(), "is no zip file"),
         (lambda data: data.reverse(), "is no zip file"),
     ],
@@ -385,15 +394,23 @@ def test_a_compressed_bomb_is_refused_by_its_directory(tmp_path: Path) -> None:
 
 
 def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_ENTRIES", 3)
-    with pytest.raises(ValueError, match=r"a\.zip has 4 entries in .* bytes; up to 3 in 268435456 are valid"):
+    monkeypatch.setattr(archive, "MOST_ENTRIES", 3)
+    with pytest.raises(ValueError, match=r"a\.zip: up to 3 entries in 268435456 bytes are valid"):
         unpack(HONEST, tmp_path)
 
 
 @pytest.mark.parametrize(("count", "length"), [(2**60, 2**63), (1, 2**28 + 1)])
 def test_a_directory_that_no_archive_needs_is_refused(count: int, length: int, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"a.zip has {count} entries in {length} bytes"):
+    with pytest.raises(ValueError, match=r"a\.zip is no zip file, or it was cut off"):
         unpack(archive.ending(count, length, 0), tmp_path)
+
+
+def test_names_that_no_archive_needs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "LONGEST_DIRECTORY", LENGTH - 1)
+    with pytest.raises(ValueError, match=rf"a\.zip: up to 1000000 entries in {LENGTH - 1} bytes are valid"):
+        unpack(HONEST, tmp_path)
+    monkeypatch.setattr(archive, "LONGEST_DIRECTORY", LENGTH)
+    assert unpack(HONEST, tmp_path) == CONTENTS
 
 
 def test_files_that_do_not_fit_on_the_disk_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +430,7 @@ def test_an_entry_that_the_caller_refuses_is_refused_before_anything_is_written(
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(ValueError, match=r"a\.zip: the entry 'run/z' is none of these"):
-        unpacking.unpack(tmp_path / "a.zip", folder, lambda name: "is none of these" if name == "run/z" else "")
+        archive.unpack(tmp_path / "a.zip", folder, lambda name: "is none of these" if name == "run/z" else "")
     assert [*folder.iterdir()] == []
 
 

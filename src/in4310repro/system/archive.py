@@ -2,8 +2,9 @@
 
 Entries are stored, in the order of their names' bytes, one after the other from the first byte of the file on. All have
 the same date and attributes; names are UTF-8; zip64 fields are there only where a number needs them. A reader takes
-names, sizes and checksums from the directory, and requires that every other byte is the one that `write` writes.
-So nothing can be hidden between entries, before them or behind them, and no two readers can see different files.
+names, sizes and checksums from the headers before the contents, and requires that every other byte is the one that
+`write` writes. So nothing can be hidden between entries, before them or behind them, and no two readers can see
+different files. Python's zipfile has zip64 fields from 2 GiB on, and another version of it may write other bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import stat
 import struct
 import unicodedata
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from in4310repro.system.files import DEVICES_OF_WINDOWS, relative_path, write_atomically
+from in4310repro.system.files import DEVICES_OF_WINDOWS, open_regular, relative_path, write_atomically
+from in4310repro.system.machine import refuse_beyond_disk
 
 LOCAL, DIRECTORY, END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
-END_64, LOCATOR_64 = struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+END_64 = struct.Struct("<4sQ2H2L4Q4sLQL")  # and where it is
 LOCAL_SIGN, DIRECTORY_SIGN, END_SIGN = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 END_64_SIGN, LOCATOR_64_SIGN = b"PK\x06\x06", b"PK\x06\x07"
 LARGEST_16, LARGEST_32 = 2**16 - 1, 2**32 - 1  # these and larger numbers stand in zip64 fields
@@ -30,14 +31,15 @@ MADE_BY = 3 << 8 | WITH_64  # Unix, so that the attributes hold a mode
 UTF_8, ENCRYPTED, STORED = 1 << 11, 1, 0
 FIRST_DAY = 1 << 5 | 1  # 1980-01-01, the first that zip has
 ATTRIBUTES = (stat.S_IFREG | 0o644) << 16
+LARGEST_ARCHIVE, LONGEST_DIRECTORY = 2**48, 2**28  # bytes
+MOST_ENTRIES = 10**6
 LONGEST_PATH, LONGEST_PART = 1024, 255  # bytes of UTF-8
 REFUSED_BY_WINDOWS = frozenset('<>:"|?*')
 DEVICES = DEVICES_OF_WINDOWS | {"CONIN$", "CONOUT$", *(f"{port}{n}" for port in ("COM", "LPT") for n in "¹²³")}
 PIECE = 2**20  # bytes that are copied at a time
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file of an archive: its name, its size in bytes, its CRC-32, and where its header begins."""
 
     name: str
@@ -48,20 +50,19 @@ class Entry:
     @property
     def local(self) -> bytes:
         """The header before the content."""
-        name, extra = self.name.encode(), _fields_64(self.size, self.size)
-        sizes = (min(self.size, LARGEST_32),) * 2
-        version = WITH_64 if extra else PLAIN
-        fields = (version, UTF_8, STORED, 0, FIRST_DAY, self.crc, *sizes, len(name), len(extra))
-        return LOCAL.pack(LOCAL_SIGN, *fields) + name + extra
+        return self._header(LOCAL, (LOCAL_SIGN,))
 
     @property
     def central(self) -> bytes:
         """The header in the directory."""
-        name, extra = self.name.encode(), _fields_64(self.size, self.size, self.offset)
-        sizes = (min(self.size, LARGEST_32),) * 2
-        version = WITH_64 if extra else PLAIN
-        fields = (MADE_BY, version, UTF_8, STORED, 0, FIRST_DAY, self.crc, *sizes, len(name), len(extra), 0, 0, 0)
-        return DIRECTORY.pack(DIRECTORY_SIGN, *fields, ATTRIBUTES, min(self.offset, LARGEST_32)) + name + extra
+        return self._header(DIRECTORY, (DIRECTORY_SIGN, MADE_BY), 0, 0, 0, ATTRIBUTES, self.offset)
+
+    def _header(self, form: struct.Struct, begin: tuple[bytes | int, ...], *end: int) -> bytes:
+        name, large = self.name.encode(), [n for n in (self.size, self.size, *end[-1:]) if n >= LARGEST_32]
+        extra = struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) if large else b""
+        version, size = WITH_64 if extra else PLAIN, min(self.size, LARGEST_32)
+        fields = version, UTF_8, STORED, 0, FIRST_DAY, self.crc, size, size, len(name), len(extra)
+        return form.pack(*begin, *fields, *(min(n, LARGEST_32) for n in end)) + name + extra
 
     @property
     def end(self) -> int:
@@ -69,18 +70,12 @@ class Entry:
         return self.offset + len(self.local) + self.size
 
 
-def _fields_64(*numbers: int) -> bytes:
-    """Return the zip64 field with those numbers that need more than 32 bits; empty if none does."""
-    large = [number for number in numbers if number >= LARGEST_32]
-    return struct.pack(f"<2H{len(large)}Q", 1, 8 * len(large), *large) if large else b""
-
-
 def ending(entries: int, size: int, offset: int) -> bytes:
     """Return the bytes behind a directory with this number of entries, of bytes, and this offset."""
     fields_64 = b""
     if entries >= LARGEST_16 or max(size, offset) >= LARGEST_32:
-        fields = (END_64.size - 12, MADE_BY, WITH_64, 0, 0, entries, entries, size, offset)
-        fields_64 = END_64.pack(END_64_SIGN, *fields) + LOCATOR_64.pack(LOCATOR_64_SIGN, 0, offset + size, 1)
+        fields = (44, MADE_BY, WITH_64, 0, 0, entries, entries, size, offset, LOCATOR_64_SIGN, 0, offset + size, 1)
+        fields_64 = END_64.pack(END_64_SIGN, *fields)
     count = min(entries, LARGEST_16)
     return fields_64 + END.pack(END_SIGN, 0, 0, count, count, min(size, LARGEST_32), min(offset, LARGEST_32), 0)
 
@@ -97,46 +92,114 @@ def write(path: Path, contents: Mapping[str, Path | bytes]) -> None:
         OSError: a file cannot be read, or the archive cannot be written.
     """
     refuse_names(contents, f"{path}")
-    names = sorted(contents, key=str.encode)
     sizes = [len(each) if isinstance(each, bytes) else each.stat().st_size for each in contents.values()]
-    write_atomically(path, lambda file: _write(file, names, contents), sum(sizes))
+    write_atomically(path, lambda file: _write(file, sorted(contents, key=str.encode), contents), sum(sizes))
 
 
-def _write(file: IO[bytes], names: Iterable[str], contents: Mapping[str, Path | bytes]) -> None:
-    entries: list[Entry] = []
+def _write(file: IO[bytes], names: Sequence[str], contents: Mapping[str, Path | bytes]) -> None:
+    directory = bytearray()
     for name in names:
         with _open(contents[name]) as source:
-            size = source.seek(0, io.SEEK_END)
+            entry = Entry(name, source.seek(0, io.SEEK_END), 0, file.tell())
             source.seek(0)
-            begun = Entry(name, size, 0, file.tell())
-            file.write(begun.local)
-            try:
-                crc = copy(source, file, size)
-            except EOFError:
-                raise ValueError(f"{contents[name]!s:.200} became shorter while it was read") from None
+            file.write(entry.local)
+            entry = entry._replace(crc=copy(source, file, entry.size, contents[name]))
         # The checksum, which stands before the content, is known only now.
-        entries.append(Entry(name, size, crc, begun.offset))
-        file.seek(begun.offset)
-        file.write(entries[-1].local)
-        file.seek(entries[-1].end)
-    offset, directory = file.tell(), b"".join(entry.central for entry in entries)
-    file.write(directory + ending(len(entries), len(directory), offset))
+        file.seek(entry.offset)
+        file.write(entry.local)
+        file.seek(entry.end)
+        directory += entry.central
+    file.write(directory + ending(len(names), len(directory), file.tell()))
 
 
 def _open(content: Path | bytes) -> IO[bytes]:
     return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
-def copy(source: IO[bytes], target: IO[bytes], size: int) -> int:
-    """Copy the next `size` bytes and return their CRC-32; raise EOFError if there are fewer."""
+def copy(source: IO[bytes], target: IO[bytes], size: int, name: Path | bytes) -> int:
+    """Copy the next `size` bytes and return their CRC-32; raise ValueError with the name if there are fewer."""
     crc = 0
     while size:
-        piece = source.read(min(size, PIECE))
-        if not piece:
-            raise EOFError
+        if not (piece := source.read(min(size, PIECE))):
+            raise ValueError(f"{name!s:.200} became shorter while it was read")
         target.write(piece)
         crc, size = zlib.crc32(piece, crc), size - len(piece)
     return crc
+
+
+def unpack(path: Path, folder: Path, refuse: Callable[[str], str]) -> list[str]:
+    """Write the files of an archive below a folder, and return their names in order.
+
+    Args:
+        path: an archive that `write` wrote.
+        folder: an empty folder.
+        refuse: returns why an entry of this name does not belong into the archive; empty if it does.
+
+    Raises:
+        ValueError: the file is no such archive: any of its bytes besides names, sizes, checksums and contents differs
+            from what is written for these; a name is refused; a content has another checksum; or the disk is full.
+        OSError: the archive cannot be read, or a file cannot be written.
+    """
+    with open_regular(path, LARGEST_ARCHIVE) as file:
+        entries = _entries(file, path)
+        names = [entry.name for entry in entries]
+        refuse_names(names, f"{path}")
+        for name in names:
+            if fault := refuse(name):
+                raise ValueError(f"{path}: the entry {name[:100]!a} {fault}")
+        refuse_beyond_disk(f"the files of {path} take", sum(entry.size for entry in entries), folder)
+        for entry in entries:
+            file.seek(entry.end - entry.size)
+            target = folder / entry.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as written:
+                if copy(file, written, entry.size, path) != entry.crc:
+                    raise ValueError(f"{path}: the entry {entry.name!a} is damaged: its bytes have another checksum")
+    return names
+
+
+def _entries(file: IO[bytes], path: Path) -> list[Entry]:
+    """Return the entries, after checking all bytes but the contents."""
+    entries: list[Entry] = []
+    directory, total, offset = bytearray(), file.seek(0, io.SEEK_END), 0
+    while entry := _entry(file, offset, path):
+        named = f"{path}: the entry {entry.name[:100]!a}"
+        if entries and entry.name.encode() <= entries[-1].name.encode():
+            raise ValueError(f"{named} is there twice, or not in the order of names")
+        if (offset := entry.end) > total:
+            raise ValueError(f"{named} was cut off, or has a size that is not true")
+        entries.append(entry)
+        directory += entry.central
+        if len(entries) > MOST_ENTRIES or len(directory) > LONGEST_DIRECTORY:
+            raise ValueError(f"{path}: up to {MOST_ENTRIES} entries in {LONGEST_DIRECTORY} bytes are valid")
+    expected = directory + ending(len(entries), len(directory), offset)
+    file.seek(offset)
+    if file.read(len(expected) + 1) != expected:
+        raise ValueError(
+            f"{path} is no zip file, or it was cut off, or has a comment or other bytes between or behind its files "
+            "than are written for their names and sizes; only regular files that are stored are valid"
+        )
+    return entries
+
+
+def _entry(file: IO[bytes], offset: int, path: Path) -> Entry | None:
+    """Return the entry whose header begins there; None if none does."""
+    file.seek(offset)
+    header = file.read(LOCAL.size)
+    if len(header) < LOCAL.size or not header.startswith(LOCAL_SIGN):
+        return None
+    _, _, flags, method, _, _, crc, _, size, name_length, extra_length = LOCAL.unpack(header)
+    encoded, extra = file.read(name_length), file.read(extra_length)
+    try:
+        name = encoded.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: the entry {encoded[:100]!r} has a name that is not UTF-8") from None
+    if wrong := "encrypted" if flags & ENCRYPTED else "compressed" if method != STORED else "":
+        raise ValueError(f"{path}: the entry {name[:100]!a} is {wrong}; only regular files that are stored are valid")
+    entry = Entry(name, int.from_bytes(extra[4:12], "little") if size == LARGEST_32 else size, crc, offset)
+    if header + encoded + extra != entry.local:
+        raise ValueError(f"{path}: the entry {name[:100]!a} has other fields than are written for its name and size")
+    return entry
 
 
 def refuse_names(names: Iterable[str], archive: str) -> None:
@@ -150,35 +213,26 @@ def refuse_names(names: Iterable[str], archive: str) -> None:
         ValueError: a name leads out of a folder, is one that Windows refuses or is too long, or two names are one file
             or a file and a folder on a system that ignores case or Unicode normalisation.
     """
-    seen: dict[str, str] = {}
-    folders: dict[str, str] = {}
+    seen: dict[str, str] = {}  # names of files, and of files in a folder, by what some system takes for the same
     for name in names:
         if fault := _fault(name):
             raise ValueError(f"{archive}: the entry {name[:100]!a} {fault}")
-        key = _folded(name)
-        parents = [_folded(name[:place]) for place, letter in enumerate(name) if letter == "/"]
-        other = seen.get(key) or folders.get(key) or next((seen[each] for each in parents if each in seen), None)
-        if other is not None:
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+        parents = [key[:place] for place, letter in enumerate(key) if letter == "/"]
+        if taken := [seen[each] for each in (key, f"{key}/", *parents) if each in seen]:
             raise ValueError(
-                f"{archive}: the entries {other[:100]!a} and {name[:100]!a} would be the same file on some systems"
+                f"{archive}: the entries {taken[0][:100]!a} and {name[:100]!a} would be the same file on some systems"
             )
-        seen[key] = name
-        folders.update(dict.fromkeys(parents, name))
-
-
-def _folded(name: str) -> str:
-    """Return what is equal for names that some system takes for the same."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+        seen |= {key: name} | {f"{parent}/": name for parent in parents}
 
 
 def _fault(name: str) -> str:
     """Return why a name is not valid; empty if it is."""
     try:
-        length = len(relative_path(name).encode())
+        parts = relative_path(name).split("/")
     except ValueError as error:
         return f"is not valid: {str(error).partition(' is not valid: ')[2]}"
-    parts = name.split("/")
-    if length > LONGEST_PATH or max(len(part.encode()) for part in parts) > LONGEST_PART:
+    if len(name.encode()) > LONGEST_PATH or max(len(part.encode()) for part in parts) > LONGEST_PART:
         return f"is too long; {LONGEST_PATH} bytes are valid, {LONGEST_PART} for each folder or file"
     if any(
         REFUSED_BY_WINDOWS & set(part) or part[-1] in " ." or part.partition(".")[0].rstrip().upper() in DEVICES

@@ -15,10 +15,10 @@ from typing import Any
 from in4310repro.data.splits import from_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.archive import unpack
 from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text, regular_file
 from in4310repro.system.signals import temporary_folder
-from in4310repro.system.unpacking import unpack
 from in4310repro.verification.folder import Unchecked, first_of
 
 README = "README.txt"
