@@ -83,13 +83,8 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
     files, histories = RunFolder.create(folder), dict[str, list[HistoryRow]]()
     for setting in config.settings:
         task = training.Task(
-            model=plan.initial_network(),
-            training=chosen,
-            validation=plan.sets["validation"],
-            config=config,
-            setting=setting,
+            **vars(plan.inputs(setting, Context(numerics, progress))) | {"training": chosen},
             files=files,
-            context=Context(numerics, progress),
             split_sha256=chain.split_sha256(plan.split_csv),
         )
         histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)

@@ -15,7 +15,6 @@ from jaxtyping import Float32
 
 from in4310repro.data.class_folders import read_as
 from in4310repro.data.folders import Entry, catalogue, image_files
-from in4310repro.data.images import ImageSet, load_images
 from in4310repro.evaluation import seen
 from in4310repro.evaluation.prediction import gather_rows, local_share, predict, refuse_too_large
 from in4310repro.metrics import METRICS, SCALARS, ClassMetrics, Details
@@ -102,8 +101,11 @@ def examine(
         ValueError: the folder has a class that the run does not have, or images are missing.
     """
     refuse_too_large(run.config, context.numerics)
-    entries = _entries_of_folder(run, data, class_folders, context.progress) if data else ()
-    images = _load(run, data, entries, context.progress) if data else run.test_images(None, context.progress)
+    if data:
+        entries = _entries_of_folder(run, data, class_folders, context.progress)
+        images = run.config.load("images", Path(data), entries, context.progress)
+    else:
+        images = run.test_images(None, context.progress)
     roles = seen.roles_of(images, seen.read_contents(run))
     model = context.numerics.place(run.selected_network())
     scores = predict(model, images, run.config, context)
@@ -210,26 +212,6 @@ def _entries_of_folder(run: FinishedRun, data: str, class_folders: str | None, p
     return tuple(replace(entry, label=labels[entry.label]) for entry in images.entries)
 
 
-def _load(
-    run: FinishedRun,
-    root: str,
-    entries: Sequence[Entry],
-    progress: Progress,
-    name: str = "images",
-    *,
-    cache: bool = True,
-) -> ImageSet:
-    return load_images(
-        name,
-        Path(root),
-        entries,
-        run.config.image_size,
-        preprocessing=run.config.preprocessing,
-        cache=cache,
-        progress=progress,
-    )
-
-
 AT_ONCE = 1024  # images that are decoded at a time
 
 
@@ -303,7 +285,7 @@ def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once
     for start in own[::at_once]:
         entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + at_once, own.stop)]]
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
-        images = _load(run, "", entries, context.progress, name, cache=False)
+        images = run.config.load(name, Path(), entries, context.progress, cache=False)
         roles += seen.roles_of(images, contents)
         scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
     softmax = gather_rows(scores, context.processes).numpy()

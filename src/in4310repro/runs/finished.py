@@ -14,7 +14,7 @@ import safetensors.numpy
 import torch
 
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
@@ -174,14 +174,7 @@ class FinishedRun:
             ValueError: an image is missing or has changed since the split was made.
         """
         split = self.split_below(data)
-        return load_images(
-            "test",
-            split.root,
-            split.parts["test"],
-            self.config.image_size,
-            preprocessing=self.config.preprocessing,
-            progress=progress,
-        )
+        return self.config.load("test", split.root, split.parts["test"], progress)
 
     def split_below(self, data: str | None) -> Split:
         """Return the split with the present folder of its images, after checking that no image has changed.

@@ -6,7 +6,8 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from in4310repro.data.class_folders import CLASS_FOLDERS
 from in4310repro.data.preprocessing import (
@@ -24,7 +25,12 @@ from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED
 from in4310repro.system.files import folder_name
 from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES
+from in4310repro.system.progress import SILENT, Progress
 from in4310repro.system.text import did_you_mean
+
+if TYPE_CHECKING:
+    from in4310repro.data.folders import Entry
+    from in4310repro.data.images import ImageSet
 
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
 # EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
@@ -316,6 +322,16 @@ class Config:
         """
         given = {name: value for name in DECIDED_BY_WEIGHTS if (value := getattr(self, name)) is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
+
+    def load(
+        self, name: str, root: Path, entries: Sequence[Entry], progress: Progress = SILENT, *, cache: bool = True
+    ) -> ImageSet:
+        """Decode images as this configuration prepares them; see `data.images.load_images`."""
+        # Imported here, since configurations are also read without PyTorch.
+        from in4310repro.data.images import load_images
+
+        how = self.preprocessing
+        return load_images(name, root, entries, how.size, preprocessing=how, cache=cache, progress=progress)
 
     def optimizer_obstacle(self) -> str:
         """Return a clause about the first optimizer that portable arithmetic does not support; empty if none."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.system.text import duration_text
 from in4310repro.training import checkpoints
-from in4310repro.training.epochs import Epochs, Step, TrainingInputs
+from in4310repro.training.epochs import Epochs, Step
 from in4310repro.training.preparation import TrainingPlan, plan_training
 
 WARM_UP = 1  # batches of a setting before the one that is timed
@@ -139,7 +139,7 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str
     for setting in config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
         if config.fits_head(setting):
-            model = context.numerics.place(plan.initial_network())
+            model = context.numerics.place(plan.inputs(setting, context).model)
         else:
             with _name_stage(config.network, f"in a step of {setting.name}"):
                 epochs = _train_some_steps(plan, setting, context.silent())
@@ -171,17 +171,8 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
 
     Its attribute `last` is the last step, the one that is timed.
     """
-    config = plan.config
-    inputs = TrainingInputs(
-        model=plan.initial_network(),
-        training=subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
-        validation=plan.sets["validation"],
-        test=plan.test_each_epoch,
-        config=config,
-        setting=setting,
-        context=context,
-    )
-    epochs = Epochs(inputs)
+    few = subset(plan.sets["training"], (WARM_UP + 1) * plan.config.batch_size, plan.config.seed)
+    epochs = Epochs(replace(plan.inputs(setting, context), training=few))
     epochs.train(lambda: None)
     return epochs
 

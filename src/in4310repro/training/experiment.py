@@ -12,7 +12,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from in4310repro.data.images import load_images, training_ranges
+from in4310repro.data.images import training_ranges
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
@@ -27,7 +27,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import release
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, training
-from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
+from in4310repro.training.epochs import numerics_of_processes
 from in4310repro.training.preparation import TrainingPlan, plan_training
 from in4310repro.training.run_opening import (
     announce_kept_epochs,
@@ -126,15 +126,7 @@ def follow(config: Config, context: Context) -> None:
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():
-        inputs = TrainingInputs(
-            model=plan.initial_network(),
-            training=plan.sets["training"],
-            validation=plan.sets["validation"],
-            test=plan.test_each_epoch,
-            config=plan.config,
-            setting=plan.config.setting(name),
-            context=context,
-        )
+        inputs = plan.inputs(plan.config.setting(name), context)
         (head if plan.config.fits_head(inputs.setting) else training).follow(inputs)
     weights = safetensors.torch.load(context.processes.broadcast())
     model = context.numerics.place(plan.network_with(weights, "the selected weights"))
@@ -197,27 +189,21 @@ def _fit_setting(
 
     The protocol decides whether training starts from the initial weights or from those of the previous setting.
     """
-    config, settings = plan.config, plan.config
-    history = finished_history(files, setting, settings)
+    config = plan.config
+    history = finished_history(files, setting, config)
     if not history:
-        before = settings.setting_before(setting)
+        before = config.setting_before(setting)
         last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
         task = Task(
-            model=plan.network_with(last, "the initial weights") if last else plan.initial_network(),
-            training=plan.sets["training"],
-            validation=plan.sets["validation"],
-            test=plan.test_each_epoch,
-            config=config,
-            setting=setting,
+            **vars(plan.inputs(setting, context, last)),
             files=files,
-            context=context,
             split_sha256=chain.split_sha256(plan.split_csv),
             keep_epochs=keep_epochs,
             log_steps=formats,
             trace=trace,
         )
         context.processes.broadcast_json(setting.name)
-        history = head.fit(task) if settings.fits_head(setting) else fit(task)
+        history = head.fit(task) if config.fits_head(setting) else fit(task)
         if config.protocol.starts_warm:
             # Also where the file is there: a kill may have come between it and its manifest entry.
             last_weights = names.of_setting(setting.name, names.LAST_WEIGHTS)
@@ -257,7 +243,5 @@ def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context)
     if not config.protocol.shares_split:
         return scores, None
     entries = (*split.parts["training"], *split.parts["validation"])
-    images = load_images(
-        "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=context.progress
-    )
+    images = config.load("unseen", split.root, entries, context.progress)
     return scores, predict(model, images, config, context)

@@ -18,7 +18,7 @@ from in4310repro.data.class_folders import describe_counts
 from in4310repro.data.comparison import Sample, imagenet
 from in4310repro.data.embedded import embedded_catalogue, refuse_too_many
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, decoder, load_images
+from in4310repro.data.images import ImageSet, decoder
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import UnreadableImagesError
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
@@ -32,12 +32,13 @@ from in4310repro.models.building import Weights
 from in4310repro.models.sources import FIVE_MODULES
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.presets import refuse_without_images, with_counts
-from in4310repro.runs.settings import LOOK_ALIKES
+from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training.epochs import TrainingInputs
 
 WORDNET_ID = re.compile(r"(?:^|/)(n\d{8})(?=[_/.])")  # begins a folder or a file name
 IMAGES = 300  # that are looked at, at most
@@ -169,9 +170,19 @@ class TrainingPlan:
         """
         return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
 
-    def initial_network(self) -> torch.nn.Module:
-        """Return a copy of the network with the initial weights."""
-        return self.network_with(self.network.state_dict(), "the initial weights")
+    def inputs(
+        self, setting: OptimizerSetting, context: Context, weights: dict[str, torch.Tensor] | None = None
+    ) -> TrainingInputs:
+        """Return the inputs of training with one setting, from these weights; None: from the initial ones."""
+        return TrainingInputs(
+            model=self.network_with(weights or self.network.state_dict(), "the initial weights"),
+            training=self.sets["training"],
+            validation=self.sets["validation"],
+            test=self.test_each_epoch,
+            config=self.config,
+            setting=setting,
+            context=context,
+        )
 
 
 def plan_training(config: Config, context: Context, class_folders: str | None = None) -> TrainingPlan:
@@ -297,16 +308,13 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     return config
 
 
-def _load_parts(split: Split, settings: Config, progress: Progress) -> dict[str, ImageSet]:
+def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
     """Return the decoded images of each part of the split; a single error names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:
-            read_as = settings.protocol.part_read_as(part)
-            sets[part] = load_images(
-                read_as, split.root, split.parts[read_as], settings.image_size,
-                preprocessing=settings.preprocessing, progress=progress,
-            )  # fmt: skip
+            read_as = config.protocol.part_read_as(part)
+            sets[part] = config.load(read_as, split.root, split.parts[read_as], progress)
         except UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:

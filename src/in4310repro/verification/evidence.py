@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from in4310repro.data import comparison
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet
 from in4310repro.data.splits import Split
 from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
@@ -144,10 +144,7 @@ class Evidence:
             parts = ("training", "validation") if part == UNSEEN else (part,)
             entries = [entry for each in parts for entry in self.split.parts[each]]
             try:
-                self.decoded[part] = load_images(
-                    part, self.split.root, entries, config.image_size,
-                    preprocessing=config.preprocessing, cache=False, progress=self.context.progress,
-                )  # fmt: skip
+                self.decoded[part] = config.load(part, self.split.root, entries, self.context.progress, cache=False)
             except (ValueError, OSError) as error:
                 raise DamagedRunError(f"the images cannot be predicted again: {error}") from error
         return self.decoded[part]

@@ -67,8 +67,7 @@ class HeadFits:
         self._inputs = TrainingInputs(
             # A network of its own, whose last layer is replaced.
             model=setting.load_network(),
-            training=evidence.images("training"),
-            validation=evidence.images("validation"),
+            **{part: evidence.images(part) for part in ("training", "validation")},
             config=evidence.run.config,
             setting=setting.setting,
             context=evidence.context,

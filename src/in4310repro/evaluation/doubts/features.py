@@ -13,7 +13,6 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from in4310repro.data.folders import Entry
-from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import APPLIED, to_json
 from in4310repro.evaluation.embedding import embed
 from in4310repro.models import trained_part
@@ -111,9 +110,8 @@ def features_of(
     Raises:
         ValueError: an image cannot be read, or has features that are not finite.
     """
-    config = source.config
-    how = replace(config.preprocessing, orientation=APPLIED)
-    images = load_images("images", root, entries, config.image_size, preprocessing=how, progress=context.progress)
+    config = replace(source.config, orientation=APPLIED)
+    images = config.load("images", root, entries, context.progress)
     network = context.numerics.place(source.network)
     return embed(network, config.network, images, config.evaluation_batch_size, context).take(range(len(images)))
 

@@ -18,7 +18,6 @@ from PIL import Image
 from in4310repro.data import check
 from in4310repro.data.check import Findings, Group
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.data.images import load_images
 from in4310repro.data.near_duplicates import ENOUGH, Details, details, part_of
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import read_image
@@ -318,23 +317,14 @@ def find_groups(
     Raises:
         ValueError: an image cannot be read, or the network does not end in one linear layer.
     """
-    how = config.preprocessing
-    loaded = load_images(
-        "images",
-        images.root,
-        images.entries,
-        config.image_size,
-        preprocessing=how,
-        cache=cache,
-        progress=context.progress,
-    )
+    loaded = config.load("images", images.root, images.entries, context.progress, cache=cache)
     size, placed = config.evaluation_batch_size, context.numerics.place(network)
     features = embed(placed, config.network, loaded, size, context, cache=cache)
     found: list[Group] = []
     if context.processes.leads:
-        findings = check.examine(images, None, context.progress, how.orientation)
+        findings = check.examine(images, None, context.progress, config.orientation)
         rows = features.take(range(len(loaded)))
-        near = resemblances(images.root, images.entries, findings, rows, context.progress, how.orientation)
+        near = resemblances(images.root, images.entries, findings, rows, context.progress, config.orientation)
         found = [[images.entries[position].path for position in group] for group in near.groups()]
     told: list[Group] = context.processes.broadcast_json(found)
     return told

@@ -12,7 +12,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from in4310repro.data.images import ImageSet, evaluation_batches, load_images
+from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.feature_maps import tiles
 from in4310repro.evaluation.feature_maps.measurement import parse_modules
 from in4310repro.features import ModuleChoice
@@ -89,12 +89,8 @@ def draw_pictures(run: FinishedRun, request: PicturesRequest, to: Path, context:
 
 def _first_images(run: FinishedRun, request: PicturesRequest, progress: Progress) -> ImageSet:
     """Return the first test images in the order of the split; no other image is decoded."""
-    split, config = run.split_below(request.data), run.config
-    entries = split.parts["test"][: request.images]
-    how = config.preprocessing
-    return load_images(
-        "test", split.root, entries, config.image_size, preprocessing=how, cache=False, progress=progress
-    )
+    split = run.split_below(request.data)
+    return run.config.load("test", split.root, split.parts["test"][: request.images], progress, cache=False)
 
 
 def maps_of(

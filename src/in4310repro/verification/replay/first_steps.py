@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.data.images import load_images, training_batches
+from in4310repro.data.images import training_batches
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
@@ -36,13 +36,8 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
         model = read_start(run, setting, 1).model
     except MissingStateError as error:
         raise ValueError(str(error)) from None
-    images = load_images(
-        "training",
-        image_root(run.config, None),
-        run.split.parts[run.config.protocol.part_read_as("training")],
-        run.config.image_size,
-        preprocessing=run.config.preprocessing,
-    )
+    entries = run.split.parts[run.config.protocol.part_read_as("training")]
+    images = run.config.load("training", image_root(run.config, None), entries)
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
@@ -251,19 +251,10 @@ def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
 
 def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[str, ImageSet]:
     """Return the training and validation images, decoded without a cache."""
-    split, config = run.split_below(data), run.config
-    return {
-        part: load_images(
-            part,
-            split.root,
-            split.parts[config.protocol.part_read_as(part)],
-            config.image_size,
-            preprocessing=config.preprocessing,
-            cache=False,
-            progress=context.progress,
-        )
-        for part in ("training", "validation", *(("test",) if config.protocol.scores_test_each_epoch else ()))
-    }
+    split, protocol = run.split_below(data), run.config.protocol
+    parts = ("training", "validation", *(("test",) if protocol.scores_test_each_epoch else ()))
+    entries = {part: split.parts[protocol.part_read_as(part)] for part in parts}
+    return {part: run.config.load(part, split.root, entries[part], context.progress, cache=False) for part in parts}
 
 
 @dataclass(frozen=True)
@@ -295,13 +286,7 @@ class _Training:
         try:
             start = read_start(self.run, self.setting, epoch)
             inputs = TrainingInputs(
-                model=start.model,
-                training=self.images["training"],
-                validation=self.images["validation"],
-                test=self.images.get("test"),
-                config=self.run.config,
-                setting=self.setting,
-                context=self.context,
+                model=start.model, **self.images, config=self.run.config, setting=self.setting, context=self.context
             )
             with tempfile.TemporaryDirectory() as folder:
                 traced = Traced(Path(folder) / "replay.trace", traced_steps(self.run, self.setting.name, epoch))
