@@ -30,8 +30,6 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's tags, and a value of the second
-# Formats whose decoder turns the picture itself: Pillow by the tag of a TIFF, libheif by a property of the file.
-TURNED_BY_DECODER = ("TIFF", "HEIF")
 
 
 @dataclass(frozen=True)
@@ -61,18 +59,24 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
     """
     try:
         with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
-            by_decoder, to_apply = UPRIGHT, UPRIGHT
-            if opened.format == "TIFF":
-                by_decoder, to_apply = _orientations_of_tiff(opened, orientation)
+            if is_tiff := opened.format == "TIFF":
+                # Pillow turns it as it loads: by this tag, which it then forgets, or by XMP, whose damage it ignores.
+                found = opened.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]
+                packet = opened.info.pop("xmp", None) if found is None and orientation == APPLIED else None
             opened.load()
             if 0 in opened.size:
                 raise ValueError(f"it has {opened.width} x {opened.height} pixels")
-            if orientation == APPLIED and opened.format not in TURNED_BY_DECODER:
-                to_apply = recorded_orientation(opened)
-            image = _to_rgb(opened)
-            if to_apply != UPRIGHT:
-                return Picture(image.transpose(TRANSPOSITIONS[to_apply]), opened.mode, to_apply)
-            return Picture(image, opened.mode, by_decoder)
+            if not is_tiff:
+                # libheif has turned the picture by a property of the file.
+                found = UPRIGHT if opened.format == "HEIF" else exif_orientation(_exif_block(opened))
+                packet = opened.info.get(XMP_TEXT, "").encode() if opened.format == "PNG" else opened.info.get("xmp")
+            image, turn = _to_rgb(opened), _xmp_orientation(packet) if found is None else found
+            by_pillow = is_tiff and found is not None
+            if turn not in TRANSPOSITIONS or not (by_pillow or orientation == APPLIED):
+                turn = UPRIGHT
+            elif not by_pillow:
+                image = image.transpose(TRANSPOSITIONS[turn])
+            return Picture(image, opened.mode, turn)
     except UnidentifiedImageError:
         raise ValueError(f"it is none of {', '.join(_formats())}") from None
     # Pillow's readers can raise almost anything for a corrupt file: struct.error, IndexError, zlib.error, ...
@@ -91,22 +95,6 @@ def read_image(file: Path, orientation: str = APPLIED) -> Picture:
         return read_rgb(stream, orientation)
 
 
-def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one still to be applied.
-
-    Pillow applies the orientation in EXIF. If EXIF has none, the orientation in XMP is still to be applied,
-    unless `orientation` says to ignore it.
-    """
-    value = image.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
-    if value is not None:
-        return (value if value in TRANSPOSITIONS else UPRIGHT), UPRIGHT
-    if orientation != APPLIED:
-        return UPRIGHT, UPRIGHT
-    # Only some versions of Pillow apply this one.
-    image.info.pop("xmp", None)
-    return UPRIGHT, xmp_orientation(tiff_xmp(image))
-
-
 class _UserWarnings:
     """Suppression of Pillow's warnings about damaged metadata, which do not affect pixels.
 
@@ -120,9 +108,8 @@ class _UserWarnings:
     def ignored(self) -> Iterator[None]:
         with self._lock:
             if not self._threads:
-                self._filters = warnings.catch_warnings()
+                self._filters = warnings.catch_warnings(action="ignore", category=UserWarning)
                 self._filters.__enter__()
-                warnings.simplefilter("ignore", UserWarning)
             self._threads += 1
         try:
             yield
@@ -175,25 +162,22 @@ def _is_16_bit_grey(image: Image.Image) -> bool:
             and tags.get(BITS_PER_SAMPLE) == (16,)
             and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO
         )
-    # Older versions of Pillow open 16-bit PNG in mode I; all do so for PPM with more than 8 bits, scaled to 65535.
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    # Pillow opens PPM with more than 8 bits in mode I, scaled to 65535.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
 
 
 class UnreadableImagesError(ValueError):
     """Error for images that cannot be read, with the reason for each file."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
-        super().__init__(_unreadable(reasons))
         self.reasons = reasons
-
-
-def _unreadable(reasons: Mapping[Path, str]) -> str:
-    (first, why), *others = reasons.items()
-    if not others:
-        return f"{first} is not a readable image ({why}); replace or remove it"
-    listed = "; ".join(f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN))
-    more = f"; {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-    return f"{len(reasons)} files are not readable images: {listed}{more}; replace or remove them"
+        (first, why), *others = reasons.items()
+        if others:
+            listed = "; ".join(f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN))
+            more = f"; {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+            super().__init__(f"{len(reasons)} files are not readable images: {listed}{more}; replace or remove them")
+        else:
+            super().__init__(f"{first} is not a readable image ({why}); replace or remove it")
 
 
 def decode(
@@ -252,13 +236,11 @@ def crop_square(
     return np.asarray(resized)
 
 
-EXIF_PREFIX = b"Exif\0\0"
-EXIF_ENTRY, EXIF_COUNT = 12, 2  # bytes of an entry of a directory, and of their number before them
-ORIENTATION_TAG = 0x0112
+EXIF_PREFIX, EXIF_ENTRY = b"Exif\0\0", 12  # before the data in a JPEG; bytes of an entry of a directory
+ORIENTATION_TAG, UPRIGHT = 0x0112, 1
 # struct formats of single whole numbers by entry type: SHORT, LONG, SBYTE, SSHORT, SLONG and IFD. BYTE is missing since
 # Pillow returns it as bytes and does not turn pictures by it.
 WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
-UPRIGHT = 1
 # Transformations that make the stored pixels upright, by the tag's value.
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -269,10 +251,18 @@ TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+RAW_PROFILE, XMP_TEXT = "Raw profile type exif", "XML:com.adobe.xmp"  # keywords of texts in a PNG
+HEADER_LINES = 3  # of a raw profile: an empty one, the name and the length
+# An attribute or an element, of one digit.
+XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
 
 
-def exif_orientation(block: bytes) -> int:
-    r"""Return the orientation, 1 (upright) to 8, in a block of EXIF data; 1 if it contains none.
+def exif_orientation(block: bytes) -> int | None:
+    r"""Return the orientation, 1 (upright) to 8, in a block of EXIF data; None if it contains none, 1 if it is invalid.
+
+    Pillow is not used to parse the block. For a damaged block it warns and returns what it could read, so the
+    pixels would depend on how a process filters warnings. A block with an incomplete first directory counts as
+    empty.
 
     Args:
         block: the bytes in the file, with or without JPEG's prefix.
@@ -281,107 +271,38 @@ def exif_orientation(block: bytes) -> int:
         >>> exif_orientation(b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))
         6
         >>> exif_orientation(b"MM\0*")
-        1
-    """
-    return find_orientation(block) or UPRIGHT
-
-
-def find_orientation(block: bytes) -> int | None:
-    """Return the orientation, 1 (upright) to 8, in a block of EXIF data; None if it contains none.
-
-    Pillow is not used to parse the block. For a damaged block it warns and returns what it could read, so the
-    pixels would depend on how a process filters warnings. A block with an incomplete first directory counts as
-    empty. A value outside 1 to 8 counts as 1.
-
-    Args:
-        block: the bytes in the file, with or without JPEG's prefix.
     """
     while block.startswith(EXIF_PREFIX):
         block = block.removeprefix(EXIF_PREFIX)
     try:
-        value = _first_directory(block).get(ORIENTATION_TAG)
+        order = {b"II*\0": "<", b"MM\0*": ">"}[block[:4]]
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
     except (struct.error, KeyError):
         return None
-    return value if value is None or value in TRANSPOSITIONS else UPRIGHT
+    directory, found = block[start + 2 :][: count * EXIF_ENTRY], None
+    if len(directory) < count * EXIF_ENTRY:
+        return None
+    for tag, kind, numbers, field in struct.iter_unpack(f"{order}HHI4s", directory):
+        if tag == ORIENTATION_TAG and kind in WHOLE_NUMBERS and numbers == 1:
+            (found,) = struct.unpack_from(order + WHOLE_NUMBERS[kind], field)
+        elif tag == ORIENTATION_TAG:
+            found = found or 0
+    return found if found is None or found in TRANSPOSITIONS else UPRIGHT
 
 
-def _first_directory(block: bytes) -> dict[int, int]:
-    """Return the values of the first EXIF directory by tag; 0 for each value that is not a single integer.
-
-    Raises:
-        KeyError: the block does not begin like EXIF data.
-        struct.error: the directory ends beyond the block.
-    """
-    order = {b"II*\0": "<", b"MM\0*": ">"}[block[:4]]
-    (start,) = struct.unpack_from(f"{order}I", block, 4)
-    (count,) = struct.unpack_from(f"{order}H", block, start)
-    values = {}
-    for place in range(start + EXIF_COUNT, start + EXIF_COUNT + count * EXIF_ENTRY, EXIF_ENTRY):
-        tag, kind, numbers, field = struct.unpack_from(f"{order}HHI4s", block, place)
-        if kind in WHOLE_NUMBERS and numbers == 1:
-            (values[tag],) = struct.unpack_from(order + WHOLE_NUMBERS[kind], field)
-        else:
-            values.setdefault(tag, 0)
-    return values
-
-
-RAW_PROFILE, XMP_TEXT = "Raw profile type exif", "XML:com.adobe.xmp"  # keywords of texts in a PNG
-HEADER_LINES = 3  # of a raw profile: an empty one, the name and the length
-XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"  # begins a JPEG's APP1
-XMP_TAG = 700  # of a TIFF
-# An attribute or an element; like Pillow, the first digit of its value is used.
-XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
-
-
-def recorded_orientation(image: Image.Image) -> int:
-    """Return the orientation, 1 (upright) to 8, in an image's metadata; 1 if it is missing or invalid.
-
-    EXIF is read first, as by Pillow's `ImageOps.exif_transpose`. A PNG may hold its EXIF data in the raw profile
-    that ImageMagick writes. If EXIF has no orientation, XMP is read. Pillow's function is not called, since older
-    versions of it look for XMP only in PNG files.
-
-    Args:
-        image: an opened and loaded image of any format but TIFF and HEIF.
-    """
-    found = find_orientation(_exif_block(image))
-    return found or xmp_orientation(_xmp(image))
-
-
-def xmp_orientation(packet: bytes) -> int:
-    """Return the orientation, 1 to 8, in a packet of XMP metadata; 1 if it contains none."""
-    match = XMP_ORIENTATION.search(packet)
-    # A value with more than one digit is not an orientation.
-    value = int(match[1]) if match and len(match[1]) == 1 else UPRIGHT
-    return value if value in TRANSPOSITIONS else UPRIGHT
-
-
-def tiff_xmp(image: Image.Image) -> bytes:
-    """Return the XMP packet of an opened TIFF; empty if it has none."""
-    packet = image.tag_v2.get(XMP_TAG)  # type: ignore[attr-defined]  # which only TIFF files have
-    if isinstance(packet, tuple) and len(packet) == 1:
-        packet = packet[0]
-    return packet if isinstance(packet, bytes) else b""
+def _xmp_orientation(packet: object) -> int:
+    """Return the orientation in a packet of XMP metadata; `UPRIGHT` if it contains none or is no bytes."""
+    match = XMP_ORIENTATION.search(packet) if isinstance(packet, bytes) else None
+    return int(match[1]) if match and len(match[1]) == 1 else UPRIGHT
 
 
 def _exif_block(image: Image.Image) -> bytes:
-    block = image.info.get("exif")
-    if block is not None:
+    """Return the EXIF data of a loaded image, of a PNG also from the raw profile that ImageMagick writes."""
+    if (block := image.info.get("exif")) is not None:
         # A compressed text of a PNG with this keyword is not EXIF.
         return block if isinstance(block, bytes) else b""
-    profile = image.info.get(RAW_PROFILE)
-    if not isinstance(profile, str):
-        return b""
     try:
-        return bytes.fromhex("".join(profile.split("\n")[HEADER_LINES:]))
+        return bytes.fromhex("".join(image.info.get(RAW_PROFILE, "").split("\n")[HEADER_LINES:]))
     except ValueError:
         return b""
-
-
-def _xmp(image: Image.Image) -> bytes:
-    """Return the XMP packet of an opened image; empty if it has none."""
-    segments = [content for name, content in getattr(image, "applist", ()) if name == "APP1"]
-    packets = [content.removeprefix(XMP_SEGMENT) for content in segments if content.startswith(XMP_SEGMENT)]
-    if packets:
-        return bytes(packets[-1])
-    packet = image.info.get("xmp" if image.format == "WEBP" else XMP_TEXT, b"")
-    return packet.encode() if isinstance(packet, str) else bytes(packet)
