@@ -21,13 +21,13 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.verification.check import IN_CLASS, Claim
 from in4310repro.verification.records import (
     best_epoch_differences,
+    contradictions,
     metrics_differences,
     open_precisions,
     precision_ranges,
     record_differences,
     row_contradictions,
     saved_score_differences,
-    sentence,
 )
 from tests.builders import inside_json, made_up_scores
 from tests.conftest import Call
@@ -173,10 +173,13 @@ def test_a_metric_that_older_runs_lack_may_be_absent_and_no_other(bitwise: bool)
 
 
 def test_of_nested_values_the_first_that_differs_is_named() -> None:
-    saved, computed = {"test": {"sea": 2, "forest": 5}}, {"test": {"sea": 2, "forest": 2}}
-    assert sentence("m", "supports", saved, computed) == "m: supports.test.forest is 5; computed again it is 2"
-    assert sentence("m", "classes", ["a", "b"], ["b", "a"]) == "m: classes.0 is a; computed again it is b"
-    assert sentence("m", "model", "a" * 201, None) == f"m: model is {'a' * 200}; computed again it is absent"
+    saved = {"supports": {"test": {"sea": 2, "forest": 5}}, "classes": ["a", "b", "c"], "model": "a" * 201}
+    computed = {"supports": {"test": {"sea": 2, "forest": 2}}, "classes": ["a", "c", "b"]}
+    assert [*contradictions("m", saved, computed)] == [
+        "m: supports.test.forest is 5; computed again it is 2",
+        "m: classes.1 is b; computed again it is c",
+        f"m: model is {'a' * 200}; computed again it is absent",
+    ]
 
 
 CHANGES: list[tuple[str, Any]] = [

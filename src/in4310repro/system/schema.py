@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
+import operator
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -82,6 +85,10 @@ def _sentence(fault: str, place: tuple[int | str, ...], message: str, value: Any
     return f"{source}: {key or 'its value'} is {_SHORT.repr(value)}; {needed}"
 
 
+# Whether two values agree, of which one may be None, for a missing entry.
+Rule = Callable[[Any, Any], bool]
+
+
 @dataclass(frozen=True)
 class Difference:
     """One entry with different values; None stands for a missing entry."""
@@ -91,13 +98,27 @@ class Difference:
     second: Any
 
 
-def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]:
-    """Yield each entry in which two JSON values differ; a list is compared as a single entry."""
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
+def differences(
+    first: Any, second: Any, path: str = "", rules: Mapping[str, Rule] | None = None
+) -> Iterator[Difference]:
+    """Yield each entry in which two JSON values differ; a list is compared as a single entry.
+
+    With `rules`, even if there are none, values are compared as text, since 1 is not 1.0 and 0.0 has no sign, and
+    of a list only the first entry that differs is yielded. A rule alone decides on the value at its path.
+    """
+    rule = rules.get(path) if rules else None
+    if rule is None and isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in dict.fromkeys([*first, *second]):
-            yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key)
-    elif first != second:
+            yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key, rules)
+    elif rule is None and rules is not None and type(first) is type(second) is list and len(first) == len(second):
+        entries = (differences(*pair, f"{path}.{n}", rules) for n, pair in enumerate(zip(first, second, strict=True)))
+        yield from islice(chain.from_iterable(entries), 1)
+    elif not (rule or (operator.eq if rules is None else _is_same_text))(first, second):
         yield Difference(path, first, second)
+
+
+def _is_same_text(first: Any, second: Any) -> bool:
+    return json.dumps(first) == json.dumps(second)
 
 
 def refuse_other_configuration(recorded: Mapping[str, Any], requested: Mapping[str, Any], place: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from in4310repro.metrics import is_newer
-from in4310repro.runs import names
+from in4310repro.runs import chain, names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import SPEED
@@ -16,6 +14,7 @@ from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensor_hashes
 from in4310repro.verification import changed_files, wrong_in_manifest
+from in4310repro.verification.records import ignored, known_differences
 
 # What is equal where there is no mismatch; feature maps are not compared.
 COMPARED = (
@@ -57,14 +56,12 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
             yield from _setting_mismatches(first, second, name)
         else:
             yield f"setting {name} is in one run only"
-    if first.scores.paths != second.scores.paths or not np.array_equal(first.scores.labels, second.scores.labels):
+    scores, others = first.scores, second.scores
+    if scores.paths != others.paths or not np.array_equal(scores.labels, others.labels):
         yield "the test scores are of other images, in another order or of other classes"
-    elif (
-        first.scores.softmax.shape != second.scores.softmax.shape
-        or first.scores.softmax.tobytes() != second.scores.softmax.tobytes()
-    ):
+    elif scores.softmax.shape != others.softmax.shape or scores.softmax.tobytes() != others.softmax.tobytes():
         yield "test scores differ"
-    if [*_known_differences(first.metrics, second.metrics)]:
+    if [*known_differences(first.metrics, second.metrics)]:
         yield "test metrics differ"
     for run in (first, second):
         yield from changed_files(run.files)
@@ -87,15 +84,13 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
 
     Return None if all epochs are equal.
     """
-    rows = (first.histories[name], second.histories[name])
-    tensors = (first.tensors[name], second.tensors[name])
-    for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
-        fields = [path for path in _known_differences(row, other_row) if path != SPEED]
-        changed = _different_tensors(hashes["tensors"], other_hashes["tensors"])
+    records = (first.histories[name], second.histories[name], first.tensors[name], second.tensors[name])
+    for row, other_row, hashes, other_hashes in zip(*records, strict=False):
+        fields = {each.path.partition(".")[0]: None for each in known_differences(row, other_row, {SPEED: ignored})}
+        changed = [*differences(hashes["tensors"], other_hashes["tensors"])]
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
-            detail = (
-                f"; first tensor {changed[0]}, {len(changed)} of {len(hashes['tensors'])} in all" if changed else ""
-            )
+            count = f"{len(changed)} of {len(hashes['tensors'])} in all"
+            detail = f"; first tensor {changed[0].path}, {count}" if changed else ""
             return row["epoch"], f"({', '.join(fields or [names.TENSORS])}){detail}"
     return None
 
@@ -109,29 +104,18 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     if found := _different_epoch(first, second, name):
         yield f"setting {name} differs from {unit(first.histories[name])} {found[0]} on {found[1]}"
         return
-    rows = (first.histories[name], second.histories[name])
-    best_weights = names.of_setting(name, names.BEST_WEIGHTS)
-    saved = [tensor_hashes(run.files.read_tensors(best_weights)) for run in (first, second)]
-    if changed := _different_tensors(*saved):
-        yield f"setting {name} has other best weights; first tensor {changed[0]}, {len(changed)} in all"
-    if len(rows[0]) != len(rows[1]):
-        yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
-    for run, of_weights in zip((first, second), saved, strict=True):
+    lengths, best_weights = (
+        [len(run.histories[name]) for run in (first, second)],
+        names.of_setting(name, names.BEST_WEIGHTS),
+    )
+    saved, other = (tensor_hashes(run.files.read_tensors(best_weights)) for run in (first, second))
+    if changed := [*differences(saved, other)]:
+        yield f"setting {name} has other best weights; first tensor {changed[0].path}, {len(changed)} in all"
+    if lengths[0] != lengths[1]:
+        yield f"setting {name} has {lengths[0]} epochs in one run and {lengths[1]} in the other"
+    for run, of_weights in ((first, saved), (second, other)):
         recorded = run.tensors[name][best_epoch(run.histories[name], run.config.select)["epoch"] - 1]["tensors"]
-        if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in of_weights.items()}):
+        short = {tensor: digits[: chain.DIGITS] for tensor, digits in of_weights.items()}
+        if changed := [*differences(recorded, short)]:
             file = run.folder / names.of_setting(name, names.TENSORS)
-            yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"
-
-
-def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    return [name for name in dict.fromkeys([*hashes, *other]) if hashes.get(name) != other.get(name)]
-
-
-def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the path of each entry in which two records differ.
-
-    A metric that only one of the records has is skipped, if older versions did not record this metric.
-    """
-    for each in differences(record, other):
-        if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
-            yield each.path
+            yield f"{file} has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from in4310repro.data import comparison
@@ -11,13 +10,13 @@ from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.activations import RELATIVE_ERROR
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
-from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.schema import differences
+from in4310repro.system.schema import Rule
 from in4310repro.verification.check import Finding
 from in4310repro.verification.evidence import Evidence, requires_bits
 from in4310repro.verification.files import class_differences
-from in4310repro.verification.records import sentence
+from in4310repro.verification.records import EXACT, contradictions, ignored, within
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
 # files); what the covariance is summed in makes the rest.
@@ -72,9 +71,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
     needed = {"network": of_run.network_name(run), "spectra_mode": config.protocol.batch_norm_mode}
-    for key, value in needed.items():
-        if features[key] != value:  # type: ignore[literal-required]
-            yield sentence(place, key, features[key], value)  # type: ignore[literal-required]
+    yield from contradictions(place, {key: features[key] for key in needed}, needed)  # type: ignore[literal-required]
     model, sets = evidence.measured_network, dict(enumerate(evidence.feature_sets))
     if model is None:
         return
@@ -96,62 +93,43 @@ def absent_sets(evidence: Evidence) -> tuple[str, ...]:
 def _set_differences(
     place: str, saved: ImageSetFeatures, measured: ImageSetFeatures, config: Config, bitwise: bool
 ) -> Iterator[str]:
-    for key in ("name", "images", "pooled_images"):
-        if saved.get(key) != measured.get(key):
-            yield sentence(place, key, saved.get(key), measured.get(key))
+    yield from contradictions(place, saved, measured, {"modules": ignored})
     for name in config.modules:
-        pair = saved["modules"][name], measured["modules"][name]
-        yield from _module_differences(f"{place}.modules.{name}", *pair, config.precision, bitwise)
-
-
-def _module_differences(
-    place: str, saved: ModuleFeatures, measured: ModuleFeatures, precision: str, bitwise: bool
-) -> Iterator[str]:
-    for key in ("non_finite", "channels"):
-        if saved[key] != measured[key]:
-            yield sentence(place, key, saved[key], measured[key])
-    count = sum(measured["activations"]["powers_of_two"].values())
-    tolerance = 0.0 if bitwise else _movable(count) / max(count, 1)
-    if not math.isclose(saved["non_positive"], measured["non_positive"], rel_tol=0, abs_tol=tolerance):
-        yield sentence(place, "non_positive", saved["non_positive"], measured["non_positive"])
-    values, now = saved["eigenvalues"], measured["eigenvalues"]
-    tolerance = (SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * max(now, default=0.0)
-    close = [abs(value - other) <= tolerance for value, other in zip(values, now, strict=False)]
-    if len(values) != len(now):
-        yield sentence(place, "eigenvalues", len(values), len(now))
-    elif not all(close):
-        worst = close.index(False)
-        yield sentence(place, f"eigenvalues.{worst}", values[worst], now[worst])
-    # Records of earlier versions have none, and claim none.
-    if "activations" in saved:
-        yield from activation_differences(
-            f"{place}.activations", saved["activations"], measured["activations"], bitwise
-        )
+        module, now = saved["modules"][name], measured["modules"][name]
+        largest = max(now["eigenvalues"], default=0.0)
+        spectrum = within((SPECTRUM_TOLERANCE[config.precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * largest)
+        rules = {"activations": ignored} | {f"eigenvalues.{n}": spectrum for n in range(len(now["eigenvalues"]))}
+        if not bitwise:
+            count = sum(now["activations"]["powers_of_two"].values())
+            rules["non_positive"] = within(_movable(count) / max(count, 1))
+        yield from contradictions(f"{place}.modules.{name}", module, now, rules)
+        # Records of earlier versions have none, and claim none.
+        if "activations" in module:
+            inner = (
+                module["activations"],
+                now["activations"],
+                EXACT if bitwise else activation_rules(now["activations"]),
+            )
+            yield from contradictions(f"{place}.modules.{name}.activations", *inner)
 
 
 def _movable(count: int) -> float:
     return max(SHARE_TOLERANCE * count, FEW_VALUES)
 
 
-def activation_differences(
-    place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
-) -> Iterator[str]:
-    """Yield a message for each difference between the saved and the measured activation statistics of a module.
+def activation_rules(measured: ActivationFeatures) -> dict[str, Rule]:
+    """Return how a module's activation statistics may differ in another arithmetic; channels and images may."""
+    slack = SHARE_TOLERANCE * max(map(abs, measured["quantiles"].values()))
 
-    If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
-    and images are not compared.
-    """
-    if bitwise:
-        for difference in differences(saved, measured):
-            yield sentence(place, difference.path, difference.first, difference.second)
-        return
-    values, now = saved["quantiles"], measured["quantiles"]
-    slack = SHARE_TOLERANCE * max(map(abs, now.values()))
-    for share in dict.fromkeys([*values, *now]):
-        value, other = values.get(share), now.get(share)
-        if value is None or other is None or abs(value - other) > NEXT_BIN * max(abs(value), abs(other)) + slack:
-            yield sentence(place, f"quantiles.{share}", value, other)
-    counts, counts_now = saved["powers_of_two"], measured["powers_of_two"]
-    moved = sum(abs(counts.get(each, 0) - counts_now.get(each, 0)) for each in {*counts, *counts_now})
-    if moved > 2 * _movable(sum(counts_now.values())):  # a value that moves is missing in one bin and new in another
-        yield sentence(place, "powers_of_two", counts, counts_now)
+    def near(saved: float | None, now: float | None) -> bool:
+        if saved is None or now is None:
+            return False
+        return abs(saved - now) <= NEXT_BIN * max(abs(saved), abs(now)) + slack
+
+    def same_bins(saved: Mapping[str, int], now: Mapping[str, int]) -> bool:
+        # A value that moves is missing in one bin and new in another.
+        moved = sum(abs(saved.get(each, 0) - now.get(each, 0)) for each in {*saved, *now})
+        return moved <= 2 * _movable(sum(now.values()))
+
+    quantiles = {f"quantiles.{share}": near for share in measured["quantiles"]}
+    return {**quantiles, "powers_of_two": same_bins, "never_positive": ignored, "top_images": ignored}

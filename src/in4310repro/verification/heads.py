@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from itertools import pairwise
 
 import torch
 
 from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import Embedding, embed
-from in4310repro.metrics import METRICS, SCALARS, Tolerance, class_metrics, ends
+from in4310repro.metrics import METRICS, SCALARS, Tolerance, ends
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import trained_part
 from in4310repro.models.network import FROM
@@ -17,24 +16,24 @@ from in4310repro.runs import names
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.schema import Rule
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import head
 from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.check import Finding, Note, draws_head
 from in4310repro.verification.evidence import SettingEvidence
-from in4310repro.verification.records import sentence
+from in4310repro.verification.records import between, contradictions, ignored, within
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
 # kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength 0.001, 2e-5 at
 # 0.003, 6e-5 at 0.01, 7e-4 at 0.03, 4e-4 at 0.1, 0.002 at 0.3 and 0.01 at 1; on 12,034 by up to 0.003, losses by 3e-6.
-LOSS_TOLERANCE = 1e-4
+LOSSES, LOSS_TOLERANCE = ("train_loss", "val_loss"), 1e-4
 SOFTMAX_TOLERANCE = 0.03  # at most
 SOFTMAX_PER_STRENGTH = 0.1
 # A fit ends if no derivative exceeds `head.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
 # features of another numeric class. Factor on the larger of that limit and the derivative of the repeated fit.
 DERIVATIVE_FACTOR = 4
-ROUNDING = 1e-12  # of a mean of float64
-MEASURED = ("train_loss", "val_loss", *METRICS)
+MEASURED = (*LOSSES, *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
@@ -102,17 +101,13 @@ class HeadFits:
         self, row: HistoryRow, again: HistoryRow, validation: Embedding, *, exact: bool
     ) -> Iterator[str]:
         place = f"{self._setting.file(names.HISTORY)}: fit {row['epoch']}"
-        if exact:
-            for key in (key for key in MEASURED if key in row):
-                if row[key] != again[key]:  # type: ignore[literal-required]
-                    yield sentence(place, key, row[key], again[key])  # type: ignore[literal-required]
-            return
-        for key in ("train_loss", "val_loss"):
-            value, now = row[key], again[key]  # type: ignore[literal-required]
-            if not abs(now - value) <= LOSS_TOLERANCE * max(1, value):
-                yield f"{place}: {key} is {value}; fitted again it is {now}"
-        fitted = self._scores(validation, self._inputs.validation)
-        yield from metric_differences(place, row, fitted, self._run.config.protocol)
+        rules: dict[str, Rule] = {key: ignored for key in (*row, *again) if key not in MEASURED}
+        if not exact:
+            rules |= dict.fromkeys(METRICS, ignored) | dict.fromkeys(LOSSES, within(LOSS_TOLERANCE, relative=True))
+        yield from contradictions(place, row, again, rules)
+        if not exact:
+            fitted = self._scores(validation, self._inputs.validation)
+            yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
         """Compare the saved head with the head of the repeated fit.
@@ -259,10 +254,8 @@ def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Pr
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)
     for key, metric in METRICS.items():
-        if key not in row or (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
-            # An older run says nothing of it; or how far logits may be off is not known.
-            continue
-        low, said, high = (class_metrics(each)[key] for each in (worst, row, best))  # type: ignore[literal-required]
-        bounds = [torch.tensor(each).double() for each in (low, said, high)]
-        if any((upper - lower).min() < -ROUNDING for lower, upper in pairwise(bounds)):
-            yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"
+        # An older run says nothing of some; and how far logits may be off is not known.
+        if key in row and not (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
+            low, said, high = (each[key] for each in (worst, row, best))  # type: ignore[literal-required]
+            if not between(low, high)(said, None):
+                yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"

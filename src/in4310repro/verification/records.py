@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
 from in4310repro import metrics
-from in4310repro.metrics import ClassMetrics, Metric, Tolerance, class_metrics
+from in4310repro.metrics import ClassMetrics, Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import names
+from in4310repro.runs import chain, names
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.selection import run_metrics
+from in4310repro.system.schema import Difference, Rule, differences
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
@@ -26,6 +27,59 @@ LOSSES = ("loss", "val_loss", "test_loss")
 LOSS_TOLERANCE = 1e-5
 OPEN = 1e-3  # of an average precision: a wider range is reported
 ROUNDING = 1e-12  # of a mean of float64
+EXACT: Mapping[str, Rule] = MappingProxyType({})  # no value may differ
+
+
+def ignored(_saved: Any, _computed: Any) -> bool:
+    """Let any two values agree."""
+    return True
+
+
+def within(tolerance: float, relative: bool = False) -> Rule:
+    """Return a rule for numbers that may differ by up to a tolerance, if `relative` of the larger of 1 and a value."""
+
+    def agrees(saved: float | None, computed: float | None) -> bool:
+        if saved is None or computed is None:
+            return False
+        return abs(saved - computed) <= tolerance * (max(1, abs(computed)) if relative else 1)
+
+    return agrees
+
+
+def between(low: Any, high: Any) -> Rule:
+    """Return a rule for a number, or a list of them, that may lie anywhere between two ends, but for `ROUNDING`."""
+
+    def agrees(saved: Any, _computed: Any) -> bool:
+        return saved is not None and bool(
+            np.all((saved >= np.subtract(low, ROUNDING)) & (saved <= np.add(high, ROUNDING)))
+        )
+
+    return agrees
+
+
+def known_differences(
+    saved: Mapping[str, Any], computed: Mapping[str, Any], rules: Mapping[str, Rule] = EXACT
+) -> Iterator[Difference]:
+    """Yield each value that differs; a metric that older versions did not record may be absent in one record."""
+    for each in differences(saved, computed, rules=rules):
+        if not (metrics.is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
+            yield each
+
+
+def contradictions(
+    place: str, saved: Mapping[str, Any], computed: Mapping[str, Any], rules: Mapping[str, Rule] = EXACT
+) -> Iterator[str]:
+    """Yield a message for each value that differs, with the recorded value and the recomputed one.
+
+    Args:
+        place: the file and the position in it, for the messages.
+        saved: the record of the run.
+        computed: what it should be.
+        rules: how a value of `saved` may differ, by its path; others must be equal.
+    """
+    for each in known_differences(saved, computed, rules):
+        then, now = ("absent" if value is None else str(value)[:200] for value in (each.first, each.second))
+        yield f"{place}: {each.path} is {then}; computed again it is {now}"
 
 
 def record_differences(
@@ -39,8 +93,6 @@ def record_differences(
 ) -> Iterator[str]:
     """Yield a message for each value of a record that differs from the value computed from the scores.
 
-    A metric that older versions did not record may be absent.
-
     Args:
         place: the file and the position in it, for the messages.
         saved: the record of the run.
@@ -51,42 +103,24 @@ def record_differences(
             the loss if it is above 1, and metrics by their tolerance in `metrics.METRICS`. Those that read scores
             must lie in their `metric_ranges`.
     """
-    for key in dict.fromkeys([*saved, *computed]):
-        value, now = saved.get(key), computed.get(key)
-        if value is None and metrics.is_newer(key):
-            # An older run, which says nothing of it.
+    yield from contradictions(place, saved, computed, EXACT if bitwise else _tolerances(saved, scores, protocol))
+
+
+def _tolerances(saved: Mapping[str, Any], scores: Scores, protocol: Protocol) -> dict[str, Rule]:
+    rules = dict.fromkeys(LOSSES, within(LOSS_TOLERANCE, relative=True))
+    for name, metric in metrics.METRICS.items():
+        if metric.tolerance is Tolerance.NONE or saved.get(name) is None:
             continue
-        metric = metrics.METRICS.get(key)
-        may_move = metric is not None and metric.tolerance is not Tolerance.NONE
-        if bitwise or not (key in LOSSES or may_move):
-            # As text: 1 is not 1.0, and 0.0 has no sign.
-            agrees = json.dumps(value) == json.dumps(now)
-        elif value is None or now is None:
-            agrees = False
-        elif metric is None:
-            agrees = abs(value - now) <= LOSS_TOLERANCE * max(1, abs(now))
-        elif metric.reads in metrics.METRICS:
-            agrees = abs(value - metric.function(saved[metric.reads])) <= ROUNDING
-        else:
-            agrees = _within_range(value, metric, scores, protocol)
-        if not agrees:
-            yield sentence(place, key, value, now)
-
-
-def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message that states a recorded value and the recomputed value.
-
-    For lists and dicts, the message is about the first entry that differs.
-    """
-    while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
-        keys = saved if isinstance(saved, dict) else range(len(saved))
-        items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
-        different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
-        if not different:
-            break
-        key, saved, computed = f"{key}.{different[0][0]}", *different[0][1:]
-    then, now = ("absent" if value is None else str(value)[:200] for value in (saved, computed))
-    return f"{place}: {key} is {then}; computed again it is {now}"
+        if metric.reads in metrics.METRICS:
+            rules[name] = between(*2 * [metric.function(saved[metric.reads])])
+            continue
+        ranges: Any = metric_ranges(scores, by_logits=protocol.ranks_logits and metric.tolerance is Tolerance.ORDER)
+        low, high = (np.ravel(each[name]) for each in ranges)
+        rules |= {
+            (f"{name}.{n}" if metric.per_class else name): between(*ends)
+            for n, ends in enumerate(zip(low, high, strict=True))
+        }
+    return rules
 
 
 def metric_ranges(scores: Scores, *, by_logits: bool) -> tuple[ClassMetrics, ClassMetrics]:
@@ -130,13 +164,6 @@ def open_precisions(
     ]
 
 
-def _within_range(value: Any, metric: Metric, scores: Scores, protocol: Protocol) -> bool:
-    by_logits = protocol.ranks_logits and metric.tolerance is Tolerance.ORDER
-    ranges: tuple[dict[str, Any], ...] = tuple({**each} for each in metric_ranges(scores, by_logits=by_logits))
-    low, values, high = (np.ravel(each) for each in (ranges[0][metric.name], value, ranges[1][metric.name]))
-    return values.shape == low.shape and bool(((low - ROUNDING <= values) & (values <= high + ROUNDING)).all())
-
-
 # Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
 NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 
@@ -163,7 +190,13 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
     yield from row_contradictions(setting)
-    yield from _tensor_differences(setting)
+    hashes = {name: digits[: chain.DIGITS] for name, digits in tensor_hashes(setting.stored).items()}
+    if changed := [*differences(run.tensors[setting.name][row["epoch"] - 1]["tensors"], hashes)]:
+        best = names.of_setting(setting.name, names.BEST_WEIGHTS)
+        yield (
+            f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from those of {best}: "
+            f"{changed[0].path}, {len(changed)} in all"
+        )
     if not bitwise:
         of_row = f"the average precision by setting {setting.name} on validation images"
         for sentence in open_precisions(of_row, row["average_precision"], run.classes, scores, protocol):
@@ -177,30 +210,15 @@ def row_contradictions(setting: SettingEvidence) -> Iterator[str]:
     images = [counts[name] for name in run.classes]
     for row in run.histories[setting.name]:
         values: dict[str, Any] = dict(row)
-        place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
+        right = [share * count for share, count in zip(row["class_accuracy"], images, strict=True)]
+        computed = {"accuracy": math.fsum(right) / sum(images)}
         for name, metric in metrics.METRICS.items():
-            if name in values and metric.reads in metrics.METRICS:
-                yield from _unequal(place, name, values[name], metric.function(values[metric.reads]))
-        if "accuracy" in values:
-            right = [share * count for share, count in zip(row["class_accuracy"], images, strict=True)]
-            yield from _unequal(place, "accuracy", values["accuracy"], math.fsum(right) / sum(images))
-
-
-def _unequal(place: str, key: str, saved: float, computed: float) -> Iterator[str]:
-    if not abs(saved - computed) <= ROUNDING:
-        yield f"{place}: {key} is {saved}; the row's values of the classes give {computed}"
-
-
-def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:
-    epoch = setting.best_row["epoch"]
-    recorded = setting.evidence.run.tensors[setting.name][epoch - 1]["tensors"]
-    hashes = {name: digits[:12] for name, digits in tensor_hashes(setting.stored).items()}
-    if changed := [name for name in dict.fromkeys([*recorded, *hashes]) if hashes.get(name) != recorded.get(name)]:
-        best = names.of_setting(setting.name, names.BEST_WEIGHTS)
-        yield (
-            f"{setting.file(names.TENSORS)}: the hashes of epoch {epoch} differ from those of {best}: {changed[0]}, "
-            f"{len(changed)} in all"
-        )
+            if metric.reads in metrics.METRICS:
+                computed[name] = metric.function(values[metric.reads])
+        for key, value in computed.items():
+            if key in values and not abs(values[key] - value) <= ROUNDING:
+                place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
+                yield f"{place}: {key} is {values[key]}; the row's values of the classes give {value}"
 
 
 def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
@@ -238,17 +256,13 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     run, bitwise = selected.evidence.run, selected.evidence.bitwise
     scores, unseen, sha256 = selected.test_scores, selected.unseen_scores, tensors_sha256(selected.stored)
     place, protocol = f"{run.folder / names.METRICS}", run.config.protocol
-    computed = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
-    saved = dict(run.metrics)
-    saved_unseen, computed_unseen = saved.pop("unseen", None), computed.pop("unseen", None)
+    computed: dict[str, Any] = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
+    saved: dict[str, Any] = dict(run.metrics)
+    of_unseen: list[str] = []
+    if unseen is not None and "unseen" in saved:
+        inner, now = saved.pop("unseen"), computed.pop("unseen")
+        of_unseen = [*record_differences(f"{place}: unseen", inner, now, unseen, protocol, bitwise=bitwise)]
     yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
-    if isinstance(saved_unseen, dict) and isinstance(computed_unseen, dict) and unseen is not None:
-        inner = f"{place}: unseen"
-        yield from record_differences(inner, saved_unseen, computed_unseen, unseen, protocol, bitwise=bitwise)
-    elif saved_unseen != computed_unseen:
-        yield f"{place}: unseen belongs to a protocol with shared-split, and to no other"
+    yield from of_unseen
     if not bitwise and not protocol.ranks_logits:
-        of_saved = run.scores.metrics()
-        yield from record_differences(
-            place, dict(class_metrics(run.metrics)), dict(of_saved), run.scores, protocol, bitwise=True
-        )
+        yield from contradictions(place, class_metrics(run.metrics), run.scores.metrics())

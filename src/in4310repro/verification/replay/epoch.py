@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 
-from in4310repro.metrics import is_newer
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
@@ -22,6 +21,7 @@ from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.training.step_trace import StepTrace
+from in4310repro.verification.records import ignored, known_differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,18 +107,15 @@ def train_again(
 
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
     """Yield a clause for each difference between two records of an epoch, except in training speed."""
-    saved, now = recorded.entry["tensors"], computed.entry["tensors"]
-    other = [name for name in dict.fromkeys([*saved, *now]) if saved.get(name) != now.get(name)]
-    if other:
-        yield f"{len(other)} of {len(saved)} tensors differ, the first is {other[0]}"
-    elif recorded.entry["weights_sha256"] != computed.entry["weights_sha256"]:
-        yield f"weights_sha256 is {recorded.entry['weights_sha256']}, and {computed.entry['weights_sha256']} now"
-    if recorded.entry["optimizer_sha256"] != computed.entry["optimizer_sha256"]:
+    saved, now = recorded.entry, computed.entry
+    if other := [*differences(saved["tensors"], now["tensors"])]:
+        yield f"{len(other)} of {len(saved['tensors'])} tensors differ, the first is {other[0].path}"
+    elif saved["weights_sha256"] != now["weights_sha256"]:
+        yield f"weights_sha256 is {saved['weights_sha256']}, and {now['weights_sha256']} now"
+    if saved["optimizer_sha256"] != now["optimizer_sha256"]:
         yield "the optimizer state differs"
-    for each in differences(recorded.row, computed.row):
-        lacking = each.first is None and is_newer(each.path)
-        if each.path not in (SPEED, "weights_sha256") and not lacking:
-            yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
+    for each in known_differences(recorded.row, computed.row, {SPEED: ignored, "weights_sha256": ignored}):
+        yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
 
 
 class EpochDifferences(NamedTuple):
