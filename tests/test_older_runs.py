@@ -24,7 +24,7 @@ from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, experiment
 from in4310repro.training.checkpoints import Position
-from in4310repro.verification.replay.of_run import plan_replay, replay
+from in4310repro.verification.replay.of_run import plan_replays, replay
 from in4310repro.verification.routine import verify
 from tests.builders import rechain
 
@@ -130,7 +130,7 @@ def test_an_older_run_is_evaluated_labels_and_is_replayed_as_it_was(older: Older
     root = run.split_below(None).root
     labelled = label(run, Context(numerics), [root / path for path in run.scores.paths])
     np.testing.assert_array_equal(labelled.softmax, run.scores.softmax)
-    again = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
+    again = replay(run, plan_replays(run, 0, 0, numerics)[0], Context(numerics))
     assert (again.replayed, again.differences, again.missing) == ([1], [], {})
 
 

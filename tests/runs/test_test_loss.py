@@ -28,7 +28,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from in4310repro.training.epochs import Epochs
 from in4310repro.verification import verify
-from in4310repro.verification.replay.of_run import plan_replay, replay
+from in4310repro.verification.replay.of_run import plan_replays, replay
 
 NAME = "test-loss-each-epoch"
 CONFIG = replace(PRESETS["tiny"], protocol=parse(NAME))
@@ -142,7 +142,7 @@ def test_another_test_loss_of_another_epoch_is_found_by_replay_alone(copied: Pat
     rewrite(copied, setting, rows)
     assert verify(copied, Context(numerics)).differences == []
     tampered = FinishedRun.open(copied)
-    (difference,) = replay(tampered, plan_replay(tampered, 0, 0, numerics), Context(numerics)).differences
+    (difference,) = replay(tampered, plan_replays(tampered, 0, 0, numerics)[0], Context(numerics)).differences
     assert f"{setting}, epoch {other}, trained again: test_loss is 0.01" in difference
 
 

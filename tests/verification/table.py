@@ -25,16 +25,16 @@ def with_tables(page: str, checks: Sequence[Check] = CHECKS) -> str:
 def _checks(checks: Sequence[Check]) -> str:
     lines = ["| of a run | is compared with | computed again where nothing differs |", "| --- | --- | --- |"]
     for check in checks:
-        computed = "; ".join(statement.what for statement in check.computes)
+        computed = "; ".join(statement.what for statement in check.statements if not statement.shown_by)
         lines.append(f"| {check.files} | {check.compared_with} | {computed} |")
     return "\n".join(lines)
 
 
 def _claims(checks: Sequence[Check]) -> str:
-    claims = [(shown_by, statement.what) for check in checks for shown_by, statement in check.leaves]
-    ordered = sorted(claims, key=lambda claim: SHOWN_BY.index(claim[0]))
+    left = [statement for check in checks for statement in check.statements if statement.shown_by]
+    ordered = sorted(left, key=lambda statement: SHOWN_BY.index(statement.shown_by))
     lines = ["| claim | shown by |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {what} | {SHOWN[shown_by]} |" for shown_by, what in ordered)])
+    return "\n".join([*lines, *(f"| {each.what} | {SHOWN[each.shown_by]} |" for each in ordered)])
 
 
 if __name__ == "__main__":

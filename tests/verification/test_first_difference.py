@@ -18,7 +18,7 @@ from in4310repro.verification.first_difference import (
     describe_replay,
     traced_steps,
 )
-from in4310repro.verification.replay.of_run import plan_replay, replay
+from in4310repro.verification.replay.of_run import plan_replays, replay
 from tests.builders import rechain
 from tests.conftest import Call
 from tests.trace.recording import batches, record
@@ -118,7 +118,7 @@ def test_verify_names_the_first_tensor_of_a_replay_that_differs(forged: Path, ca
 def test_a_replay_beside_a_damaged_trace_says_so_and_what_it_finds(forged: Path, numerics: Numerics) -> None:
     (forged / TRACE).write_text("no trace\n")
     run = FinishedRun.open(forged)
-    result = replay(run, plan_replay(run, 0, 1, numerics), Context(numerics))
+    result = replay(run, plan_replays(run, 0, 1, numerics)[0], Context(numerics))
     assert result.differences[0].startswith("sgd, epoch 1, trained again: ")
     (sentence,) = result.first_tensors
     assert sentence.startswith(f"sgd, epoch 1, by its trace: it cannot be compared: {forged}/{TRACE}, line 1 ")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.models.network import FROM
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.verification.evidence import Evidence, SettingEvidence
 
 IMAGENET_CLASSES = 1000  # the fewest of published ImageNet weights; their head fits no run with fewer
@@ -74,26 +73,6 @@ class Circumstances:
         """One bool per training setting: True if its last layer was fitted, False if it was trained by epochs."""
         return [self.run.config.fits_head(setting) for setting in self.run.config.settings]
 
-    def finds(self, shown_by: str) -> bool:
-        """Return whether a check has left a claim that `shown_by` would confirm."""
-        return any(claim.shown_by == shown_by for claim in self.found)
-
-    @property
-    def open_epochs(self) -> dict[str, list[int]]:
-        """For each setting that is trained by epochs: the epochs that were not trained again."""
-        training = self.run.config
-        return {
-            setting.name: [n for n in range(1, training.epochs + 1) if n not in self.replayed.get(setting.name, ())]
-            for setting in training.settings
-            if not training.fits_head(setting)
-        }
-
-    @property
-    def from_a_layer(self) -> list[OptimizerSetting]:
-        """The settings that train only the layers from a named layer to the last one."""
-        training = self.run.config
-        return [setting for setting in training.settings if training.trained_part(setting).startswith(FROM)]
-
 
 def draws_head(run: FinishedRun) -> bool:
     """Return whether a run's initial head was drawn from the seed for certain, even if the weights are unavailable."""
@@ -107,19 +86,22 @@ class Statement:
 
     Attributes:
         what: the statement in words that fit every run.
-        of_run: returns the words for a particular run, or an empty list if the statement does not apply; if None,
-            the words are `what`.
+        of_run: returns the words for a particular run, none if the statement does not apply; or whether it applies,
+            if the words are `what`.
+        shown_by: what would confirm it, if the check does not.
     """
 
     what: str
-    of_run: Callable[[Circumstances], Iterable[str]] | None = None
+    of_run: Callable[[Circumstances], bool | Iterable[str]] = lambda _: True
+    shown_by: str = ""
 
     def words(self, circumstances: Circumstances) -> list[str]:
         """Return the wording of the statement for a run; an empty list if the statement does not apply to the run."""
-        return [self.what] if self.of_run is None else list(self.of_run(circumstances))
+        found = self.of_run(circumstances)
+        return [self.what] * found if isinstance(found, bool) else [*found]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """A check of `verify`: its name and function, and the statements that it can and cannot confirm.
 
@@ -128,8 +110,7 @@ class Check:
         files: the files whose content it compares, in Markdown.
         compared_with: what the content is compared with, in Markdown.
         find: yields a message for each difference, and notes and claims.
-        computes: the statements that are confirmed if nothing differs.
-        leaves: the statements in the same files that it does not recompute, each after what would confirm it.
+        statements: those that are confirmed if nothing differs, and those in the same files that it does not recompute.
         needed: whether a difference found here ends the verification.
     """
 
@@ -137,19 +118,13 @@ class Check:
     files: str
     compared_with: str
     find: Callable[[Evidence], Iterable[Finding]]
-    computes: tuple[Statement, ...] = ()
-    leaves: tuple[tuple[str, Statement], ...] = ()
+    statements: Sequence[Statement] = ()
     needed: bool = False
 
 
 def of_each_setting(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
     """Return a check that applies `find` to each training setting of a run, the selected one first."""
-
-    def find_all(evidence: Evidence) -> Iterator[Finding]:
-        for setting in evidence.settings:
-            yield from _guarded(find, setting)
-
-    return find_all
+    return lambda evidence: chain.from_iterable(_guarded(find, setting) for setting in evidence.settings)
 
 
 def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:

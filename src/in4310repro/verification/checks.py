@@ -5,38 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from in4310repro.evaluation.prediction import refuse_too_large
+from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification import statements
+from in4310repro.runs.settings import unused_values
+from in4310repro.verification import features, files, folder, heads, images, records, statements
 from in4310repro.verification.check import (
     ELSEWHERE,
     IN_CLASS,
     NOT_SHOWN,
     REPLAY,
     Check,
+    Circumstances,
     Finding,
     Statement,
     of_each_setting,
     of_selected,
 )
 from in4310repro.verification.evidence import Evidence
-from in4310repro.verification.features import feature_differences
-from in4310repro.verification.files import (
-    fingerprint_differences,
-    form_differences,
-    preset_findings,
-    weights_differences,
-)
-from in4310repro.verification.folder import altered_files, wrong_in_manifest
-from in4310repro.verification.heads import fit_differences, frozen_differences
-from in4310repro.verification.images import (
-    decoded_differences,
-    group_differences,
-    image_differences,
-    scene_differences,
-    split_differences,
-    trailing_notes,
-)
-from in4310repro.verification.records import best_epoch_differences, metrics_differences, saved_score_differences
 
 
 def _of_run(find: Callable[[FinishedRun], Iterable[Finding]]) -> Callable[[Evidence], Iterable[Finding]]:
@@ -50,208 +35,224 @@ def _memory_differences(evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.folder} cannot be read completely: {error}"
 
 
+def _selection(each: Circumstances) -> list[str]:
+    return [f"the selection by {SCALARS[each.run.config.select].label} on validation"]
+
+
+def _metrics(each: Circumstances) -> list[str]:
+    still_open = any(claim.shown_by == IN_CLASS for claim in each.found)
+    return [f"{statements.TEST_METRICS}{', average precisions as far as close scores allow' if still_open else ''}"]
+
+
+def _training_pixels(each: Circumstances) -> bool:
+    decoded = images.decodes_training(each.run) or any(each.replayed.values())
+    return not decoded and bool(each.run.fingerprint.get("pixels_sha256"))
+
+
+def _own_code(each: Circumstances) -> list[str]:
+    network = each.run.config.network
+    return [f"what the code of {network.name} computes; its code is not in the run"] if network.option else []
+
+
+def _unused(each: Circumstances) -> list[str]:
+    return [
+        f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
+        for setting in each.run.config.settings
+        for name in unused_values(setting)
+    ]
+
+
 CHECKS = (
     Check(
-        name="changed files",
-        files="every file, `manifest.json`",
-        compared_with="the sha256 that the manifest names; the bytes that a run writes for such a manifest",
-        find=lambda evidence: altered_files(evidence.files),
+        "changed files",
+        "every file, `manifest.json`",
+        "the sha256 that the manifest names; the bytes that a run writes for such a manifest",
+        lambda evidence: folder.altered_files(evidence.files),
     ),
     Check(
-        name="listed files",
-        files="`manifest.json`",
-        compared_with="the files that a run of this configuration has, each with a line",
-        find=_of_run(wrong_in_manifest),
+        "listed files",
+        "`manifest.json`",
+        "the files that a run of this configuration has, each with a line",
+        _of_run(folder.wrong_in_manifest),
+    ),
+    Check("memory", "`config.json`", "what this machine can hold", _memory_differences, needed=True),
+    Check(
+        "form of files",
+        "JSON files, `scores.npz`",
+        "the bytes that a run writes for their content; an archive without a comment",
+        _of_run(files.form_differences),
     ),
     Check(
-        name="memory",
-        files="`config.json`",
-        compared_with="what this machine can hold",
-        find=_memory_differences,
-        needed=True,
+        "split",
+        "`split.csv`",
+        "the split that seed and sizes draw from its images, byte for byte",
+        images.split_differences,
+        [Statement("the split from the images and the seed")],
     ),
     Check(
-        name="form of files",
-        files="JSON files, `scores.npz`",
-        compared_with="the bytes that a run writes for their content; an archive without a comment",
-        find=_of_run(form_differences),
-    ),
-    Check(
-        name="split",
-        files="`split.csv`",
-        compared_with="the split that seed and sizes draw from its images, byte for byte",
-        find=split_differences,
-        computes=(Statement("the split from the images and the seed"),),
-    ),
-    Check(
-        name="fingerprint",
-        files="`fingerprint.json`",
-        compared_with="the arithmetic of this process, its own probe, and initial weights drawn from the seed or read",
-        find=fingerprint_differences,
-        computes=(
+        "fingerprint",
+        "`fingerprint.json`",
+        "the arithmetic of this process, its own probe, and initial weights drawn from the seed or read",
+        files.fingerprint_differences,
+        [
             Statement(
-                "the initial weights from the seed, or from weights that are available", statements.initial_weights
+                "the initial weights from the seed, or from weights that are available",
+                lambda each: [f"the initial weights from {each.weights}"] * each.start,
             ),
-        ),
-        leaves=(
-            (NOT_SHOWN, Statement("images per second, processor, device, threads, libraries and source")),
-            (
-                NOT_SHOWN,
-                Statement("what the code of MODULE:FUNCTION computes; its code is not in the run", statements.own_code),
-            ),
-            (
+            Statement("images per second, processor, device, threads, libraries and source", shown_by=NOT_SHOWN),
+            Statement("what the code of MODULE:FUNCTION computes; its code is not in the run", _own_code, NOT_SHOWN),
+            Statement(
+                "that training began from weights that are unavailable",
+                lambda each: [] if each.start else [f"that training began from {each.weights}"],
                 ELSEWHERE,
-                Statement(
-                    "that training began from weights that are unavailable",
-                    lambda each: [] if each.start else [f"that training began from {each.weights}"],
-                ),
             ),
-        ),
+        ],
     ),
     Check(
-        name="preset",
-        files="`config.json`",
-        compared_with="the presets by name; what differs from the preset is a note",
-        find=_of_run(preset_findings),
-        leaves=(
-            (NOT_SHOWN, Statement("that no setting, no seed and no other run was left out")),
-            (NOT_SHOWN, Statement(statements.WITHOUT_EFFECT)),
-            (NOT_SHOWN, statements.where(lambda each: all(each.fitted), statements.WITHOUT_EPOCHS)),
-        ),
+        "preset",
+        "`config.json`",
+        "the presets by name; what differs from the preset is a note",
+        _of_run(files.preset_findings),
+        [
+            Statement("that no setting, no seed and no other run was left out", shown_by=NOT_SHOWN),
+            Statement(statements.WITHOUT_EFFECT, shown_by=NOT_SHOWN),
+            Statement(statements.WITHOUT_EPOCHS, lambda each: all(each.fitted), NOT_SHOWN),
+        ],
     ),
     Check(
-        name="drawn scenes",
-        files="`split.csv`",
-        compared_with="the scenes that are drawn now, where the images are drawn ones",
-        find=scene_differences,
+        "drawn scenes",
+        "`split.csv`",
+        "the scenes that are drawn now, where the images are drawn ones",
+        images.scene_differences,
         needed=True,
     ),
     Check(
-        name="images",
-        files="`split.csv`",
-        compared_with="every image's sha256 now, and the images that are in its folder",
-        find=image_differences,
+        "images",
+        "`split.csv`",
+        "every image's sha256 now, and the images that are in its folder",
+        images.image_differences,
     ),
     Check(
-        name="ends of images",
-        files="the images",
-        compared_with="the end of each picture; bytes behind it are a note",
-        find=trailing_notes,
+        "ends of images",
+        "the images",
+        "the end of each picture; bytes behind it are a note",
+        images.trailing_notes,
     ),
     Check(
-        name="look-alikes",
-        files="`groups.json`",
-        compared_with="the groups that features of the initial weights give, where bits must be equal",
-        find=group_differences,
-        computes=(
-            statements.where(lambda each: statements.groups(each) and each.start and each.bitwise, statements.GROUPS),
-        ),
-        leaves=(
-            (
-                ELSEWHERE,
-                statements.where(
-                    lambda each: statements.groups(each) and not (each.start and each.bitwise), statements.GROUPS
-                ),
-            ),
-        ),
+        "look-alikes",
+        "`groups.json`",
+        "the groups that features of the initial weights give, where bits must be equal",
+        images.group_differences,
+        [
+            Statement(statements.GROUPS, lambda each: statements.groups(each) is True),
+            Statement(statements.GROUPS, lambda each: statements.groups(each) is False, ELSEWHERE),
+        ],
     ),
     Check(
-        name="pixels",
-        files="`fingerprint.json`, `pixels.json`",
-        compared_with="the decoded pixels of test and validation images",
-        find=decoded_differences,
-        leaves=((REPLAY, Statement(statements.TRAINING_PIXELS, statements.training_pixels)),),
+        "pixels",
+        "`fingerprint.json`, `pixels.json`",
+        "the decoded pixels of test and validation images",
+        images.decoded_differences,
+        [Statement(statements.TRAINING_PIXELS, _training_pixels, REPLAY)],
     ),
     Check(
-        name="weights",
-        files="`SETTING/best.safetensors`",
-        compared_with="the metadata, names and types that a run writes",
-        find=of_each_setting(weights_differences),
+        "weights",
+        "`SETTING/best.safetensors`",
+        "the metadata, names and types that a run writes",
+        of_each_setting(files.weights_differences),
     ),
     Check(
-        name="test scores",
-        files="`scores.npz`",
-        compared_with="the softmax of the selected network on the test images",
-        find=of_selected(saved_score_differences),
-        computes=(Statement("every test score"),),
-        leaves=(
+        "test scores",
+        "`scores.npz`",
+        "the softmax of the selected network on the test images",
+        of_selected(records.saved_score_differences),
+        [
+            Statement("every test score"),
             # The check itself finds which average precisions these are.
-            (IN_CLASS, statements.where(lambda _: False, "average precisions that close scores leave open")),
-        ),
+            Statement("average precisions that close scores leave open", lambda _: False, IN_CLASS),
+        ],
     ),
     Check(
-        name="metrics",
-        files="`metrics.json`",
-        compared_with="every value, from these scores, the histories and the split",
-        find=of_selected(metrics_differences),
-        computes=(Statement(statements.TEST_METRICS, statements.metrics),),
+        "metrics",
+        "`metrics.json`",
+        "every value, from these scores, the histories and the split",
+        of_selected(records.metrics_differences),
+        [Statement(statements.TEST_METRICS, _metrics)],
     ),
     Check(
-        name="best epochs",
-        files="`SETTING/history.json`, `SETTING/tensors.json`",
-        compared_with="the row and the hashes of the best epoch, from `SETTING/best.safetensors` and the validation "
-        "images; the row's test loss, if it has one, from the test images",
-        find=of_each_setting(best_epoch_differences),
-        computes=(
+        "best epochs",
+        "`SETTING/history.json`, `SETTING/tensors.json`",
+        "the row and the hashes of the best epoch, from `SETTING/best.safetensors` and the validation images; the "
+        "row's test loss, if it has one, from the test images",
+        of_each_setting(records.best_epoch_differences),
+        [
             Statement("the validation metrics and tensor hashes of each setting's best epoch"),
-            statements.where(statements.has_test_losses, "the test loss of each setting's best epoch"),
-            Statement("the selection", statements.selection),
-            Statement("the training of the epochs that `--replay` trains again", statements.trained_again),
-        ),
-        leaves=(
-            *((REPLAY, statements.of_open(what, statements.open_epochs)) for what in statements.OF_EPOCHS),
-            (REPLAY, statements.of_open(statements.OF_ROWS, statements.open_rows)),
-            (REPLAY, statements.of_open(statements.START, statements.open_starts)),
-            (REPLAY, statements.of_open(statements.TEST_LOSSES, statements.open_test_losses)),
-            (
+            Statement("the test loss of each setting's best epoch", statements.has_test_losses),
+            Statement("the selection", _selection),
+            Statement(
+                "the training of the epochs that `--replay` trains again",
+                lambda each: [
+                    f"the training of {epochs}" for epochs in statements.describe_epochs(each, each.replayed)
+                ],
+            ),
+            *(statements.of_open(what, statements.open_epochs, REPLAY) for what in statements.OF_EPOCHS),
+            statements.of_open(statements.OF_ROWS, statements.open_rows, REPLAY),
+            statements.of_open(statements.START, statements.open_starts, REPLAY),
+            statements.of_open(
+                statements.TEST_LOSSES,
+                lambda each: statements.open_rows(each) if statements.has_test_losses(each) else {},
+                REPLAY,
+            ),
+            Statement("up to format 6: a value of a setting that its optimizer does not use", _unused, NOT_SHOWN),
+        ],
+    ),
+    Check(
+        "head fits",
+        "a fitted head",
+        "the same fit made again: the bits, else the slope of its loss and its scores on every part",
+        of_each_setting(heads.fit_differences),
+        [
+            Statement("every fit of the head, and that nothing else has moved", statements.fits),
+            Statement(statements.BODIES, lambda each: any(each.fitted) and not each.bodies_compared, ELSEWHERE),
+            Statement(
+                "tensor hashes of fits other than the best",
+                lambda each: any(each.fitted) and not each.fits_repeat,
                 NOT_SHOWN,
-                Statement("up to format 6: a value of a setting that its optimizer does not use", statements.unused),
             ),
-        ),
+        ],
     ),
     Check(
-        name="head fits",
-        files="a fitted head",
-        compared_with="the same fit made again: the bits, else the slope of its loss and its scores on every part",
-        find=of_each_setting(fit_differences),
-        computes=(Statement("every fit of the head, and that nothing else has moved", statements.fits),),
-        leaves=(
-            (ELSEWHERE, Statement("that nothing but the heads that were fitted has moved", statements.bodies)),
-            (
-                NOT_SHOWN,
-                statements.where(
-                    lambda each: any(each.fitted) and not each.fits_repeat, "tensor hashes of fits other than the best"
-                ),
+        "frozen layers",
+        "`SETTING/best.safetensors`",
+        "the weights from which a setting began, before the layer from which it trains, where they are available",
+        of_each_setting(heads.frozen_differences),
+        [
+            Statement(statements.FROZEN, lambda each: statements.frozen(each) is True),
+            Statement(statements.FROZEN, lambda each: statements.frozen(each) is False, ELSEWHERE),
+        ],
+    ),
+    Check(
+        "feature maps",
+        "`features.json`",
+        "every value, on each image set that is available",
+        of_selected(lambda selected: features.feature_differences(selected.evidence)),
+        [
+            Statement(
+                "the feature maps",
+                lambda each: [f"the feature maps{each.feature_tier}"] * (each.start and each.run.features is not None),
             ),
-        ),
-    ),
-    Check(
-        name="frozen layers",
-        files="`SETTING/best.safetensors`",
-        compared_with="the weights from which a setting began, before the layer from which it trains, where they are "
-        "available",
-        find=of_each_setting(frozen_differences),
-        computes=(statements.where(statements.frozen, statements.FROZEN),),
-        leaves=((ELSEWHERE, Statement(statements.FROZEN, statements.frozen_claims)),),
-    ),
-    Check(
-        name="feature maps",
-        files="`features.json`",
-        compared_with="every value, on each image set that is available",
-        find=of_selected(lambda selected: feature_differences(selected.evidence)),
-        computes=(Statement("the feature maps", statements.feature_maps),),
-        leaves=(
-            (
+            Statement(
+                "the feature maps, which are of the weights before training",
+                lambda each: each.run.features is not None and not each.start,
                 ELSEWHERE,
-                statements.where(
-                    lambda each: each.run.features is not None and not each.start,
-                    "the feature maps, which are of the weights before training",
-                ),
             ),
-            (
+            Statement(
+                "the feature maps of an image set whose folder is unavailable",
+                lambda each: [
+                    f"the feature maps of {name}, whose folder is unavailable" for name in each.absent * each.start
+                ],
                 ELSEWHERE,
-                Statement("the feature maps of an image set whose folder is unavailable", statements.absent_sets),
             ),
-        ),
+        ],
     ),
 )

@@ -30,6 +30,7 @@ from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, portable_class
+from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.folder import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
@@ -70,6 +71,21 @@ def refuse_missing_images(split: Split) -> None:
                 raise ValueError(
                     f"{part} image {entry.path} is not below {split.root}; --data names the folder that holds it"
                 )
+
+
+def load_part(run: FinishedRun, root: Path, part: str, cache: bool = False, progress: Progress = SILENT) -> ImageSet:
+    """Return the decoded images of a part of a run's split, as the run used it, from the folder of its images.
+
+    If `part` is `UNSEEN`, return the images that the run never used.
+
+    Raises:
+        ValueError: an image cannot be decoded.
+        OSError: an image cannot be read.
+    """
+    # The training images that a shared split does not read are `UNSEEN`.
+    parts = ("training", "validation") if part == UNSEEN else (run.config.protocol.part_read_as(part),)
+    entries = [entry for each in parts for entry in run.split.parts[each]]
+    return run.config.load(part, root, entries, progress, cache=cache)
 
 
 @dataclass
@@ -137,14 +153,10 @@ class Evidence:
         Raises:
             DamagedRunError: an image cannot be decoded.
         """
-        config = self.run.config
-        # The training images that a shared split does not read are `UNSEEN`.
-        part = part if part == UNSEEN else config.protocol.part_read_as(part)
+        part = part if part == UNSEEN else self.run.config.protocol.part_read_as(part)
         if part not in self.decoded:
-            parts = ("training", "validation") if part == UNSEEN else (part,)
-            entries = [entry for each in parts for entry in self.split.parts[each]]
             try:
-                self.decoded[part] = config.load(part, self.split.root, entries, self.context.progress, cache=False)
+                self.decoded[part] = load_part(self.run, self.split.root, part, progress=self.context.progress)
             except (ValueError, OSError) as error:
                 raise DamagedRunError(f"the images cannot be predicted again: {error}") from error
         return self.decoded[part]

@@ -22,7 +22,7 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 def computed_again(circumstances: Circumstances) -> list[str]:
     """Return the statements about a run that a verification confirms if it finds no differences."""
-    return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
+    return [claim.what for claim in _statements(circumstances) if not claim.shown_by]
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
@@ -30,13 +30,13 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
     They are sorted by the kind of evidence that would confirm them.
     """
-    listed = [
-        Claim(words, shown_by)
-        for check in CHECKS
-        for shown_by, each in check.leaves
-        for words in each.words(circumstances)
-    ]
+    listed = [claim for claim in _statements(circumstances) if claim.shown_by]
     return sorted([*listed, *circumstances.found], key=lambda claim: SHOWN_BY.index(claim.shown_by))
+
+
+def _statements(circumstances: Circumstances) -> Iterator[Claim]:
+    for statement in (each for check in CHECKS for each in check.statements):
+        yield from (Claim(words, statement.shown_by) for words in statement.words(circumstances))
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:

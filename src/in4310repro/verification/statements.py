@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from in4310repro.metrics.table import SCALARS
+from in4310repro.models.network import FROM
 from in4310repro.runs.selection import best_epoch
-from in4310repro.runs.settings import LOOK_ALIKES, unused_values
-from in4310repro.verification.check import IN_CLASS, Circumstances, Statement
+from in4310repro.runs.settings import LOOK_ALIKES
+from in4310repro.verification.check import Circumstances, Statement
 from in4310repro.verification.heads import LOSS_TOLERANCE, SOFTMAX_PER_STRENGTH, SOFTMAX_TOLERANCE
-from in4310repro.verification.images import decodes_training
 
 WITHOUT_EFFECT = (
     "format, preset, device, numerics, precision, evaluation_batch_size, checkpoint_steps and folders in config.json, "
     "and precision in features.json, where no result depends on them"
 )
 WITHOUT_EPOCHS = "batch_size, epochs, augmentation, schedule and warm_up in config.json, which no fit of a head uses"
+BODIES = "that nothing but the heads that were fitted has moved"
 FROZEN = "that nothing has moved before the layer from which a setting trains"
 TEST_LOSSES = "test losses of epochs other than each setting's best"
 TEST_METRICS = "every value of the test metrics"
@@ -32,27 +32,7 @@ WITHIN_TOLERANCES = (
     f"losses within {LOSS_TOLERANCE:g}, scores within {SOFTMAX_PER_STRENGTH:g} times the strength and "
     f"{SOFTMAX_TOLERANCE:g}, metrics as far as these leave them open"
 )
-
-
-def where(applies: Callable[[Circumstances], bool], what: str) -> Statement:
-    """Return a statement that applies to the runs for which `applies` returns True."""
-    return Statement(what, lambda circumstances: [what] if applies(circumstances) else [])
-
-
-def initial_weights(circumstances: Circumstances) -> list[str]:
-    """Return the words for initial weights that were drawn or read again."""
-    return [f"the initial weights from {circumstances.weights}"] if circumstances.start else []
-
-
-def metrics(circumstances: Circumstances) -> list[str]:
-    """Return the words for test metrics that were computed again."""
-    still_open = ", average precisions as far as close scores allow" if circumstances.finds(IN_CLASS) else ""
-    return [f"{TEST_METRICS}{still_open}"]
-
-
-def selection(circumstances: Circumstances) -> list[str]:
-    """Return the words for the selection of setting and epoch."""
-    return [f"the selection by {SCALARS[circumstances.run.config.select].label} on validation"]
+Epochs = Mapping[str, Collection[int]]  # of each setting
 
 
 def fits(circumstances: Circumstances) -> list[str]:
@@ -62,112 +42,66 @@ def fits(circumstances: Circumstances) -> list[str]:
     return [f"every fit of the head ({tier}){moved}"] if any(circumstances.fitted) else []
 
 
-def bodies(circumstances: Circumstances) -> list[str]:
-    """Return the claim about what precedes fitted heads, where it could not be compared."""
-    claim = "that nothing but the heads that were fitted has moved"
-    return [] if circumstances.bodies_compared or not any(circumstances.fitted) else [claim]
-
-
-def frozen_claims(circumstances: Circumstances) -> list[str]:
-    """Return the claim about frozen layers, where the weights from which a setting began are unavailable."""
+def frozen(circumstances: Circumstances) -> bool | None:
+    """Return whether the frozen layers of all settings were compared; None if no setting has any."""
     training = circumstances.run.config
-    unknown = any(not circumstances.start and not training.setting_before(each) for each in circumstances.from_a_layer)
-    return [FROZEN] if unknown else []
+    of_settings = [
+        circumstances.start or training.setting_before(each) is not None
+        for each in training.settings
+        if training.trained_part(each).startswith(FROM)
+    ]
+    return all(of_settings) if of_settings else None
 
 
-def frozen(circumstances: Circumstances) -> bool:
-    """Return whether the frozen layers of all settings that have any were compared."""
-    return bool(circumstances.from_a_layer) and not frozen_claims(circumstances)
+def groups(circumstances: Circumstances) -> bool | None:
+    """Return whether the groups of look-alikes were found again; None if the run's split holds none on one side."""
+    found = circumstances.start and circumstances.bitwise
+    return found if circumstances.run.config.group == LOOK_ALIKES else None
 
 
-def groups(circumstances: Circumstances) -> bool:
-    """Return whether the run's split holds look-alikes on one side."""
-    return circumstances.run.config.group == LOOK_ALIKES
-
-
-def of_open(what: str, left: Callable[[Circumstances], Mapping[str, Collection[int]]]) -> Statement:
+def of_open(what: str, left: Callable[[Circumstances], Epochs], shown_by: str = "") -> Statement:
     """Return a statement about the epochs that `left` gives for each setting; without any it does not apply.
 
     The settings and epochs are named where a replay has trained some of the run's epochs again.
     """
 
     def words(circumstances: Circumstances) -> list[str]:
-        epochs = {name: each for name, each in left(circumstances).items() if each}
-        of = f" ({'; '.join(describe_epochs(circumstances, *each) for each in epochs.items())})"
-        return [f"{what}{of if circumstances.replayed else ''}"] if epochs else []
+        epochs = describe_epochs(circumstances, left(circumstances))
+        of = f" ({'; '.join(epochs)})" if circumstances.replayed else ""
+        return [f"{what}{of}"] if epochs else []
 
-    return Statement(what, words)
-
-
-def describe_epochs(circumstances: Circumstances, setting: str, epochs: Collection[int]) -> str:
-    """Return the words for epochs of a setting."""
-    every = len(epochs) == circumstances.run.config.epochs
-    return f"setting {setting}" if every else f"setting {setting}, epoch {', '.join(map(str, sorted(epochs)))}"
+    return Statement(what, words, shown_by)
 
 
-def open_epochs(circumstances: Circumstances) -> Mapping[str, list[int]]:
-    """Return for each setting the epochs that were not trained again."""
-    return circumstances.open_epochs
+def describe_epochs(circumstances: Circumstances, epochs: Epochs) -> list[str]:
+    """Return the words for the epochs of each setting that has any."""
+    named = {name: f", epoch {', '.join(map(str, sorted(each)))}" for name, each in epochs.items() if each}
+    every = circumstances.run.config.epochs
+    return [f"setting {name}{of if len(epochs[name]) < every else ''}" for name, of in named.items()]
 
 
-def open_starts(circumstances: Circumstances) -> Mapping[str, list[int]]:
-    """Return these epochs of each setting whose first one is among them."""
-    return {name: epochs if 1 in epochs else [] for name, epochs in circumstances.open_epochs.items()}
-
-
-def open_rows(circumstances: Circumstances) -> Mapping[str, list[int]]:
-    """Return for each setting the epochs that were not trained again, without its best one."""
-    run = circumstances.run
+def open_epochs(circumstances: Circumstances) -> dict[str, list[int]]:
+    """Return for each setting that is trained by epochs those that were not trained again."""
+    training, again = circumstances.run.config, circumstances.replayed
     return {
-        name: [epoch for epoch in epochs if epoch != best_epoch(run.histories[name], run.config.select)["epoch"]]
-        for name, epochs in circumstances.open_epochs.items()
+        setting.name: [epoch for epoch in range(1, training.epochs + 1) if epoch not in again.get(setting.name, ())]
+        for setting in training.settings
+        if not training.fits_head(setting)
     }
 
 
-def open_test_losses(circumstances: Circumstances) -> Mapping[str, list[int]]:
-    """Return the same, for a protocol that scores the test images after each epoch."""
-    return open_rows(circumstances) if has_test_losses(circumstances) else {}
+def open_starts(circumstances: Circumstances) -> Epochs:
+    """Return these epochs of each setting whose first one is among them."""
+    return {name: epochs for name, epochs in open_epochs(circumstances).items() if 1 in epochs}
 
 
-def trained_again(circumstances: Circumstances) -> list[str]:
-    """Return the words for the epochs that a replay trained again."""
-    again = {name: epochs for name, epochs in circumstances.replayed.items() if epochs}
-    return [f"the training of {describe_epochs(circumstances, *each)}" for each in again.items()]
+def open_rows(circumstances: Circumstances) -> Epochs:
+    """Return for each setting the epochs that were not trained again, without its best one."""
+    run = circumstances.run
+    best = {name: best_epoch(rows, run.config.select)["epoch"] for name, rows in run.histories.items()}
+    return {name: [n for n in epochs if n != best[name]] for name, epochs in open_epochs(circumstances).items()}
 
 
 def has_test_losses(circumstances: Circumstances) -> bool:
     """Return whether the run's protocol scores the test images after each epoch."""
     return circumstances.run.config.protocol.scores_test_each_epoch
-
-
-def training_pixels(circumstances: Circumstances) -> list[str]:
-    """Return the claim about the pixels of training images, where they were not decoded again."""
-    decoded = decodes_training(circumstances.run) or any(circumstances.replayed.values())
-    return [] if decoded or not circumstances.run.fingerprint.get("pixels_sha256") else [TRAINING_PIXELS]
-
-
-def own_code(circumstances: Circumstances) -> list[str]:
-    """Return the claim about the code of the user's own network."""
-    network = circumstances.run.config.network
-    return [f"what the code of {network.name} computes; its code is not in the run"] if network.option else []
-
-
-def unused(circumstances: Circumstances) -> list[str]:
-    """Return the claims about values of settings that their optimizers do not use."""
-    return [
-        f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
-        for setting in circumstances.run.config.settings
-        for name in unused_values(setting)
-    ]
-
-
-def feature_maps(circumstances: Circumstances) -> list[str]:
-    """Return the words for feature maps that were measured again."""
-    measured = circumstances.start and circumstances.run.features is not None
-    return [f"the feature maps{circumstances.feature_tier}"] if measured else []
-
-
-def absent_sets(circumstances: Circumstances) -> list[str]:
-    """Return the claims about feature maps of image sets that are unavailable."""
-    absent = circumstances.absent if circumstances.start else ()
-    return [f"the feature maps of {name}, whose folder is unavailable" for name in absent]

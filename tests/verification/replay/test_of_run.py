@@ -32,7 +32,6 @@ from in4310repro.verification.replay.of_run import (
     Replay,
     difference_lines,
     make_plan,
-    plan_replay,
     plan_replays,
     replay,
     result_lines,
@@ -63,7 +62,7 @@ def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
 
 def replay_run(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
     run = FinishedRun.open(folder)
-    return replay(run, plan_replay(run, draws, 0, numerics), Context(numerics), data)
+    return replay(run, plan_replays(run, draws, 0, numerics)[0], Context(numerics), data)
 
 
 @pytest.mark.slow
@@ -137,7 +136,7 @@ def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_
     # The state before epoch 4 is not there.
     kept_epoch = run.folder / "sgd/epochs/000003.safetensors"
     kept_epoch.unlink()
-    result = replay(run, plan_replay(run, 5, 0, numerics), Context(numerics))
+    result = replay(run, plan_replays(run, 5, 0, numerics)[0], Context(numerics))
     assert (result.differences, result.replayed) == ([], [1, 2, 3, 5])
     after = verified.with_replay({"sgd": result.replayed})
     best = run.metrics["epoch"]
@@ -177,7 +176,7 @@ def test_a_seed_that_is_drawn_is_one_of_2_to_the_32(
     finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("secrets.randbelow", lambda bound: bound - 1)
-    assert plan_replay(FinishedRun.open(finished_run), 0, None, numerics).seed == 2**32 - 1
+    assert plan_replays(FinishedRun.open(finished_run), 0, None, numerics)[0].seed == 2**32 - 1
 
 
 def test_a_training_step_that_does_not_fit_in_memory_is_refused_before_a_replay(
@@ -186,7 +185,7 @@ def test_a_training_step_that_does_not_fit_in_memory_is_refused_before_a_replay(
     run = FinishedRun.open(finished_run)
     monkeypatch.setattr("in4310repro.system.machine.memory", lambda: 2**30)
     with pytest.raises(ValueError, match=r"^batch_size 1048576 at image_size 32 takes"):
-        plan_replay(replace(run, config=replace(run.config, batch_size=2**20)), 0, 0, numerics)
+        plan_replays(replace(run, config=replace(run.config, batch_size=2**20)), 0, 0, numerics)[0]
 
 
 def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_docs(kept_run: Path) -> None:
@@ -372,7 +371,7 @@ def test_other_arithmetic_than_the_run_s_is_refused_with_both_classes(
     elsewhere = replace(numerics, numeric_class="elsewhere")
     words = f"was trained in {mode} arithmetic of numeric class {numerics.numeric_class}, and this process .* elsewhere"
     with pytest.raises(ValueError, match=words):
-        plan_replay(run, 0, 0, elsewhere)
+        plan_replays(run, 0, 0, elsewhere)[0]
 
 
 def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
@@ -448,7 +447,7 @@ def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Num
     run = small_run(tmp_path / "run", numerics, slice(1, 3), epochs=2, protocol=parse("warm-start"))
     for setting in run.config.settings:
         run.metrics["setting"], run.metrics["epoch"] = setting.name, 2
-        result = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
+        result = replay(run, plan_replays(run, 0, 0, numerics)[0], Context(numerics))
         assert result.differences == []
         assert result.replayed == [1, 2]
         assert result.first_epoch_from == (None if setting.name == "rmsprop" else "rmsprop")

@@ -33,8 +33,7 @@ class EpochRecord:
     row: HistoryRow
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`."""
 
     weights: Mapping[str, torch.Tensor]
@@ -51,11 +50,8 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
     kept = Kept(*checkpoints.read_kept_epoch(file))
-    for what, tensors, needed in (
-        ("weights", kept.weights, before["weights_sha256"]),
-        ("optimizer state", kept.optimizer, before["optimizer_sha256"]),
-    ):
-        if tensors_sha256(tensors) != needed:
+    for what, tensors, of in zip(("weights", "optimizer state"), kept, ("weights", "optimizer"), strict=True):
+        if tensors_sha256(tensors) != before[f"{of}_sha256"]:  # type: ignore[literal-required]
             raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {epoch}")
     return kept
 
@@ -118,25 +114,11 @@ def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[st
         yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
 
 
-class EpochDifferences(NamedTuple):
-    """Messages on an epoch that differs from its record, and on the first tensor by its trace."""
-
-    differences: list[str]
-    first_tensors: list[str]
-
-
 class MissingStateError(Exception):
     """Error raised if the state before an epoch is unavailable."""
 
 
-class Start(NamedTuple):
-    """State before an epoch: the network, and the state saved after the preceding epoch (None for the first)."""
-
-    model: torch.nn.Module
-    kept: Kept | None  # None before the first epoch, where no optimizer has a state
-
-
-def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
+def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept | None]:
     """Return the network as it was before an epoch of a setting, and the state saved before that epoch.
 
     For epoch 1, the state is None, and the network has the weights with which the setting began: the initial
@@ -146,26 +128,12 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
         ValueError: the saved state is damaged, or the state or the weights do not have the recorded hashes.
         MissingStateError: the state was not saved, or the weights before epoch 1 cannot be read.
     """
-    if epoch == 1:
-        return Start(_initial_network(run, setting), None)
-    file = _kept_file(run, setting.name, epoch)
-    if not file.exists():
-        raise MissingStateError(_describe_missing(run, setting.name, "it"))
-    kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
-    return Start(run.restore(kept.weights, f"{file}"), kept)
-
-
-def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
-    """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
-    missing = [epoch for epoch in epochs if epoch > 1 and not _kept_file(run, setting, epoch).exists()]
-    return _describe_missing(run, setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
-
-
-def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Module:
-    """Return the network before the first step of a setting's training, after checking its hash.
-
-    The weights are random, from a file of weights, or the last weights of the previous setting.
-    """
+    if epoch > 1:
+        file = _kept_file(run, setting.name, epoch)
+        if not file.exists():
+            raise MissingStateError(_describe_missing(run, setting.name, "it"))
+        kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
+        return run.restore(kept.weights, f"{file}"), kept
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
         if before := run.config.setting_before(setting):
@@ -178,7 +146,13 @@ def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Mo
         raise MissingStateError(str(error)) from None
     if (found := tensors_sha256(model.state_dict())) != expected:
         raise ValueError(f"{source} have sha256 {found}; expected {expected}, from which the training started")
-    return model
+    return model, None
+
+
+def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
+    """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
+    missing = [epoch for epoch in epochs if epoch > 1 and not _kept_file(run, setting, epoch).exists()]
+    return _describe_missing(run, setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 
 
 def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:

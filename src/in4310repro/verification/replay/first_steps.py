@@ -12,6 +12,7 @@ from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.verification.evidence import load_part
 from in4310repro.verification.replay.epoch import MissingStateError, read_start
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -33,11 +34,10 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
         raise ValueError(f"the head of {folder} was fitted and has no steps")
     numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
     try:
-        model = read_start(run, setting, 1).model
+        model, _ = read_start(run, setting, 1)
     except MissingStateError as error:
         raise ValueError(str(error)) from None
-    entries = run.split.parts[run.config.protocol.part_read_as("training")]
-    images = run.config.load("training", image_root(run.config, None), entries)
+    images = load_part(run, image_root(run.config, None), "training", cache=True)
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )

@@ -5,25 +5,23 @@ from __future__ import annotations
 import math
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
-from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.progress import interrupts
 from in4310repro.training.epochs import TrainingInputs
+from in4310repro.verification.evidence import load_part
 from in4310repro.verification.first_difference import describe_replay, traced_steps
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay.epoch import (
-    EpochDifferences,
     EpochRecord,
     MissingStateError,
     Traced,
@@ -49,13 +47,6 @@ class Plan:
         return sorted((*self.known, *self.drawn))
 
 
-def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise ValueError if `--replay` or `--draw` is negative."""
-    for option, value in (("--replay", draws), ("--draw", seed)):
-        if value is not None and value < 0:
-            raise ValueError(f"{option} {value}; expected at least 0")
-
-
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
     """Choose the epochs of a setting to train again: the first, the last, the selected and some random ones.
 
@@ -70,7 +61,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
         seed: seed of the random choice, not negative.
 
     Raises:
-        ValueError: a number is negative (`check_request`).
+        ValueError: a number is negative.
 
     Examples:
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
@@ -78,7 +69,9 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
     """
     known = sorted({1, selected, epochs})
     others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
-    check_request(draws, seed)
+    for option, value in (("--replay", draws), ("--draw", seed)):
+        if value < 0:
+            raise ValueError(f"{option} {value}; expected at least 0")
     order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
     return Plan(setting=setting, known=tuple(known), drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
 
@@ -147,11 +140,6 @@ class Replay:
 EVERY = "all"  # settings that have epochs, as the value of --setting
 
 
-def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
-    """Choose the epochs of the selected setting to train again; see `plan_replays`."""
-    return plan_replays(run, draws, seed, numerics)[0]
-
-
 def plan_replays(
     run: FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
 ) -> list[Plan]:
@@ -168,27 +156,35 @@ def plan_replays(
         ValueError: there is no such setting, or it has no epochs; the arithmetic of this process is not that of the
             run; or a training step is too large for this machine.
     """
-    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
-    chosen = _settings_with_epochs(run, setting or run.metrics["setting"])
-    best = {name: best_epoch(run.histories[name], run.config.select)["epoch"] for name in chosen}
-    plans = [make_plan(name, run.config.epochs, best[name], draws, seed) for name in chosen]
-    _refuse_other_arithmetic(run, numerics)
-    refuse_too_large(run.config, numerics, training=True)
-    return plans
-
-
-def _settings_with_epochs(run: FinishedRun, chosen: str) -> list[str]:
-    training = run.config
-    trained = [each.name for each in training.settings if not training.fits_head(each)]
+    config, chosen, numeric = run.config, setting or run.metrics["setting"], run.fingerprint["numeric_class"]
+    trained = [each.name for each in config.settings if not config.fits_head(each)]
     if chosen != EVERY and chosen not in run.histories:
         valid = ", ".join((*trained, EVERY))
         raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid} are valid")
-    if found := [name for name in trained if chosen in (EVERY, name)]:
-        return found
-    others = f"; --setting {' or '.join(trained)} has epochs" if trained else ""
-    raise ValueError(
-        f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again{others}"
-    )
+    if chosen not in (EVERY, *trained) or not trained:
+        others = f"; --setting {' or '.join(trained)} has epochs" if trained else ""
+        raise ValueError(
+            f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again{others}"
+        )
+    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
+    plans = [
+        make_plan(name, config.epochs, best_epoch(run.histories[name], run.config.select)["epoch"], draws, seed)
+        for name in trained
+        if chosen in (EVERY, name)
+    ]
+    if numeric != numerics.numeric_class:
+        why = {
+            "portable": "portable arithmetic of one version has one class",
+            "native": "native arithmetic repeats where the class is the same, so that other bits would show nothing",
+        }
+        made_in = run.fingerprint["numerics"]
+        raise ValueError(
+            f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}, and this process computes "
+            f"in {numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; "
+            f"{why[made_in]}"
+        )
+    refuse_too_large(run.config, numerics, training=True)
+    return plans
 
 
 def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
@@ -201,7 +197,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
 
     Args:
         run: a run that was verified.
-        plan: the result of `plan_replay`.
+        plan: one of `plan_replays`.
         context: arithmetic, progress and processes of the computation.
         data: the folder of the images. If it is None, the folder in the configuration is used. If the
             configuration names none either, the images are the package's own drawings of scenes.
@@ -210,95 +206,40 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         ValueError: an image is missing or has changed since the run was made.
         KeyboardInterrupt: the process was asked to stop; raised after a step.
     """
-    setting = run.config.setting(plan.setting)
-    again = _Training(run, setting, _load_images(run, context, data), context)
+    setting, root = run.config.setting(plan.setting), run.split_below(data).root
+    parts = ("training", "validation", *(("test",) if run.config.protocol.scores_test_each_epoch else ()))
+    images = {part: load_part(run, root, part, progress=context.progress) for part in parts}
+    rows, hashes = run.histories[plan.setting], run.tensors[plan.setting]
     result = Replay(
         plan=plan,
-        training_sha256=chain.sha256_of(run.tensors[plan.setting][-1], run.config),
+        training_sha256=chain.sha256_of(hashes[-1], run.config),
         portable=context.numerics.portable,
         first_epoch_from=run.config.setting_before(setting),
-        differences=[*again.pixel_differences()],
+        differences=[each for part in parts for each in pixel_differences(run, part, images[part], bitwise=True)],
     )
     with interrupts() as interrupted:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
+            recorded = EpochRecord(epoch=epoch, entry=hashes[epoch - 1], row=rows[epoch - 1])
+            where = f"{setting.name}, epoch {epoch}"
             try:
-                found = again.epoch_differences(epoch, interrupted)
-                result.differences.extend(found.differences)
-                result.first_tensors.extend(found.first_tensors)
+                model, kept = read_start(run, setting, epoch)
+                inputs = TrainingInputs(model=model, config=run.config, setting=setting, context=context, **images)
+                with tempfile.TemporaryDirectory() as folder:
+                    traced = Traced(Path(folder) / "replay.trace", traced_steps(run, setting.name, epoch))
+                    clauses = [*compare_records(recorded, train_again(inputs, recorded, kept, interrupted, traced))]
+                    by_traces = describe_replay(run, setting.name, traced.path) if clauses else ""
+                result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
+                result.first_tensors.extend([f"{where}, by its trace: {by_traces}"] if by_traces else [])
                 result.replayed.append(epoch)
             except MissingStateError as error:
                 result.missing[epoch] = str(error)
+            except ValueError as error:
+                result.differences.append(f"{where}: it cannot be trained again: {error}")
+                result.replayed.append(epoch)
             if interrupted():
                 raise KeyboardInterrupt
     return result
-
-
-def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
-    recorded, made_in = run.fingerprint["numeric_class"], run.fingerprint["numerics"]
-    if recorded == numerics.numeric_class:
-        return
-    why = (
-        "portable arithmetic of one version has one class"
-        if made_in == "portable"
-        else "native arithmetic repeats where the class is the same, so that other bits would show nothing"
-    )
-    raise ValueError(
-        f"{run.folder} was trained in {made_in} arithmetic of numeric class {recorded}, and this process computes in "
-        f"{numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; {why}"
-    )
-
-
-def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[str, ImageSet]:
-    """Return the training and validation images, decoded without a cache."""
-    split, protocol = run.split_below(data), run.config.protocol
-    parts = ("training", "validation", *(("test",) if protocol.scores_test_each_epoch else ()))
-    entries = {part: split.parts[protocol.part_read_as(part)] for part in parts}
-    return {part: run.config.load(part, split.root, entries[part], context.progress, cache=False) for part in parts}
-
-
-@dataclass(frozen=True)
-class _Training:
-    """The training of one optimizer setting, with a method to repeat any of its epochs."""
-
-    run: FinishedRun
-    setting: OptimizerSetting
-    images: Mapping[str, ImageSet]  # by part
-    context: Context
-
-    def pixel_differences(self) -> Iterator[str]:
-        """Yield a message for each part of the split whose decoded pixels differ from those that the run recorded."""
-        for part, images in self.images.items():
-            yield from pixel_differences(self.run, part, images, bitwise=True)
-
-    def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> EpochDifferences:
-        """Train an epoch again and return a message for each difference from its record.
-
-        If the run traced steps of this epoch, these steps are traced again. If there are differences, the result also
-        names the first tensor in which the traces differ.
-
-        Raises:
-            MissingStateError: the state before the epoch is unavailable.
-            KeyboardInterrupt: `interrupted` returned true.
-        """
-        entry, row = self.run.tensors[self.setting.name][epoch - 1], self.run.histories[self.setting.name][epoch - 1]
-        recorded, where = EpochRecord(epoch=epoch, entry=entry, row=row), f"{self.setting.name}, epoch {epoch}"
-        try:
-            start = read_start(self.run, self.setting, epoch)
-            inputs = TrainingInputs(
-                model=start.model, **self.images, config=self.run.config, setting=self.setting, context=self.context
-            )
-            with tempfile.TemporaryDirectory() as folder:
-                traced = Traced(Path(folder) / "replay.trace", traced_steps(self.run, self.setting.name, epoch))
-                computed = train_again(inputs, recorded, start.kept, interrupted, traced)
-                clauses = [*compare_records(recorded, computed)]
-                by_traces = describe_replay(self.run, self.setting.name, traced.path) if clauses else ""
-        except ValueError as error:
-            return EpochDifferences([f"{where}: it cannot be trained again: {error}"], [])
-        return EpochDifferences(
-            [f"{where}, trained again: {clause}" for clause in clauses],
-            [f"{where}, by its trace: {by_traces}"] if by_traces else [],
-        )
 
 
 NOT_SHOWN = (
@@ -309,33 +250,42 @@ NOT_SHOWN = (
 
 def result_lines(*results: Replay) -> list[str]:
     """Return the output lines of replays that found no differences."""
-    return [*(line for each in results for line in _result_lines(each)), NOT_SHOWN]
-
-
-def _result_lines(result: Replay) -> list[str]:
-    plan = result.plan
-    drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
-    lines = [
-        f"replayed {plan.setting}, epoch {_listed(result.replayed)} (the first, the last and the selected: "
-        f"{_listed(plan.known)}; {drawn}): every tensor, the optimizer state, the training loss and the validation row "
-        f"are equal, bit for bit, in {_arithmetic(result)}",
-        f"the hash that commits to the training of {plan.setting}: {result.training_sha256}",
-    ]
-    if result.first_epoch_from:
-        lines.append(
-            f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
-            "where they come from was not trained again"
+    lines: list[str] = []
+    for result in results:
+        plan, mode = (
+            result.plan,
+            "portable arithmetic" if result.portable else "native arithmetic of the run's numeric class",
         )
-    return [*lines, *_chance_lines(result)]
+        drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
+        lines += [
+            f"replayed {plan.setting}, epoch {_listed(result.replayed)} (the first, the last and the selected: "
+            f"{_listed(plan.known)}; {drawn}): every tensor, the optimizer state, the training loss and the validation "
+            f"row are equal, bit for bit, in {mode}",
+            f"the hash that commits to the training of {plan.setting}: {result.training_sha256}",
+        ]
+        if result.first_epoch_from:
+            lines.append(
+                f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
+                "where they come from was not trained again"
+            )
+        if not result.missing and len(plan.drawn) == plan.others:
+            lines.append(f"every epoch of {plan.setting} was trained again")
+        elif not result.missing:
+            odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
+            lines.append(
+                f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K),"
+                f" N = {plan.others}, K = {len(plan.drawn)}: {odds}"
+            )
+    return [*lines, NOT_SHOWN]
 
 
 def verdict_of_replay(results: Iterable[Replay]) -> str:
     """Return a clause for the first line of output, with the epochs of each setting that were trained again."""
-    clauses = []
-    for result in results:
-        missing = f", and not epoch {_listed(result.missing)}" if result.missing else ""
-        clauses.append(f"; of {result.plan.setting} trained again: epoch {_listed(result.replayed) or 'none'}{missing}")
-    return "".join(clauses)
+    return "".join(
+        f"; of {result.plan.setting} trained again: epoch {_listed(result.replayed) or 'none'}"
+        f"{f', and not epoch {_listed(result.missing)}' if result.missing else ''}"
+        for result in results
+    )
 
 
 def difference_lines(*results: Replay) -> list[str]:
@@ -350,22 +300,18 @@ def difference_lines(*results: Replay) -> list[str]:
         if results[0].portable
         else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
     )
-    drawn = "; ".join(
-        f"{f'{result.plan.setting} ' if len(results) > 1 else ''}{_listed(result.plan.drawn) or 'none'}"
-        for result in results
-    )
+    of_each = [(f"{each.plan.setting} " if len(results) > 1 else "", _listed(each.plan.drawn)) for each in results]
+    drawn = "; ".join(f"{name}{epochs or 'none'}" for name, epochs in of_each)
     tensors = [each for result in results for each in result.first_tensors]
     return [*tensors, f"{worth} (drawn by --draw {results[0].plan.seed}: {drawn})"]
 
 
 def missing_line(result: Replay) -> str:
     """Return a line on the epochs that could not be trained again, with reasons; empty if there are none."""
-    epochs_by_reason: dict[str, list[int]] = {}
-    for epoch, reason in result.missing.items():
-        epochs_by_reason.setdefault(reason, []).append(epoch)
+    listed = {reason: [n for n, of in result.missing.items() if of == reason] for reason in result.missing.values()}
     return "; ".join(
         f"{result.plan.setting}, epoch {_listed(epochs)}: not trained again, since {reason}"
-        for reason, epochs in epochs_by_reason.items()
+        for reason, epochs in listed.items()
     )
 
 
@@ -377,28 +323,6 @@ def percent(chance: float) -> str:
         ('18 %', '> 99 %', '100 %')
     """
     return "> 99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
-
-
-def _chance_lines(result: Replay) -> list[str]:
-    """Return a list with one output line: how probable it was that the replay finds falsified results.
-
-    If every epoch was trained again, the line says that instead. The list is empty if a planned epoch could not
-    be trained again.
-    """
-    plan = result.plan
-    if result.missing:
-        return []
-    if len(plan.drawn) == plan.others:
-        return [f"every epoch of {plan.setting} was trained again"]
-    odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
-    return [
-        f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K), "
-        f"N = {plan.others}, K = {len(plan.drawn)}: {odds}"
-    ]
-
-
-def _arithmetic(result: Replay) -> str:
-    return "portable arithmetic" if result.portable else "native arithmetic of the run's numeric class"
 
 
 def _listed(epochs: Iterable[int]) -> str:
