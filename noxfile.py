@@ -129,7 +129,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(default=False)
 def ablation(session: nox.Session) -> None:
     """Turn on one deviation from the assignment at a time, and print what each changes."""
-    _python(session, "-m", "in4310repro", "ablation")
+    _python(session, "-m", "studies.commands", "ablation")
 
 
 @nox.session(default=False)

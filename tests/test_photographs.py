@@ -10,6 +10,7 @@ from in4310repro.data.folders import Entry
 from in4310repro.runs.config import from_json
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.numerics import Numerics
+from studies.training_images import draw_subset
 from tests.golden_cases import (
     FOLDER,
     PHOTOGRAPHS_RUNS,
@@ -18,7 +19,6 @@ from tests.golden_cases import (
     photographs_runs,
     recorded_arithmetic,
 )
-from tests.sessions.training_images import draw_subset
 
 REPORTS = FOLDER.parent / "reports"
 

@@ -50,7 +50,7 @@ def audited(content: str, more: str = "") -> tuple[str, Callable[[Sandbox], obje
 ROWS = [
     row("a command is unknown", "trian", 2, "trian"),
     row("an option is unknown", "train --epoch 3", 2, "--epoch"),
-    row("an option of before is used", "ablation --departures x", 2, "--deviations"),
+    row("a command of before is used", "ablation --preset tiny", 2, "nox -s ablation"),
     row("an option has no value", "train --epochs", 2, "--epochs"),
     row("a whole number is a word", "train --epochs three", 2, "--epochs"),
     row("a whole number has 5,000 digits", f"train --preset tiny --seed {'9' * 5000}", 2, "seed"),
@@ -91,9 +91,6 @@ ROWS = [
         make=each_of(run, photos)),
     row("an evaluation is written to a folder", "evaluate runs/tiny --out photos", 2, "photos",
         make=each_of(run, photos)),
-    row("a corrected run is called published", "published runs/tiny runs/tiny", 2, "corrected", make=run),
-    row("an ablation is of nothing known", "ablation --preset tiny --deviations nothing", 2, "nothing"),
-    row("an ablation has an empty name", "ablation --preset tiny --deviations shared-split,", 2, "deviation"),
     row("scenes have one pixel", "data scenes new --image-size 1", 2, "--image-size"),
     row("a measured module is unknown", f"{MAPS} --modules conv9", 2, "conv9", make=photos),
     row("a pattern of modules is no pattern", f"{MAPS} --modules '/(/'", 2, "/(/", make=photos),

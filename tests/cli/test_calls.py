@@ -7,44 +7,10 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report import published_page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system import machine, processes, progress
-from in4310repro.system.files import write_file
 from in4310repro.trace import causes
-from in4310repro.training import ablation
 from tests.conftest import Call, Replace, refused
-
-
-@pytest.mark.parametrize("chosen", [(), ("warm-start", "shared-split")])
-def test_an_ablation_prints_its_page_and_its_files_and_says_what_an_interrupt_leaves(
-    chosen: tuple[str, ...], call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def ablate(_config: object, _context: object, runs: Path, out: Path, *, protocols: tuple[str, ...]) -> list[Path]:
-        assert protocols == (chosen or ablation.EACH_THEN_ALL)
-        if (runs / "corrected/config.json").exists():
-            raise KeyboardInterrupt
-        write_file(runs / "corrected/config.json", b"{}")
-        return [write_file(out / name, text) for name, text in (("ablation.json", b"{}"), ("ablation.md", b"| page |"))]
-
-    monkeypatch.setattr(ablation, "ablation", ablate)
-    words = ("ablation", "--preset", "tiny", *(("--deviations", ",".join(chosen)) if chosen else ()))
-    wrote = [f"wrote reports/ablation/ablation.{kind}" for kind in ("json", "md")]
-    code, printed, _ = call(*words)
-    assert (code, printed.splitlines()) == (0, ["| page |", *wrote])
-    code, _, error = call(*words)
-    kept = "in4310repro: interrupted; runs/ablation is kept, and the same command continues"
-    assert (code, error.splitlines()[-1]) == (130, kept)
-
-
-def test_a_page_is_of_runs_from_scratch_unless_imagenet_is_named(
-    own_records: Path, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for function in ("write", "write_evidence"):
-        monkeypatch.setattr(published_page, function, lambda *_given, name=function: [Path(name)])
-    words = ("published", str(own_records), str(own_records))
-    assert call(*words)[:2] == (0, "wrote write\n")
-    assert call(*words, "--from-imagenet")[:2] == (0, "wrote write_evidence\n")
 
 
 def test_of_several_processes_the_first_alone_writes_a_report(

@@ -268,9 +268,6 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("ablation --preset tiny --deviations sum", ("no protocol 'sum'", "valid are corrected")),
-        ("ablation --preset tiny --deviations one-set", ("'one-set'", "is called shared-split now")),
-        ("ablation --preset tiny --departures sum", ("no option --departures", "--deviations now")),
         ("trian", ("no command 'trian'", "did you mean train?")),
         ("data chekc mine", ("no command 'chekc'; scenes, check are valid; did you mean check?",)),
         ("train --epoch 3", ("No such option: --epoch", "--epochs")),
@@ -289,8 +286,7 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
         ("train --preset tiny --weights imagnet", ("did you mean imagenet?",)),
         ("train --preset tiny --model resnt18", ("did you mean resnet18?",)),
         ("features --data . --out y.json --samples image", ("did you mean images?",)),
-        ("published nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
-        ("published nowhere", ("Missing argument",)),
+        ("published nowhere", ("it is a study now", "nox -s evidence -- published")),
         ("compare nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
         ("compare nowhere", ("Missing argument",)),
         ("report runs/tiny", ("runs/tiny is no run folder", "in4310repro train")),
@@ -309,7 +305,7 @@ def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(
     text = (own_records / "config.json").read_text()
     RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 7', f'"format": {number}').encode())
     run = str(own_records)
-    for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run), ("report", run)):
+    for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("report", run)):
         refused(call, words, f"config.json is of format {number} and this version reads formats 3, 4, 5, 6 and 7; ")
     resumed = ("train", "--preset", "tiny", "--out", run, "--resume")
     refused(call, resumed, f"is of format {number} and this version reads")
@@ -331,7 +327,7 @@ def test_it_is_said_why_arithmetic_is_not_portable(call: Call, remove_library: C
     "name",
     [
         *("train", "report", "verify", "compare", "evaluate", "features", "audit", "fingerprint", "data"),
-        *("ablation", "published", "doctor", "cache", "modules", "predict", "demo", "diff", "explain"),
+        *("doctor", "cache", "modules", "predict", "demo", "diff", "explain"),
     ],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -372,7 +368,7 @@ def test_what_maintainers_need_stands_below_everything_else(call: Call) -> None:
         for line in below.partition("Output:")[0].splitlines()
         if line.startswith("  ") and line[2] != " "
     ]
-    assert named == ["ablation", "published", "fingerprint", "cache"]
+    assert named == ["fingerprint", "cache"]
     assert all(f"\n  {name} " in before for name in ("train", "report", "verify", "predict", "data", "doctor"))
 
 
@@ -475,7 +471,6 @@ READERS = (
     ("compare", "RUN", "RUN"),
     ("export", "RUN", "--as", "model-card", "--out", "card"),
     ("features", "RUN", "--pictures", "maps"),
-    ("published", "RUN", "RUN"),
     ("data", "check", "RUN", "--weights", "RUN"),
     ("demo", "--break", "RUN"),
 )

@@ -290,8 +290,6 @@ features --data mine --out maps.json --samples x
 modules
 diff nowhere nowhere
 explain nothing
-published nowhere nowhere
-ablation --deviations sum
 demo --break nowhere
 data check mine --weights nowhere
 fingerprint --device gpu

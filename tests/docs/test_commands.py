@@ -43,7 +43,6 @@ SMALLER = {
 # Not run here, and what their parsed form ends with instead: (exit code, a part of the sentence).
 LISTED = {
     "in4310repro explain": (2, "there is no module"),  # a placeholder; see tests/trace
-    "in4310repro published": (2, "is no run folder"),  # runs on the 17,034 photographs
     "in4310repro verify runs/demo --replay": (
         2,
         "--replay",

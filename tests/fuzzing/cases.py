@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,10 +16,8 @@ import typer
 from numpy.random import Generator
 
 from in4310repro import cli
-from in4310repro.audit import examine
 from in4310repro.evaluation.feature_maps import of_run
-from in4310repro.report import figures, published_page
-from in4310repro.runs import deviations
+from in4310repro.report import figures
 from in4310repro.runs.config import to_json
 from in4310repro.runs.presets import PRESETS
 from in4310repro.training import experiment
@@ -33,9 +30,7 @@ from tests.bad_input.sandbox import (
     make_one_setting,
     seal,
     snapshot,
-    write_json,
 )
-from tests.builders import rechain
 from tests.fuzzing import damages
 from tests.fuzzing.printed import ENDINGS, print_result
 
@@ -43,18 +38,16 @@ RUN, OTHER = "runs/tiny", "runs/other"
 CODES = (0, 1, 2)
 LOCKS = ("work/*.lock",)
 # How often each command reads a damaged run.
-COMMANDS = ("verify",) * 8 + ("compare",) * 5 + ("evaluate",) * 3 + ("published",) * 3 + ("report",)
+COMMANDS = ("verify",) * 8 + ("compare",) * 5 + ("evaluate",) * 3 + ("report",)
 WORDS = {
     "verify": ("verify", RUN),
     "compare": ("compare", OTHER, RUN),
     "evaluate": ("evaluate", RUN),
-    "published": ("published", RUN, OTHER),
     "report": ("report", RUN),
 }
 # What a command was told to write.
 WRITTEN = {
     "report": ("work/reports", "work/reports/*", f"work/{RUN}/features.json", f"work/{RUN}/manifest.json"),
-    "published": ("work/reports", "work/reports/*"),
     "train": ("work/runs", "work/runs/*"),
     "audit": ("work/page.html",),
 }
@@ -81,25 +74,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Bases:
-    """Undamaged runs: one with a single optimizer; two without weights, one of them with the published deviations."""
+    """Undamaged runs: one with a single optimizer, and one without weights."""
 
     one_setting: Path
     corrected: Path
-    published: Path
 
 
 def make_bases(finished_run: Path, folder: Path) -> Bases:
-    """Make the three runs from the tiny run, each as the program itself would write it."""
-    bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected", folder / "published")
-    for each in (bases.corrected, bases.published):
-        shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
-    config, metrics = (json.loads((finished_run / name).read_text()) for name in ("config.json", "metrics.json"))
-    of_classes = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision", "loss")
-    unseen = {"images": 36} | {name: metrics[name] for name in of_classes}
-    write_json(bases.published, "config.json", config | {"protocol": deviations.parse("published").names})
-    write_json(bases.published, "metrics.json", metrics | {"unseen": unseen})
-    seal(bases.published, "config.json", "metrics.json")
-    rechain(bases.published)
+    """Make the two runs from the tiny run, each as the program itself would write it."""
+    bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected")
+    shutil.copytree(finished_run, bases.corrected, ignore=shutil.ignore_patterns("*.safetensors"))
     return bases
 
 
@@ -155,12 +139,9 @@ def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator, w
     # Numbered without the other kinds, so that every command comes up.
     ordinal = number // len(KINDS) * KINDS.count("run") + number % len(KINDS)
     command = ways.commands[ordinal % len(ways.commands)]
-    with_weights = command != "published"
-    base = bases.one_setting if with_weights else bases.corrected
-    run = Path(shutil.copytree(base, box.work / RUN, copy_function=link_or_copy))
-    if command in ("compare", "published"):
-        other = bases.one_setting if with_weights else bases.published
-        shutil.copytree(other, box.work / OTHER, copy_function=link_or_copy)
+    run = Path(shutil.copytree(bases.one_setting, box.work / RUN, copy_function=link_or_copy))
+    if command == "compare":
+        shutil.copytree(bases.one_setting, box.work / OTHER, copy_function=link_or_copy)
     names = sorted(file.relative_to(run).as_posix() for file in run.rglob("*") if file.is_file())
     name = ways.file or damages.pick(generator, names)
     original = (run / name).read_bytes()
@@ -230,8 +211,6 @@ def skip_long_work(*, drawing: bool) -> Iterator[None]:
     if not drawing:
         replaced.append((of_run, "write_features", lambda run, *_how, **_named: run))
         replaced.append((figures, "to_png", lambda *_drawing: b""))
-        # Of what is printed, which is the same in every case.
-        replaced.append((published_page, "audit", functools.cache(examine.audit)))
     before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
     for module, name, value in replaced:
         setattr(module, name, value)

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import to_rgb, to_rgba
 
 from in4310repro.report import figures
+from studies.published import figures as published
 
 NAMES = (
     *("$x$", "\\$", "$", "$\\frac{1$", "_a", "__", "a\nb", "\x1b[31m", "a\u202eb", "\u6d77", "\U0001f30a", "\ud55c"),
@@ -20,7 +21,7 @@ METRICS = {
 }
 
 
-def accuracy_rows(classes: list[str]) -> figures.AccuracyRows:
+def accuracy_rows(classes: list[str]) -> published.AccuracyRows:
     """Return accuracies measured in four ways, "a" to "d": in three runs for "b", in one run for the others."""
     row = [*[0.98] * len(classes), 0.98]
     rows = {way: [row] * (3 if way == "b" else 1) for way in "abcd"}
@@ -34,7 +35,7 @@ def some_modules(number: int, **more: list[float]) -> dict[str, Any]:
 
 
 def test_each_run_has_a_sign_and_an_interval_in_a_colour_that_is_seen_on_white() -> None:
-    figure = figures.draw_accuracies(accuracy_rows(["sea", "street"]))
+    figure = published.draw_accuracies(accuracy_rows(["sea", "street"]))
     axes: Any = figure.axes[0]
     legend: Any = figure.legends[0]
     bars = axes.containers
@@ -64,7 +65,7 @@ def test_settings_stand_one_after_the_other_over_their_own_epochs() -> None:
     curves = {"a": [0.1, 0.2], "b": [0.3, 0.4, 0.5]}, {"a": [0.6, 0.7], "b": [0.8, 0.9, 1.0]}
     corrected, published = ({"settings": {name: {"curve": each[name]} for name in each}} for each in curves)
     printed = {"adamw": METRICS, "sgd": METRICS | {"mean_class_accuracy": 0.75}}
-    figure: Any = figures.draw_settings({"corrected": corrected, "published": [published], "printed": printed})
+    figure: Any = published.draw_settings({"corrected": corrected, "published": [published], "printed": printed})
     points: dict[Any, dict[float, float]] = {}
     for line in figure.axes[0].lines:
         if line.get_color() != "#dddddd":
@@ -78,7 +79,7 @@ def test_settings_stand_one_after_the_other_over_their_own_epochs() -> None:
 
 def test_bars_of_shares_are_as_high_as_their_values_and_each_kind_has_a_hatching() -> None:
     shares = {"printed": {"a": 10.0, "b": 20.0}, "corrected": {"a": 30.0, "b": 40.0}, "ours": {"a": 50.0, "b": 60.0}}
-    bars = figures.draw_shares(shares).axes[0].containers
+    bars = published.draw_shares(shares).axes[0].containers
     assert [[bar.get_height() for bar in each] for each in bars] == [[*each.values()] for each in shares.values()]
     assert len({each[0].get_hatch() for each in bars}) == 3
 
@@ -112,9 +113,9 @@ def test_a_figure_of_features_and_those_of_the_published_page_draw_every_name() 
     printed = dict.fromkeys(NAMES, METRICS)
     for figure in (
         measured,
-        figures.draw_settings({"corrected": curve, "published": [curve], "printed": printed}),
-        figures.draw_shares({way: dict.fromkeys(NAMES, 50.0) for way in "abc"}),
-        figures.draw_accuracies(accuracy_rows(list(NAMES))),
+        published.draw_settings({"corrected": curve, "published": [curve], "printed": printed}),
+        published.draw_shares({way: dict.fromkeys(NAMES, 50.0) for way in "abc"}),
+        published.draw_accuracies(accuracy_rows(list(NAMES))),
     ):
         assert figures.to_png(figure)
 

@@ -92,30 +92,34 @@ _LISTED = {
     "replay": Evidence("epochs replayed with each instruction set of this processor", PRINTED, "a minute"),
     "shares": Evidence("training by one to five processes, all files compared", "docs/processes.md", "minutes"),
     "published": Evidence(
-        "the page on the published numbers, again from its committed ones", "reports/published.md", "seconds"
+        "the page on the published numbers, again from its committed ones; `published RUN RUN...` of other runs",
+        "reports/published.md",
+        "secondsstudies.published",
     ),
     "experiment": Evidence(
         "shared split and warm start, two by two, and the rival reading; `experiment RUN...` adds finished runs",
         "reports/experiment/experiment.md",
         "seconds, and a minute a run",
-        "tests.experiment.page",
+        "studies.experiment.page",
     ),
     "labels": Evidence(
         "the share of wrong labels, from a judge's verdicts; `labels FINDINGS RUN`",
         "reports/labels/labels.md",
         "the photographs, and a run on them",
+        "studies.labels",
     ),
     "training-images": Evidence(
         "accuracy by the number of training images; `training-images --data FOLDER --findings FILE`",
         "reports/training-images/training-images.md",
         "the photographs, and trainings on them",
+        "studies.training_images",
     ),
     "feature-maps": Evidence(
         "how spectra and non-positive shares depend on images, depth and weights; `feature-maps RUN... --data FOLDER "
         "--imagenet FOLDER --cifar10 FOLDER`",
         "reports/feature-maps/feature-maps.md",
         "the images and runs on them; a minute a network",
-        "tests.sessions.feature_maps.command",
+        "studies.feature_maps.command",
     ),
     "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
     "causes": Evidence(
@@ -128,6 +132,7 @@ _LISTED = {
         "mAP and mean class accuracy of ResNets of five depths; `depths RUN...` adds finished runs",
         "docs/own-network.md",
         "half an hour",
+        "studies.depths",
     ),
     "exports": Evidence(
         "exports of a tiny run in every format, and what the validator of each format's community says of them",

@@ -33,7 +33,6 @@ from in4310repro.system.text import did_you_mean
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-FORMER_OPTIONS = {"--departures": "--deviations"}
 PROGRAM = "in4310repro"
 CLOSED = -1  # not an exit code: a library wrote into a pipe that was closed
 LONGEST_LINE = 500  # characters of an error's own text
@@ -64,7 +63,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo, export.export),
     "Without a run": (features.features, features.modules, checks.audit, traces.diff, traces.explain),
     "This machine": (machine.doctor,),
-    "For maintainers": (reports.ablation, reports.published, machine.fingerprint, machine.cache),
+    "For maintainers": (machine.fingerprint, machine.cache),
 }
 for group, commands in GROUPS.items():
     for command in commands:
@@ -254,7 +253,4 @@ def _usage_message(error: Any) -> str:
             f"no option {option}; report takes the run that train wrote: in4310repro report RUN [--out FOLDER], such "
             f"as in4310repro report {reports.DEFAULT_RUN.as_posix()}"
         )
-    for former, current in FORMER_OPTIONS.items():
-        if former in message:
-            return f"no option {former}; it is called {current} now"
     return message

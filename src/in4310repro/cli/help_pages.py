@@ -14,6 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 from in4310repro.cli.console import write_result
 from in4310repro.system.text import did_you_mean
 
+# Commands of older versions, which are no part of the package any more.
+STUDIES = {"ablation": "nox -s ablation", "published": "nox -s evidence -- published RUN RUN..."}
 WIDTH = 110  # columns, where the terminal has as many
 EXAMPLES = "Examples:"
 OPTIONS = "Options"
@@ -65,6 +67,8 @@ class Group(_Plain, TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command named by the first argument. If it is unknown, fail and suggest a similar name."""
         known = self.list_commands(ctx)
+        if args[0] in STUDIES and args[0] not in known:
+            ctx.fail(f"no command {args[0]!r}; it is a study now: {STUDIES[args[0]]}, in a clone of the repository")
         if not args[0].startswith("-") and args[0] not in known and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r}; {', '.join(known)} are valid{did_you_mean(args[0], known)}")
         return super().resolve_command(ctx, args)

@@ -1,24 +1,21 @@
-"""The commands that write pages: `report`, `ablation`, `published`."""
+"""The command that writes a page: `report`."""
 
 from __future__ import annotations
 
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from in4310repro.cli import before
 from in4310repro.cli.console import (
-    activate_arithmetic,
     activate_as_recorded,
     conclude,
     context_of,
-    keep_if,
     load_torch,
     print_next,
-    print_text,
     print_written,
     progress,
     trust_network,
@@ -27,19 +24,14 @@ from in4310repro.cli.options import (
     MOVED,
     RUN,
     Cifar10,
-    ConfigFile,
     ImageNet,
     OfRun,
     OnDevice,
     OwnNetwork,
     Precision,
-    Preset,
-    RunPath,
     option,
-    with_overrides,
 )
 from in4310repro.runs import presets
-from in4310repro.runs.deviations import parse
 from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
@@ -149,67 +141,3 @@ def _free_folder(run: FinishedRun) -> Path:
     free = next((folder for folder in others if page.may_write(run, folder)), first)
     progress().message(f"{first} holds the report of another run; this one goes to {free}")
     return free
-
-
-@with_overrides
-def ablation(
-    preset: Preset = "demo",
-    config: ConfigFile = None,
-    out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("reports/ablation"),
-    runs: Annotated[Path, typer.Option(help="Where the run folders go, named after protocols.")] = Path(
-        "runs/ablation"
-    ),
-    deviations: Annotated[str | None, typer.Option(help="Joined by commas; default: each alone, then all.")] = None,
-    overrides: Any = None,
-) -> None:
-    """Turn on one deviation from the assignment at a time and print what it changes.
-
-    Examples:
-        in4310repro ablation
-        in4310repro ablation --deviations shared-split,warm-start
-    """
-    configuration = presets.configure(preset, config, overrides)
-    for name in deviations.split(",") if deviations else ():
-        parse(name)
-    before.check_training(configuration)
-    numerics = activate_arithmetic(configuration.numerics, configuration.device)
-    from in4310repro.runs import names
-    from in4310repro.training.ablation import EACH_THEN_ALL, ablation
-
-    protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
-    keep_if(lambda: any(runs.glob(f"*/{names.CONFIG}")), f"{runs} is kept, and the same command continues")
-    files = ablation(configuration, context_of(numerics), runs, out, protocols=protocols)
-    for file in files:
-        if file.suffix == ".md":
-            print_text(file.read_text(encoding="utf-8"))
-    conclude(print_written(files))
-
-
-def published(
-    corrected: RunPath,
-    published: Annotated[
-        list[Path], typer.Argument(help="Runs of --protocol published, each with its own seed."), before.RUN
-    ],
-    ablation: Annotated[
-        list[Path] | None, typer.Option(help="An ablation.json; may be given several times."), before.FILE
-    ] = None,
-    reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
-    from_imagenet: Annotated[
-        bool, typer.Option("--from-imagenet", help="The runs start from ImageNet weights: add them to the page.")
-    ] = False,
-) -> None:
-    """Compare the supposed protocol with the corrected one and with what is printed, on one page.
-
-    Examples:
-        in4310repro published runs/corrected runs/published runs/published-1
-        in4310repro published runs/photographs runs/photographs-published --from-imagenet
-    """
-    load_torch()
-    from in4310repro.report import published_page
-    from in4310repro.runs.finished import FinishedRun
-    from in4310repro.runs.folder import unchanged
-
-    write = published_page.write_evidence if from_imagenet else published_page.write
-    with unchanged(corrected, *published):
-        opened, *runs = map(FinishedRun.open, (corrected, *published))
-    conclude(print_written(write(opened, runs, ablation or [], reports)))

@@ -213,12 +213,13 @@ def _wrap(text: str, longest: int) -> list[str]:
 
 def render(template: str, context: Mapping[str, object]) -> str:
     """Render a template with its values escaped; raise jinja2.UndefinedError for a name missing from the context."""
-    return _environment(template.endswith(".html.jinja")).get_template(template).render(context)
+    return environment(template.endswith(".html.jinja")).get_template(template).render(context)
 
 
 @functools.cache
-def _environment(html: bool) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(html: bool) -> jinja2.Environment:
+    """Return the environment of templates that are HTML or Markdown, which says how values are escaped."""
+    found = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.report"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         finalize=_visible_in_html if html else _as_markdown,
@@ -227,8 +228,8 @@ def _environment(html: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
-    return environment
+    found.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
+    return found
 
 
 def read_asset(name: str) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
-from in4310repro.data.comparison import sample_positions
-from in4310repro.metrics import Interval, wilson
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
@@ -146,109 +143,3 @@ def find_doubts(
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]
     return [(int(position), int(seeming[position])) for position in ordered]
-
-
-EACH = 100  # images of each kind
-
-
-def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Draw equally many images with and without doubtful labels, for a person to judge.
-
-    Return the paths of these images in random order.
-
-    Args:
-        paths: paths of the images to choose from, such as the test images.
-        doubted: paths of the images with doubtful labels; may include images that are not in `paths`.
-        seed: seed of the random numbers; apart from the seed, these depend only on the paths.
-        each: number of images of each kind (doubted, undoubted); if a kind has fewer images, all are returned.
-
-    Examples:
-        >>> sorted(draw_sample(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
-        ['a', 'b', 'c', 'd']
-    """
-    kinds = ([path for path in paths if (path in doubted) is doubtful] for doubtful in (True, False))
-    chosen = [kind[position] for kind in kinds for position in sample_positions(kind, each, seed)]
-    return sorted(chosen, key=lambda path: (generator_for(seed, "mixed", path).random(), path))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """A sample of the doubted (or undoubted) images that a person judged, with the number of all such images."""
-
-    images: int
-    judged: int
-    wrong: list[str]  # paths whose label is none of the classes that were said
-    open: list[str]  # paths whose label is one of several
-
-    @property
-    def interval(self) -> Interval:
-        """95 % Wilson interval of the share of wrong labels. If all images were judged, both ends are this share."""
-        if self.judged == self.images:
-            return [len(self.wrong) / self.images] * 2
-        return wilson(len(self.wrong), self.judged)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """An estimate of the number of wrong labels among all images, from a judged sample."""
-
-    doubted: Kind
-    undoubted: Kind
-
-    @property
-    def share(self) -> float:
-        """Estimated share of wrong labels among all images, from the judged samples of doubted and undoubted images."""
-        return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
-
-    @property
-    def interval(self) -> Interval:
-        """Conservative interval (at least 95 %) of the share of wrong labels among all images.
-
-        It is the weighted mean of the intervals for doubted and undoubted images. The weights are the numbers of
-        images.
-        """
-        ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
-        return [self._weighted(pair) for pair in ends]
-
-    def _weighted(self, shares: Sequence[float]) -> float:
-        images = [self.doubted.images, self.undoubted.images]
-        return sum(n * share for n, share in zip(images, shares, strict=True)) / sum(images)
-
-
-def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Estimate the share of wrong labels from a person's judgements of the images that `draw_sample` drew.
-
-    A label is wrong if it is none of the classes that the person found fitting.
-
-    Args:
-        labels: the class of each image that the estimates are about, by path.
-        doubted: paths of the images with doubtful labels; may include images that are not in `labels`.
-        said: for each judged image, by path, all classes that the person found fitting.
-
-    Raises:
-        ValueError: a judged image is not in `labels`, or no image of a kind (doubted, undoubted) was judged.
-
-    Examples:
-        >>> labels = {"a": "sea", "b": "sea", "c": "forest", "d": "forest"}
-        >>> found = study(labels, {"a"}, {"a": ["forest"], "b": ["sea", "forest"]})
-        >>> found.doubted.wrong, found.undoubted.open, found.share
-        (['a'], ['b'], 0.25)
-    """
-    if unknown := sorted(said.keys() - labels.keys()):
-        raise ValueError(f"{unknown[0]} was judged, which is none of the {len(labels)} images")
-    kinds = []
-    for doubtful in (True, False):
-        paths = [path for path in labels if (path in doubted) is doubtful]
-        judged = [path for path in paths if path in said]
-        if not judged:
-            kind = "with a doubtful label" if doubtful else "without a doubtful label"
-            raise ValueError(f"no image {kind} was judged, of {len(paths)}; at least 1 is needed")
-        kinds.append(
-            Kind(
-                images=len(paths),
-                judged=len(judged),
-                wrong=[path for path in judged if labels[path] not in said[path]],
-                open=[path for path in judged if labels[path] in said[path] and len(said[path]) > 1],
-            )
-        )
-    return Study(doubted=kinds[0], undoubted=kinds[1])
