@@ -88,7 +88,7 @@ def convolution_operations(name: str, image_size: int) -> list[float]:
         assert isinstance(weight, Tensor)  # noqa: S101 - for the type checker
         operations.append(2.0 * weight[0].numel() * output.numel())
 
-    model = construct(open_network(name).source, CLASSES).to("meta").eval()
+    model = construct(open_network(name), CLASSES).to("meta").eval()
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)

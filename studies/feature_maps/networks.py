@@ -132,7 +132,7 @@ def lite_subject(scenes: Catalogue) -> Subject:
         modules=LITE_MODULES,
         norms=LITE_NORMS,
         size=PRESETS[HEAD_PRESET].image_size,
-        preprocessing=network.imagenet_preprocessing(),
+        preprocessing=network.imagenet.preprocessing,
         root=f"{scenes.root}",
         classes=scenes.classes,
         scenes=scenes.entries,

@@ -87,12 +87,12 @@ def test_image_sets_to_compare_with_are_prepared_alike() -> None:
 def test_weights_of_torchvision_and_timm_say_how_their_images_are_prepared() -> None:
     default = Preprocessing()
     resnet, *others = (open_network(name) for name in ("resnet18", "vit_b_16", "efficientnet_b1"))
-    assert resnet.read_weights("none").preprocessing == resnet.imagenet_preprocessing() == default
-    assert [each.imagenet_preprocessing().interpolation for each in others] == ["bilinear", "bicubic"]
+    assert resnet.read_weights("none").preprocessing == resnet.imagenet.preprocessing == default
+    assert [each.imagenet.preprocessing.interpolation for each in others] == ["bilinear", "bicubic"]
     timm = pytest.importorskip("timm")
     name = "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     settings = timm.create_model(name.removeprefix("timm:")).pretrained_cfg
-    said = open_network(name).imagenet_preprocessing()
+    said = open_network(name).imagenet.preprocessing
     assert (said.mean, said.std, said.interpolation) == (settings["mean"], settings["std"], settings["interpolation"])
     assert said.mean == (0.5, 0.5, 0.5)
 
@@ -145,8 +145,9 @@ def test_a_value_that_prepares_no_image_is_refused_in_the_metadata_of_a_file(tmp
 def test_a_file_of_torchvision_is_known_by_its_name_and_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"fc.bias": torch.ones(6)}, content := io.BytesIO())
     digits = hashlib.sha256(content.getvalue()).hexdigest()[:8]
-    transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms
-    weights = SimpleNamespace(url=f"https://x/resnet18-{digits}.pth", transforms=transforms)
+    theirs = torchvision.models.ResNet18_Weights.DEFAULT
+    how = {"transforms": theirs.transforms, "meta": theirs.meta}
+    weights = SimpleNamespace(name="x", url=f"https://x/resnet18-{digits}.pth", **how)
     monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=weights))
     file = tmp_path / f"resnet18-{digits}.pth"
     file.write_bytes(content.getvalue())

@@ -33,8 +33,8 @@ def test_another_package_gives_the_same_scores_with_the_same_weights(side: int) 
     with torch.no_grad():
         for value in theirs.state_dict().values():
             value.copy_(torch.linspace(0.01, 0.3, value.numel()).sin().reshape(value.shape))
-    ours = efficientnet.lite0(7).eval()
-    ours.load_state_dict(efficientnet.rename(theirs.state_dict()), strict=True)
+    ours = efficientnet.EfficientNetLite(7).eval()
+    ours.load_state_dict(open_network(NAME).adapt(theirs.state_dict()), strict=True)
     with torch.inference_mode():
         given, needed = ours(images(side)), theirs(images(side))
     assert torch.allclose(given, needed, rtol=1e-5, atol=1e-6)
@@ -144,8 +144,8 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pyte
 
 def test_it_is_one_of_the_networks_that_are_listed() -> None:
     assert NAME in known_names("eff*")
-    facts = open_network(NAME).facts()
-    assert facts.parameters == sum(each.numel() for each in efficientnet.lite0(1000).parameters())
+    facts = open_network(NAME).imagenet
+    assert facts.parameters == sum(each.numel() for each in efficientnet.EfficientNetLite(1000).parameters())
 
 
 def test_a_file_that_has_the_name_of_the_weights_and_other_bytes_says_nothing(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_building_a_network_leaves_torchs_generator_as_it_was() -> None:
 
 
 def test_a_network_whose_values_are_all_drawn_or_constant_is_constructed_without_memory() -> None:
-    model = construct(open_network("resnet18").source, 6)
+    model = construct(open_network("resnet18"), 6)
     assert all(value.is_meta for value in model.state_dict().values())
 
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from in4310repro import models
 from in4310repro.models import modules
-from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, known_names
+from in4310repro.models.network import open_network
+from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, Network, known_names
 from in4310repro.report.page import make_record
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
@@ -192,7 +192,7 @@ SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_smal
 @pytest.mark.parametrize("name", [SMALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[1:])])
 def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_seed(name: str) -> None:
     first, again = (models.build(name, 6, seed=0) for _ in range(2))
-    open_network(name).check_scores(first, 6, 64)
+    modules.check_scores(first, name, 6, 64)
     other = models.build(name, 6, seed=1).state_dict()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
     assert not all(torch.equal(value, other[key]) for key, value in first.state_dict().items())
@@ -202,12 +202,12 @@ def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_
 def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image() -> None:
     for name in known_names():
         network = open_network(name)
-        facts = network.facts()
+        facts = network.imagenet
         if facts.parameters < 3e7:
             model = network.build(3, seed=0)
             side = max(facts.smallest, 64)
-            network.check_scores(model, 3, side)
-            chosen = network.default_modules(model, side)
+            modules.check_scores(model, name, 3, side)
+            chosen = modules.default_modules(model, name, side)
             assert 1 <= len(set(chosen)) == len(chosen) <= 5, name
             assert set(chosen) <= set(dict(model.named_modules())), name
 
@@ -294,7 +294,7 @@ def test_a_module_that_is_not_there_says_where_it_is_looked_for() -> None:
 def test_a_network_without_scores_for_such_an_image_is_refused(own: str, function: str, side: int, words: str) -> None:
     network = trusted(f"{own}:{function}")
     with pytest.raises(ValueError, match=words):
-        network.check_scores(network.build(6, seed=0), 6, side)
+        modules.check_scores(network.build(6, seed=0), network.name, 6, side)
 
 
 def test_a_network_of_a_fixed_size_says_it() -> None:
@@ -303,7 +303,7 @@ def test_a_network_of_a_fixed_size_says_it() -> None:
     model.image_size = 224  # type: ignore[assignment]
     model.forward = lambda images: images.view(3)
     with pytest.raises(ValueError, match="vit takes no images of 64 px a side: it takes 224 px"):
-        open_network("vit").check_scores(model, 6, 64)
+        modules.check_scores(model, "vit", 6, 64)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_network_with_other_scores_than_one_finite_one_per_class_is_refused(sc
     model = torch.nn.Module()
     model.forward = lambda _: scores
     with pytest.raises(ValueError, match=words):
-        open_network("vit").check_scores(model, 6, 64)
+        modules.check_scores(model, "vit", 6, 64)
 
 
 class Block(nn.Module):
@@ -349,9 +349,9 @@ class Transformer(nn.Module):
 
 def test_modules_that_are_measured_by_default() -> None:
     resnet, squeezenet = (open_network(name) for name in ("resnet34", "squeezenet1_1"))
-    assert resnet.default_modules(resnet.build(6, 0), 64) == FIVE_MODULES
+    assert modules.default_modules(resnet.build(6, 0), resnet.name, 64) == FIVE_MODULES
     # 26 convolutions, of which those with the numbers 0, 6.25, 12.5, 18.75 and 25, rounded to even.
-    assert squeezenet.default_modules(squeezenet.build(6, 0), 64) == (
+    assert modules.default_modules(squeezenet.build(6, 0), squeezenet.name, 64) == (
         "features.0",
         "features.4.expand3x3",
         "features.7.expand3x3",
@@ -510,7 +510,7 @@ def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_anoth
     assert [row.split()[0] for row in rows] == names
     for name, row in zip(names, rows, strict=True):
         network = open_network(name)
-        assert row[first.index("weights") :].split()[0] == network.facts().weights
+        assert row[first.index("weights") :].split()[0] == network.imagenet.label
         assert row[first.index("arithmetic") :] == f"native: {network.obstacle(224)}"
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources import SOURCES, Functions, Lite, Source, Timm, Torchvision
+from in4310repro.models.modules import check_scores, default_modules, outputs
+from in4310repro.models.network import open_network
+from in4310repro.models.sources import SOURCES, Functions, Lite, Network, Timm, Torchvision
 from in4310repro.system import machine
 from in4310repro.system.tensors import tensor_bytes
 
@@ -45,7 +46,7 @@ class Sample:
     imagenet: bool = True
 
 
-SAMPLES: dict[type[Source], Sample] = {
+SAMPLES: dict[type[Network], Sample] = {
     Torchvision: Sample("squeezenet1_1", "squeezenet1_7", "squeezenet1_1", obstacle="dropout"),
     Lite: Sample("efficientnet_lite0", "efficientnet_lite", "efficientnet_lite0"),
     Timm: Sample("timm:plain", "timm:plaim", "timm:plain", obstacle="dropout"),
@@ -93,7 +94,7 @@ def network(sample: Sample) -> Network:
 
 
 def test_a_name_opens_the_network_of_its_source(sample: Sample, network: Network) -> None:
-    assert SAMPLES[type(network.source)] is sample
+    assert SAMPLES[type(network)] is sample
     assert network.name == sample.name
     # Code of others is made by its own constructor, and a user's code alone is named again.
     assert (network.foreign, bool(network.option)) == (":" in sample.name, ":" in sample.name[5:])
@@ -102,9 +103,9 @@ def test_a_name_opens_the_network_of_its_source(sample: Sample, network: Network
 def test_a_network_has_a_score_for_each_class(network: Network) -> None:
     for classes in (3, 6):
         model = network.build(classes, seed=0)
-        network.check_scores(model, classes, SIDE)
+        check_scores(model, network.name, classes, SIDE)
         with pytest.raises(ValueError, match=re.escape(network.name)):
-            network.check_scores(model, classes + 1, SIDE)
+            check_scores(model, network.name, classes + 1, SIDE)
 
 
 def test_weights_of_other_classes_get_a_new_head_and_keep_the_rest(network: Network, tmp_path: Path) -> None:
@@ -127,10 +128,10 @@ def test_a_saved_state_is_restored_and_another_networks_refused(network: Network
 
 def test_default_modules_are_modules_of_the_network(network: Network) -> None:
     model = network.build(3, seed=0)
-    chosen, outputs = network.default_modules(model, SIDE), network.outputs(model, SIDE)
+    chosen, seen = default_modules(model, network.name, SIDE), outputs(model, network.name, SIDE)
     assert 1 <= len(set(chosen)) == len(chosen) <= 5
-    assert set(chosen) <= {each.name for each in outputs} <= set(dict(model.named_modules()))
-    assert network.default_modules(model, SIDE, outputs) == chosen
+    assert set(chosen) <= {each.name for each in seen} <= set(dict(model.named_modules()))
+    assert default_modules(model, network.name, SIDE, seen) == chosen
 
 
 def test_what_stands_in_the_way_of_portable_arithmetic_is_said(sample: Sample, network: Network) -> None:
@@ -150,14 +151,14 @@ def test_a_file_says_how_images_are_prepared_or_nothing_does(network: Network, t
 
 def test_imagenet_weights_say_how_images_are_prepared_or_are_refused(sample: Sample, network: Network) -> None:
     if not sample.imagenet:
-        for asked in (network.imagenet_evaluation, lambda: network.read_weights("imagenet")):
+        for asked in (lambda: network.imagenet, lambda: network.read_weights("imagenet")):
             with pytest.raises(ValueError, match=rf"{network.name}.*--weights none.*--weights FILE"):
                 asked()
         return
-    evaluation = network.imagenet_evaluation()
-    assert network.imagenet_preprocessing().crop_ratio == 1.0 >= evaluation.crop_ratio
-    assert network.imagenet_preprocessing().mean == evaluation.mean
-    assert 0 <= network.imagenet_top_1() < 1
+    published = network.imagenet
+    assert published.preprocessing.crop_ratio == 1.0 >= published.evaluation.crop_ratio
+    assert published.preprocessing.mean == published.evaluation.mean
+    assert 0 <= published.top_1 < 1
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("bilinear", "bilinear"), ("random", "bicubic")])

@@ -20,7 +20,7 @@ from in4310repro.arithmetic.functions import batch_norm
 from in4310repro.arithmetic.products import convolution
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.models.efficientnet import lite0
+from in4310repro.models.efficientnet import EfficientNetLite
 from in4310repro.report import check_page
 from tests.arithmetic import test_normalisation, test_winograd
 from tests.arithmetic.formulas import equal_bits
@@ -214,7 +214,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: resnet18(num_classes=6),
     # Its pooling is a function that `portable` sees in the network alone.
     "mobilenet_v2": lambda: nn.Sequential(mobilenet_v2(num_classes=6).features, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-    "lite0": lambda: lite0(6),
+    "lite0": lambda: EfficientNetLite(6),
 }
 
 

@@ -474,7 +474,7 @@ def subject_of(seed: int, has_spectra: bool) -> Subject:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = nn.Conv2d(3, 4, 3)
-    preprocessing = open_network("efficientnet_lite0").imagenet_preprocessing()
+    preprocessing = open_network("efficientnet_lite0").imagenet.preprocessing
     return Subject(
         name="drawn",
         model=model,

@@ -17,6 +17,7 @@ from in4310repro.data.comparison import imagenet
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import decode
 from in4310repro.data.scenes import CLASSES, draw
+from in4310repro.models.sources import Published
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, SHARES
@@ -76,8 +77,8 @@ def test_imagenet_weights_are_checked_with_the_mean_of_the_run_and_half_is_expec
 ) -> None:
     asked = config(place)
     weights = asked.network.read_weights(asked.weights)
-    monkeypatch.setattr(type(asked.network), "imagenet_top_1", lambda _: 0.0)
-    monkeypatch.setattr(type(asked.network), "imagenet_evaluation", lambda _: replace(HOW, mean=(1.0, 0.0, 1.0)))
+    published = Published(evaluation=replace(HOW, mean=(1.0, 0.0, 1.0)), label="")
+    monkeypatch.setattr(type(asked.network), "published", lambda _: published)
     drawn = Mock(wraps=imagenet)
     monkeypatch.setattr(preparation, "imagenet", drawn)
     found = preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))

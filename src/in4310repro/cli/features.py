@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -203,17 +202,19 @@ def modules(
         print_text(_table(rows))
         conclude({"networks": rows})
         return
+    from in4310repro.models.modules import default_modules, outputs
+
     opened.trust()
     model = opened.build(CLASSES, seed=0)
-    seen = opened.outputs(model, image_size)
-    default = opened.default_modules(model, image_size, seen)
+    seen = outputs(model, opened.name, image_size)
+    default = default_modules(model, opened.name, image_size, seen)
     width = max(len(each.name) for each in seen)
     parameters = sum(value.numel() for value in model.parameters())
     print_line(f"{network}: {parameters / 1e6:.1f} M parameters; outputs for one image of {image_size} px")
     for each in seen:
         shape = " x ".join(map(str, each.shape))
         print_line(f"{'*' if each.name in default else ' '} {each.name:<{width}}  {each.kind:<24} {shape}")
-    rows = [asdict(each) | {"measured_by_default": each.name in default} for each in seen]
+    rows = [each._asdict() | {"measured_by_default": each.name in default} for each in seen]
     conclude({"network": network, "parameters": parameters, "image_size": image_size, "modules": rows})
 
 
@@ -237,7 +238,9 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
             reason = open_network(name).obstacle(image_size)
         except ValueError as error:
             reason = str(error)
-        rows.append({"name": name} | asdict(open_network(name).facts()) | {"native_since": reason})
+        facts = open_network(name).imagenet
+        row = {"name": name, "parameters": facts.parameters, "smallest": facts.smallest, "weights": facts.label}
+        rows.append(row | {"native_since": reason})
     return rows
 
 

@@ -20,7 +20,7 @@ from in4310repro.data.cache import cache_folder
 from in4310repro.data.images import ImageSet, decoder, evaluation_batches
 from in4310repro.evaluation.prediction import gather_rows
 from in4310repro.models import trained_part
-from in4310repro.models.network import Network
+from in4310repro.models.sources import Network
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock
 from in4310repro.system.machine import refuse_beyond_disk

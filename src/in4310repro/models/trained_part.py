@@ -1,10 +1,9 @@
 """Functions for the trained part of a network and for its last layer."""
 
-from __future__ import annotations
-
 from torch import nn
 
-from in4310repro.models.network import FROM, Network
+from in4310repro.models.network import FROM
+from in4310repro.models.sources import Network
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
@@ -32,32 +31,19 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
     return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
 
 
-def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Turn off the gradients of all modules before the first trained layer, and return these modules.
-
-    The caller must keep them in eval mode during training.
-    """
-    frozen = frozen_modules(model, part)
-    for module in frozen:
-        module.requires_grad_(False)
-    return frozen
-
-
 def last_layer_name(model: nn.Module, network: Network) -> str:
     """Return the name of the linear layer that computes the scores.
 
     Raises:
         ValueError: the network does not end in a linear layer.
     """
-    layers = {each.rpartition(".")[0] for each in network.head()}
-    modules = dict(model.named_modules())
-    if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
-        ends = ", ".join(sorted(layers))
+    layers = sorted({each.rpartition(".")[0] for each in network.head()})
+    if len(layers) != 1 or not isinstance(model.get_submodule(layers[0]), nn.Linear):
         raise ValueError(
-            f"{network.name} does not end in one linear layer but in {ends}; fitting a head and finding doubtful "
-            "labels need the inputs of such a layer as features: resnet18 has one, and --train all needs none"
+            f"{network.name} does not end in one linear layer but in {', '.join(layers)}; fitting a head and finding "
+            "doubtful labels need the inputs of such a layer as features: resnet18 has one, and --train all needs none"
         )
-    return next(iter(layers))
+    return layers[0]
 
 
 def last_layer(model: nn.Module, network: Network) -> nn.Linear:

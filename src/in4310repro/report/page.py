@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from markupsafe import Markup
 
 from in4310repro.metrics import SCALARS
+from in4310repro.models.modules import default_modules
 from in4310repro.report import charts, check_page, markup
 from in4310repro.report.charts import select_curves
 from in4310repro.report.class_exhibits import TEST
@@ -195,7 +196,7 @@ def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
     if config.network.is_resnet:
         return []
     try:
-        default = config.network.default_modules(run.saved_network(), config.image_size)
+        default = default_modules(run.saved_network(), config.model, config.image_size)
     except ValueError:
         # The user's code is not run here, and may choose any modules.
         return []

@@ -18,7 +18,7 @@ from in4310repro.data.images import ImageSet
 from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
-from in4310repro.models.building import Weights
+from in4310repro.models.weights import Weights
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config

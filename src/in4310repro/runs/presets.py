@@ -14,12 +14,12 @@ from typing import Any
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.models.network import HEAD
 from in4310repro.models.sources import FIVE_MODULES, LITE
-from in4310repro.models.sources import HEAD_PRESET as HEAD_PRESET
 from in4310repro.runs.config import Config, change, read_toml, to_json
 from in4310repro.runs.settings import FITS_HEAD, FORMAT, OPTIONS, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place, shell_word
 
+HEAD_PRESET = "photographs-head"  # fits the head of its ImageNet weights
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
 

@@ -16,7 +16,7 @@ from in4310repro.data.images import training_ranges
 from in4310repro.data.preprocessing import to_metadata
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
-from in4310repro.models.network import Network
+from in4310repro.models.sources import Network
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to

@@ -108,8 +108,9 @@ class Epochs:
         if task.context.processes.size > 1 and not task.context.numerics.portable:
             self.model = share_batch_norm(self.model)
             self._network = DistributedDataParallel(self.model)
-        part = task.config.trained_part(task.setting)
-        self._frozen = trained_part.freeze(self.model, part)
+        self._frozen = trained_part.frozen_modules(self.model, task.config.trained_part(task.setting))
+        for module in self._frozen:
+            module.requires_grad_(False)
         head = task.config.network.head() if task.setting.head_learning_rate else ()
         parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         self.optimizer = optimizers.build(

@@ -27,9 +27,9 @@ from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
 from in4310repro.features import choose
 from in4310repro.metrics import wilson
-from in4310repro.models import trained_part
-from in4310repro.models.building import Weights
+from in4310repro.models import modules, trained_part
 from in4310repro.models.sources import FIVE_MODULES
+from in4310repro.models.weights import Weights
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.presets import refuse_without_images, with_counts
 from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting
@@ -115,7 +115,7 @@ def _choose_preprocessing(config: Config) -> Preprocessing:
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
-        config.network.imagenet_evaluation(),
+        config.network.imagenet.evaluation,
         mean=config.preprocessing.mean,
         std=config.preprocessing.std,
         interpolation=config.preprocessing.interpolation,
@@ -123,7 +123,7 @@ def _choose_preprocessing(config: Config) -> Preprocessing:
 
 
 def _expected(config: Config) -> float:
-    return (config.network.imagenet_top_1() or LOWEST) if config.weights == "imagenet" else LOWEST
+    return (config.network.imagenet.top_1 or LOWEST) if config.weights == "imagenet" else LOWEST
 
 
 def print_weights_check(config: Config, weights: Weights, context: Context) -> None:
@@ -295,9 +295,9 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
             arithmetic.
     """
     network = config.network
-    network.check_scores(model, classes, config.image_size)
+    modules.check_scores(model, network.name, classes, config.image_size)
     if config.modules == FIVE_MODULES:
-        config = replace(config, modules=network.default_modules(model, config.image_size))
+        config = replace(config, modules=modules.default_modules(model, network.name, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
         trained_part.frozen_modules(model, config.trained_part(setting))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from in4310repro.data.folders import Entry
 from in4310repro.data.preprocessing import APPLIED, to_json
 from in4310repro.evaluation.embedding import embed
-from in4310repro.models import trained_part
+from in4310repro.models import modules, trained_part
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import unchanged
@@ -69,7 +69,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     # The head is not computed with: two classes are as good as any.
     model = network.build(2, seed=0, weights=read)
     config = with_preprocessing(config, read.preprocessing)
-    network.check_scores(model, 2, config.image_size)
+    modules.check_scores(model, network.name, 2, config.image_size)
     trained_part.last_layer_name(model, network)
     return Source(network=model, config=config, fingerprint=None, name=publishable_place(weights))
 

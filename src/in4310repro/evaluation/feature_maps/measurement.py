@@ -12,7 +12,8 @@ import torch
 
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.features import FeatureStatistics, ModuleChoice
-from in4310repro.models.network import Network, open_network
+from in4310repro.models.network import open_network
+from in4310repro.models.sources import Network
 
 IMAGES = 3  # of a channel, those with the largest responses
 Samples = Literal["images", "positions", "flat"] | None

@@ -26,7 +26,8 @@ from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps.measurement import Request, measure
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
-from in4310repro.models.building import Weights
+from in4310repro.models import modules
+from in4310repro.models.weights import Weights
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file
 from in4310repro.system.processes import join
@@ -239,9 +240,9 @@ def _complete(request: Request, model: nn.Module, weights: Weights, progress: Pr
     if weights.preprocessing is None:
         progress.message(f"{request.weights} does not say how images are prepared for it; they are for {USUAL}")
     request = replace(request, preprocessing=weights.preprocessing or Preprocessing())
-    request.network.check_scores(model, 1000, request.image_size)
+    modules.check_scores(model, request.model, 1000, request.image_size)
     if request.modules is None:
-        chosen = request.network.default_modules(model, request.image_size)
+        chosen = modules.default_modules(model, request.model, request.image_size)
         request = replace(request, modules=",".join(chosen))
     return request
 
