@@ -34,7 +34,7 @@ TRAITS = "value, dtype, shape, tier, otherwise, tolerance, reason"
         ({"tier": "statistical"}, "tier 'statistical' of a claim; valid values are exact, bitwise and numerical"),
         (
             {"tier": "bitwise", "otherwise": "exact"},
-            "otherwise 'exact' of a claim; valid values are numerical, statistical and None",
+            "otherwise 'exact' of a claim; numerical, statistical and None are valid",
         ),
         *(
             (

@@ -226,7 +226,7 @@ def test_a_write_that_fails_leaves_files_and_folders_as_before(
     def files() -> dict[Path, bytes]:
         return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
-    for name, numerics in itertools.product(("write_file", "_list_file"), (HERE, CARD)):
+    for name, numerics in itertools.product(("write_file", "_add_file"), (HERE, CARD)):
         with monkeypatch.context() as patched:
             patched.setattr(writing, name, fail)
             with pytest.raises(error, match="disk full"):
@@ -234,7 +234,7 @@ def test_a_write_that_fails_leaves_files_and_folders_as_before(
         assert not folder.exists()
     update_case(folder)
     before = files()
-    monkeypatch.setattr(writing, "_list_file", fail)
+    monkeypatch.setattr(writing, "_add_file", fail)
     with pytest.raises(error):
         update_case(folder, reason="it moved again")
     assert files() == before

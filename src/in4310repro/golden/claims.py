@@ -5,8 +5,6 @@ of a probe computation, the number of threads and the device; in portable arithm
 our kernels. Processes of one class are expected to compute equal bits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,13 +14,8 @@ import numpy as np
 
 TIERS = ("exact", "bitwise", "numerical", "statistical")
 INPUTS = ("value", "tier", "otherwise", "tolerance", "reason")
-DTYPES = (
-    "bool",
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    "float16",
-    "float32",
-    "float64",
-)
+NUMBERS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}  # bits of each kind
+DTYPES = ("bool", *(f"{kind}{bits}" for kind, widths in NUMBERS.items() for bits in widths))
 TRAITS = ("value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason")
 
 
@@ -48,9 +41,7 @@ class Claim:
         if self.tier not in ("exact", "bitwise", "numerical"):
             raise ValueError(f"tier {self.tier!r} of a claim; valid values are exact, bitwise and numerical")
         if self.otherwise not in (None, "numerical", "statistical"):
-            raise ValueError(
-                f"otherwise {self.otherwise!r} of a claim; valid values are numerical, statistical and None"
-            )
+            raise ValueError(f"otherwise {self.otherwise!r} of a claim; numerical, statistical and None are valid")
         weaker = self.otherwise is not None or self.tier == "numerical"
         if weaker != (self.tolerance is not None) or (weaker and not self.reason):
             raise ValueError(
@@ -68,15 +59,8 @@ class Claim:
     def to_json(self) -> dict[str, Any]:
         """Return the value, with its tier (how exactly it must be reproduced), as a JSON object for golden files."""
         array = _as_array(self.value)
-        return {
-            "value": _as_json(self.value),
-            "dtype": _dtype_name(array),
-            "shape": list(array.shape),
-            "tier": self.tier,
-            "otherwise": self.otherwise,
-            "tolerance": self.tolerance,
-            "reason": self.reason,
-        }
+        described = {"value": _as_json(self.value), "dtype": _dtype_name(array), "shape": list(array.shape)}
+        return described | {name: getattr(self, name) for name in INPUTS[1:]}
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -95,12 +79,7 @@ def _as_json(value: Any) -> Any:
     return {key: _as_json(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "a truth value": bool,
-    "a number": (int, float),
-    "a text": str,
-    "None": type(None),
-}
+KINDS: dict[str, Any] = {"a truth value": bool, "a number": (int, float), "a text": str, "None": type(None)}
 MOST_BITS = 14_000  # of an integer: Python reads up to 4300 digits
 
 
@@ -129,20 +108,20 @@ def check_value(name: str, value: Any) -> str:
             if kind != kinds[0]:
                 raise ValueError(f"{name}[{place}] is {kind}, and {name}[0] is {kinds[0]}; a list is of one kind")
         return f"a list of {len(kinds)}" + (f", each {kinds[0]}" if kinds else "")
-    return _check_scalar(name, value)
-
-
-def _check_scalar(name: str, value: Any) -> str:
-    kinds = [kind for kind, types in KINDS.items() if isinstance(value, types)]
-    if not kinds:
+    if (found := next((kind for kind, types in KINDS.items() if isinstance(value, types)), None)) is None:
         raise ValueError(
             f"{name} is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid"
         )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} is {value}; finite numbers are valid")
+    if found == "a number":
+        _check_number(name, value)
+    return found
+
+
+def _check_number(name: str, value: int | float) -> None:
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
         raise ValueError(f"{name} is an integer of {value.bit_length()} bits; up to {MOST_BITS} are valid")
-    return kinds[0]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; finite numbers are valid")
 
 
 def _dtype_name(array: np.ndarray) -> str:
@@ -171,10 +150,10 @@ def find_claim_faults(name: str, entry: Any) -> list[str]:
     """
     if not isinstance(entry, Mapping):
         return [f"{name} is a {type(entry).__name__}; expected an object with {', '.join(TRAITS)}"]
-    wrong = [f"{name} lacks {trait}" for trait in TRAITS if trait not in entry]
-    wrong += [f"{name} has {trait!r}; valid keys are {', '.join(TRAITS)}" for trait in entry if trait not in TRAITS]
-    if wrong:
-        return wrong
+    lost = [f"{name} lacks {trait}" for trait in TRAITS if trait not in entry]
+    extra = [f"{name} has {trait!r}; valid keys are {', '.join(TRAITS)}" for trait in entry if trait not in TRAITS]
+    if lost or extra:
+        return lost + extra
     try:
         whole = Claim(**{trait: entry[trait] for trait in INPUTS}).to_json()
     except ValueError as error:

@@ -1,7 +1,5 @@
 """Comparison of a case's computed values with its golden file, each value at its tier (required exactness)."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.golden.claims import Claim, find_claim_faults
+from in4310repro.golden.claims import TRAITS, Claim, find_claim_faults
 from in4310repro.golden.folder import (
     ENVIRONMENTS,
     EXAMPLE,
@@ -108,13 +106,8 @@ def describe_unlisted(case: str, golden: Mapping[str, Any], command: Command = N
     """Return a message about a golden file whose environment is not in environments.json."""
     return (
         f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
-        f"versions match no environment in {ENVIRONMENTS}; {name_command(case, command)}"
+        f"versions match no environment in {ENVIRONMENTS}; {command(case, EXAMPLE)} writes it"
     )
-
-
-def name_command(case: str, command: Command) -> str:
-    """Return a hint with the command that writes a golden file again."""
-    return f"{command(case, EXAMPLE)} writes it"
 
 
 def stale_faults(
@@ -129,10 +122,10 @@ def stale_faults(
         return []
     if written.numerics == "portable" and written.numeric_class != numerics.numeric_class:
         all_at_once = command("environments", EXAMPLE_OF_CLASSES)
-        renewal = f"{all_at_once} writes all files again whose values did not move, and "
+        renewal = f"{all_at_once} writes all files again whose values did not move, and " if command is NOX else ""
         return [
             f"{case}: the file has the portable class {written.numeric_class} and the kernels now have class "
-            f"{numerics.numeric_class}; {renewal if command is NOX else ''}{name_command(case, command)} where they did"
+            f"{numerics.numeric_class}; {renewal}{command(case, EXAMPLE)} writes it where they did"
         ]
     if written.numerics != "portable" and written.numeric_class == numerics.numeric_class:
         return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]
@@ -166,7 +159,7 @@ def compare_values(
 def _compare_value(
     name: str, expected: Mapping[str, Any], got: Mapping[str, Any], same: bool, result: Comparison
 ) -> None:
-    for trait in ("dtype", "shape", "tier", "otherwise", "tolerance", "reason"):
+    for trait in TRAITS[1:]:
         if expected[trait] != got[trait]:
             result.differences.append(f"{name} expected {trait} {expected[trait]!r}, got {got[trait]!r}")
             return
@@ -174,10 +167,8 @@ def _compare_value(
     result.tiers[tier] += int(np.prod(expected["shape"], dtype=int))
     if tier == NOT_COMPARED:
         return
-    if tier in ("exact", "bitwise"):
-        equal = all(_is_same(*pair) for pair in _pairs(expected["value"], got["value"]))
-        allowed = ""
-    else:
+    equal, allowed = all(_is_same(*pair) for pair in _pairs(expected["value"], got["value"])), ""
+    if tier not in ("exact", "bitwise"):
         deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
         # `<=` is false for a nan on either side, so that a nan is a difference.
         equal = bool((deviation <= expected["tolerance"]).all())

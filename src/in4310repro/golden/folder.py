@@ -3,13 +3,11 @@
 A "numeric class" is a hash that identifies the arithmetic of a process; see `claims`.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +36,12 @@ class Command:
 
 NOX = Command(program="nox -s golden", separator=" -- ", reason="--reason")
 PYTEST = Command(program="pytest --golden-update", reason="--golden-reason")
-
-
 ENVIRONMENTS = "environments.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
 # Keys at the head of the file: the origin of the list.
 HEAD = ("reason", "created", "commit", "command")
+PLACE = ("versions", "numeric_class", "device_name")  # where values were computed
+PROVENANCE = ("case", "function", *HEAD, *PLACE, "values")  # all keys of a golden file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,8 @@ class Environments:
 
     def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
         """Return the environment in which a golden file was written; None if this environment is not listed."""
-        return next((each for each in self.environments if _matches(each, golden)), None)
+        place = [golden[name] for name in PLACE]
+        return next((each for each in self.environments if [getattr(each, name) for name in PLACE] == place), None)
 
     def listing(self, name: str) -> Environment | None:
         """Return the environment whose list of golden files contains `name`; None if there is none."""
@@ -89,7 +88,7 @@ class Environments:
         Environments whose lists are then empty are left out.
         """
         lists = [(each, {n: sha256 for n, sha256 in each.files.items() if n != name}) for each in self.environments]
-        return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
+        return tuple(replace(each, files=files) for each, files in lists if files)
 
     def to_bytes(self) -> bytes:
         """Return the content of environments.json, including a sha256 of all its other entries."""
@@ -100,10 +99,6 @@ class Environments:
 def same_libraries(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Return whether `one` and `other` have equal versions of every library that affects results."""
     return all(one.get(library) == other.get(library) for library in LIBRARIES)
-
-
-def _matches(environment: Environment, golden: Mapping[str, Any]) -> bool:
-    return all(getattr(environment, name) == golden[name] for name in ("numeric_class", "versions", "device_name"))
 
 
 def read_environments(folder: Path, command: Command = NOX) -> Environments:
@@ -131,20 +126,6 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
 
 def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json_bytes(content)).hexdigest()
-
-
-PROVENANCE = (
-    "case",
-    "function",
-    "reason",
-    "created",
-    "commit",
-    "command",
-    "versions",
-    "numeric_class",
-    "device_name",
-    "values",
-)
 
 
 def read(folder: Path, case: str) -> dict[str, Any]:
@@ -217,9 +198,8 @@ def find_file_faults(
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]
-    found = []
-    if listing.files[name] != file_sha256(folder / name):
-        found.append(f"{name} was changed after it was written; {again}")
+    changed = listing.files[name] != file_sha256(folder / name)
+    found = [f"{name} was changed after it was written; {again}"] * changed
     try:
         golden = read((folder / name).parent, case)
     except ValueError as error:
@@ -237,13 +217,11 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
     """
     found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
     found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
-    if found:
-        return found
-    if golden["case"] != case:
-        return [f"{case}: the file is of case {golden['case']!r}"]
-    if not isinstance(golden["values"], dict) or not golden["values"]:
-        return [f"{case}: expected values to be an object with a claim for each name"]
-    return []
+    if not found and golden["case"] != case:
+        found = [f"{case}: the file is of case {golden['case']!r}"]
+    elif not found and not (isinstance(golden["values"], dict) and golden["values"]):
+        found = [f"{case}: expected values to be an object with a claim for each name"]
+    return found
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
@@ -255,24 +233,20 @@ def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, co
     """
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
-    written, quoted = str(golden["command"]), re.escape(reason)
-    commands = command(f"({by_name}|environments)", quoted)
+    commands = command(f"({by_name}|environments)", re.escape(reason))
     expected = {
         "function": str(golden["function"]).rpartition(".")[2] == case.__name__,
         "reason": len(reason.split()) >= 2,
         "created": is_moment(golden["created"]),
         "commit": re.fullmatch("[0-9a-f]{40}", str(golden["commit"])),
-        "command": re.fullmatch(commands, written),
+        "command": re.fullmatch(commands, str(golden["command"])),
         "device_name": device_folder(Path(), str(device)).as_posix() == Path(name).parent.as_posix(),
     }
-    wrong = [
-        f"{name}: {key} {golden[key]!r} cannot have been written by {command.program}"
-        for key, matches in expected.items()
-        if not matches
+    wrong = [key for key, matches in expected.items() if not matches]
+    faults = [f"{name}: {key} {golden[key]!r} cannot have been written by {command.program}" for key in wrong]
+    return faults + [
+        each for key in golden["values"] for each in find_claim_faults(f"{name}: {key}", golden["values"][key])
     ]
-    for key, entry in golden["values"].items():
-        wrong += find_claim_faults(f"{name}: {key}", entry)
-    return wrong
 
 
 def is_moment(text: Any) -> bool:

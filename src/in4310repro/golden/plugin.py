@@ -5,8 +5,6 @@ Enable it by `pytest_plugins = ["in4310repro.golden.plugin"]` in the topmost con
 its setting `golden_folder` names; `golden_numerics` (native, portable or auto) is the arithmetic of torch.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os
@@ -16,7 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import pytest
 
 from in4310repro.golden.claims import TIERS, Claim
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
@@ -33,16 +33,11 @@ from in4310repro.golden.requests import check_name, check_request, literal_cases
 from in4310repro.golden.writing import update
 from in4310repro.system.numerics import Numerics, activate
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pytest
-
-
 # Placeholder for the arithmetic of a process that has not imported torch.
 UNKNOWN = Numerics(mode="native", numeric_class="", probe={}, threads=0, device="cpu")
 # Entries of a test's report. FIXTURE: the test has the fixture. Otherwise a case, and the number of values by tier.
 PROPERTY, FIXTURE, WRITTEN = "golden", "", "written"
+SESSION = "golden session"  # the name of the plugin that holds it
 # Options of pytest that skip tests without counting them as deselected.
 PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
 
@@ -101,8 +96,6 @@ def pytest_configure(config: pytest.Config) -> None:
     Raises:
         UsageError: an update lacks a name or a reason, or would be refused whatever the tests compute.
     """
-    import pytest
-
     session = GoldenSession(config)
     try:
         # The processes of xdist start after the first one has checked.
@@ -112,8 +105,15 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"golden: {error}") from None
     if len(session.names) > 1 and config.getoption("numprocesses", None):
         raise pytest.UsageError("golden: one process writes several golden files; expected -n 0")
-    config.pluginmanager.register(session, "golden session")
-    config.pluginmanager.register(_make_fixture(session), "golden fixture")
+    config.pluginmanager.register(session, SESSION)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compare values with the golden file of a case; see `Golden.__call__`."""
+    session: GoldenSession = request.config.pluginmanager.getplugin(SESSION)
+    session.begin_test()
+    return functools.partial(session.check, request.node)
 
 
 class GoldenSession:
@@ -133,14 +133,17 @@ class GoldenSession:
         """Arithmetic of this process; the first access activates it and imports torch."""
         return activate(self.config.getini("golden_numerics"), "cpu")
 
+    @property
+    def _is_native(self) -> bool:
+        return bool(self.config.getini("golden_numerics") == "native")
+
     def begin_test(self) -> None:
         """Activate the session's arithmetic before a test.
 
         In native mode, the activation is postponed until torch is imported. A test that uses only NumPy never
         imports torch and runs without the activation.
         """
-        native = self.config.getini("golden_numerics") == "native"
-        if native and "torch" not in sys.modules:
+        if self._is_native and "torch" not in sys.modules:
             after_import("torch", lambda: self.numerics)
         else:
             self.numerics  # noqa: B018
@@ -148,13 +151,19 @@ class GoldenSession:
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
         """Compare the values of a case with its golden file, or write the file, as documented in `Golden`."""
         __tracebackhide__ = True
-        import pytest
-
-        self._claim_name(case, test)
+        check_name(case)
+        if case in self.tests:
+            raise ValueError(
+                f"case {case!r} is already used by {self.tests[case]}; expected one case for each test and parameter "
+                "set, with all of its values"
+            )
+        self.tests[case] = test.nodeid
         claims, refusal = make_claims(values, traits), ""
         try:
             if case in self.names:
-                self._update(test, case, claims)
+                reason = self.config.getoption("golden_reason")
+                cases = {case: _make_case(test, claims)}
+                update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
                 test.user_properties.append((PROPERTY, (case, {WRITTEN: 1})))
                 return
             comparison = self._compare(test, case, claims)
@@ -170,20 +179,6 @@ class GoldenSession:
         if missing := comparison.tiers[NOT_COMPARED]:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")
 
-    def _claim_name(self, case: str, test: pytest.Item) -> None:
-        check_name(case)
-        if case in self.tests:
-            raise ValueError(
-                f"case {case!r} is already used by {self.tests[case]}; expected one case for each test and parameter "
-                "set, with all of its values"
-            )
-        self.tests[case] = test.nodeid
-
-    def _update(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> None:
-        reason = self.config.getoption("golden_reason")
-        cases = {case: _make_case(test, claims)}
-        update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
-
     def _compare(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> Comparison:
         name = f"{case}.json"
         if not (self.folder / name).exists():
@@ -195,10 +190,7 @@ class GoldenSession:
             return Comparison(differences=[str(error)])
         if faults := find_file_faults(self.folder, name, {case: _make_case(test, claims)}, environments, PYTEST):
             return Comparison(differences=faults)
-        if (
-            all(claim.tier != "bitwise" for claim in claims.values())
-            and self.config.getini("golden_numerics") == "native"
-        ):
+        if self._is_native and all(claim.tier != "bitwise" for claim in claims.values()):
             # The remaining tiers do not depend on the arithmetic of this process or its libraries.
             return compare(case, golden, claims, UNKNOWN, {}, environments, PYTEST)
         from in4310repro.system.fingerprint import fingerprint
@@ -220,8 +212,6 @@ class GoldenSession:
         Raises:
             UsageError: no test uses one of the names.
         """
-        import pytest
-
         if not self.names or hasattr(self.config, "workerinput") or self.config.getoption("numprocesses", None):
             return
         cases = literal_cases(session.items)
@@ -317,20 +307,6 @@ def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], M
     path, _, name = test.nodeid.rpartition("::")
     compute.__module__, compute.__name__ = path.removesuffix(".py").replace("/", "."), name.partition("[")[0]
     return compute
-
-
-def _make_fixture(session: GoldenSession) -> object:
-    """Return a plugin with the fixture; import pytest only here, so that the module can be used without it."""
-    import pytest
-
-    class Fixture:
-        @pytest.fixture
-        def golden(self, request: pytest.FixtureRequest) -> Golden:
-            """Compare values with the golden file of a case; see `Golden.__call__`."""
-            session.begin_test()
-            return functools.partial(session.check, request.node)
-
-    return Fixture()
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:

@@ -1,18 +1,14 @@
 """Requests of a pytest session to write golden files: the names asked for, and the names that its tests use."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from in4310repro.golden.folder import ENVIRONMENTS, EXAMPLE, PYTEST
 from in4310repro.golden.writing import clean_commit, refuse_unguarded
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def check_name(case: str) -> None:

@@ -1,7 +1,5 @@
 """Writing of golden files: by name, with a reason, and only if the git tree is clean."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import json
@@ -20,6 +18,8 @@ from in4310repro.golden.folder import (
     EXAMPLE_OF_CLASSES,
     HEAD,
     NOX,
+    PLACE,
+    PROVENANCE,
     Command,
     Environment,
     Environments,
@@ -65,17 +65,16 @@ def update(
         raise ValueError(f"no case {case!r}; valid cases are {', '.join(sorted(cases))}, one at a time")
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     origin = _make_origin(reason, clean_commit(folder), command(f"{case}{device}", reason))
-    if (folder / ENVIRONMENTS).exists():
-        # Read it now, so that a damaged list is refused before anything is computed.
-        read_environments(folder, command)
+    # Read now, so that a damaged list is refused before anything is computed.
+    listed = _read_list(folder, origin, command)
     claims = cases[case]()
     _refuse_unreadable(case, claims)
     values = {key: claim.to_json() for key, claim in claims.items()}
-    content = _describe_case(case, cases[case]) | origin | _describe_place(numerics, versions) | {"values": values}
+    content = _describe(case, cases[case], origin, numerics, values, versions)
     file = device_folder(folder, numerics.device_name) / f"{case}.json"
     with _undo_on_error(file):
         write_file(file, json_bytes(content))
-        _list_file(folder, file, content, numerics.mode)
+        write_file(folder / ENVIRONMENTS, _add_file(listed, folder, file, content, numerics.mode).to_bytes())
     return file
 
 
@@ -150,9 +149,7 @@ def renew(
             f"the list can only be renewed in portable arithmetic, which other machines can compare: {numerics.note}"
         )
     origin = _make_origin(reason, clean_commit(folder, golden_too=True), NOX("environments", reason))
-    first = not (folder / ENVIRONMENTS).exists()
-    listed = Environments(provenance=origin, environments=()) if first else read_environments(folder)
-    written = []
+    first, listed, written = not (folder / ENVIRONMENTS).exists(), _read_list(folder, origin, NOX), []
     for name in list_files(folder):
         case = Path(name).stem
         listing, content = listed.listing(name), read((folder / name).parent, case)
@@ -164,12 +161,7 @@ def renew(
             if other or not intact:
                 _refuse_moved(case, content, cases[case])
             if other or not (intact or listing is None):
-                content = (
-                    _describe_case(case, cases[case])
-                    | origin
-                    | _describe_place(numerics)
-                    | {"values": content["values"]}
-                )
+                content = _describe(case, cases[case], origin, numerics, content["values"])
                 write_file(folder / name, json_bytes(content))
                 written.append(name)
         elif not intact and not first:
@@ -177,7 +169,7 @@ def renew(
                 f"{name} differs from the sha256 in {ENVIRONMENTS}; only the machine that computes it can write it"
             )
         listed = _add_file(listed, folder, folder / name, content, mode)
-    write_file(folder / ENVIRONMENTS, replace(listed, provenance=origin).to_bytes())
+    write_file(folder / ENVIRONMENTS, listed.to_bytes())
     return [*written, ENVIRONMENTS]
 
 
@@ -209,40 +201,35 @@ def _make_origin(reason: str, commit: str, command: str) -> dict[str, str]:
     return dict(zip(HEAD, (reason, created, commit, command), strict=True))
 
 
-def _describe_case(case: str, compute: Case) -> dict[str, Any]:
-    """Return the names of case and function, as a golden file records them."""
-    return {"case": case, "function": f"{compute.__module__}.{compute.__name__}"}
+def _describe(
+    case: str,
+    compute: Case,
+    origin: Mapping[str, str],
+    numerics: Numerics,
+    values: Mapping[str, Any],
+    versions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the content of a golden file."""
+    place = (dict(versions or fingerprint(numerics)["versions"]), numerics.numeric_class, numerics.device_name)
+    named = (case, f"{compute.__module__}.{compute.__name__}")
+    return dict(zip(PROVENANCE, (*named, *origin.values(), *place, values), strict=True))
 
 
-def _describe_place(numerics: Numerics, versions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return library versions, numeric class and device name, under the keys of a golden file."""
-    return {
-        "versions": dict(versions or fingerprint(numerics)["versions"]),
-        "numeric_class": numerics.numeric_class,
-        "device_name": numerics.device_name,
-    }
-
-
-def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> None:
-    """Add a file that was just written to environments.json."""
-    listed = Environments(provenance={}, environments=())
-    if (folder / ENVIRONMENTS).exists():
-        listed = read_environments(folder)
-    provenance = {name: content[name] for name in HEAD}
-    listed = replace(_add_file(listed, folder, file, content, mode), provenance=provenance)
-    write_file(folder / ENVIRONMENTS, listed.to_bytes())
+def _read_list(folder: Path, origin: Mapping[str, str], command: Command) -> Environments:
+    """Return the environments that are listed, none where there is no list, as the list of a new origin."""
+    there = read_environments(folder, command).environments if (folder / ENVIRONMENTS).exists() else ()
+    return Environments(provenance=origin, environments=there)
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
     """Return the environments with `file` listed in the environment that `content` describes, and in no other."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
-    place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}
     known = others.written_in(content)
-    lines = known.files if known else {}
-    line = Environment(numerics=mode, files=dict(sorted({**lines, name: file_sha256(file)}.items())), **place)
-    lines_now = [*(each for each in others.environments if each != known), line]
-    return replace(others, environments=tuple(sorted(lines_now, key=lambda each: (each.device_name, min(each.files)))))
+    files = {**(known.files if known else {}), name: file_sha256(file)}
+    line = Environment(numerics=mode, files=dict(sorted(files.items())), **{key: content[key] for key in PLACE})
+    lines = [*(each for each in others.environments if each != known), line]
+    return replace(others, environments=tuple(sorted(lines, key=lambda each: (each.device_name, min(each.files)))))
 
 
 def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
