@@ -53,10 +53,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style, types, and the direction of imports."""
+    """Style, types, the direction of imports, and the lines of code that each room may have."""
     folder = Path(sys.executable).parent
     for words in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",), ("lint-imports",)):
         session.run(str(folder / words[0]), *words[1:])
+    session.run(sys.executable, "-m", "tests.ceilings")
 
 
 @nox.session(default=False, venv_backend="venv")
