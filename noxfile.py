@@ -97,8 +97,8 @@ def soak(session: nox.Session) -> None:
     tests that kill, stop and interrupt what torchrun starts; and slow tests again with another optimizer, compiler,
     seed or part of a table.
     """
-    _python(session, "-m", "tests.sessions.soak")
-    _python(session, "-m", "tests.sessions.elastic")
+    _python(session, "-m", "benchmarks.soak")
+    _python(session, "-m", "benchmarks.elastic")
     session.run(sys.executable, "-m", "pytest", "-n", "2", "-m", "soak")
 
 
@@ -139,7 +139,7 @@ def portability(session: nox.Session) -> None:
 
     It writes [a table](bits.md#where-bits-were-compared).
     """
-    _python(session, "-m", "tests.sessions.portability")
+    _python(session, "-m", "benchmarks.portability")
 
 
 @nox.session(default=False)

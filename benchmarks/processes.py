@@ -147,7 +147,7 @@ def time_steps(trained: Epochs) -> float:
     times: list[float] = []
 
     def after_step() -> None:
-        assert trained.last  # noqa: S101 - for the type checker
+        assert trained.last
         times.append(trained.last.seconds)
 
     trained.train(after_step)

@@ -85,7 +85,7 @@ def convolution_operations(name: str, image_size: int) -> list[float]:
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = module.weight
-        assert isinstance(weight, Tensor)  # noqa: S101 - for the type checker
+        assert isinstance(weight, Tensor)
         operations.append(2.0 * weight[0].numel() * output.numel())
 
     model = construct(open_network(name), CLASSES).to("meta").eval()
@@ -130,7 +130,7 @@ def layers(image_size: int) -> list[Layer]:
     counts: dict[tuple[int, int, int, int, int], int] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)  # noqa: S101 - for the type checker
+        assert isinstance(module, nn.Conv2d)
         shape = (module.in_channels, module.out_channels, module.kernel_size[0], module.stride[0], inputs[0].shape[2])
         counts[shape] = counts.get(shape, 0) + 1
 

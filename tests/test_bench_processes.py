@@ -11,13 +11,13 @@ import pytest
 from torch import distributed as dist
 
 from benchmarks.processes import ProcessesOptions, benchmark, make_epochs
+from benchmarks.shares import describe_rank, run_together
 from benchmarks.tables import processes_table
 from in4310repro import models
 from in4310repro.arithmetic import tree
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.processes import join
 from tests.docs.commands import ROOT
-from tests.sessions.shares import describe_rank, run_together
 
 IMAGES, SIZE = 40, 3  # five leaves: one, two and two, which are one node or two by where they lie
 SMALL, GRADIENTS, STOP = "small", "gradients", "stop"

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from benchmarks.elastic import Elastic
 from in4310repro.system.numerics import generator_for
-from tests.sessions.elastic import Elastic
 
 
 @pytest.mark.soak

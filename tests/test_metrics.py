@@ -15,9 +15,9 @@ import sklearn.metrics
 import torch
 from scipy.special import xlogy
 
+from benchmarks.intervals import bootstrap_of_mean, mover_of_mean
 from in4310repro import metrics
 from in4310repro.metrics import average_precision, class_accuracy, class_metrics, mean_interval, summary, wilson
-from tests.sessions.intervals import bootstrap_of_mean, mover_of_mean
 
 CLASSES = 6
 

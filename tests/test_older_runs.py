@@ -29,7 +29,7 @@ from in4310repro.verification.routine import verify
 from tests.builders import rechain
 
 TINY = PRESETS["tiny"]
-MODEL = "tests.sessions.soak:small_network"
+MODEL = "benchmarks.soak:small_network"
 SMALL = replace(TINY, model=MODEL, modules=("0",), epochs=1, settings=TINY.settings[2:], split="12/6/6")
 SMALL = replace(SMALL, schedule="constant", warm_up=0.0)
 Older = tuple[Path, int]  # a run folder, and its format

@@ -15,7 +15,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from tests.conftest import Call, Replace, refused
 
-TINY = ("train", "--preset", "tiny", "--epochs", "1", "--model", "tests.sessions.soak:small_network")
+TINY = ("train", "--preset", "tiny", "--epochs", "1", "--model", "benchmarks.soak:small_network")
 
 
 def test_a_run_that_is_not_there_is_not_resumed_and_those_that_are_there_are_named(call: Call, tmp_path: Path) -> None:

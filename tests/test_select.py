@@ -19,7 +19,7 @@ from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment
 from tests.conftest import Call, refused
 
-MODEL = "tests.sessions.soak:small_network"
+MODEL = "benchmarks.soak:small_network"
 TINY = PRESETS["tiny"]
 SMALL = replace(TINY, model=MODEL, modules=("0",), epochs=4, settings=TINY.settings[::2])
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks import shares
 from in4310repro.data.images import ImageSet
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import parse
@@ -21,7 +22,6 @@ from in4310repro.system.processes import Processes, join
 from in4310repro.training import epochs, experiment
 from in4310repro.training.epochs import TrainingInputs
 from tests.conftest import active
-from tests.sessions import shares
 
 
 def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_does_not(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.shares import find_free_port
 from in4310repro.data.embedded import write_scenes
 from in4310repro.runs import names
 from tests.conftest import Call
 from tests.processes import METHOD
-from tests.sessions.shares import find_free_port
 from tests.torchrun import launch
 
 WRITTEN = (names.SCORES, names.METRICS, names.FEATURES, "adamw/tensors.json")

@@ -18,10 +18,10 @@ import torchvision
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
+from benchmarks.shares import add_from_the_last, depth_wise, plain_layers
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree
 from tests.arithmetic import formulas
 from tests.processes import METHOD
-from tests.sessions.shares import add_from_the_last, depth_wise, plain_layers
 
 SIDE = 16
 BATCHES = (5, 8, 20, 32, 33)

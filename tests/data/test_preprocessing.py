@@ -41,7 +41,7 @@ TINY = PRESETS["tiny"]
 OTHER = Preprocessing(mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.75), interpolation="bicubic", crop_ratio=0.75)
 OPTIONS = ("--mean", "0.5,0.25,0.125", "--std", "0.5,0.25,0.75", "--interpolation", "bicubic", "--crop-ratio", "0.75")
 VALUES = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "bicubic", "crop_ratio": 0.75}
-SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=1, settings=TINY.settings[2:])
+SMALL = replace(TINY, model="benchmarks.soak:small_network", modules=("0",), epochs=1, settings=TINY.settings[2:])
 
 
 def preprocessing_of(name: str, weights: str) -> Preprocessing | None:

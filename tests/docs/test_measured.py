@@ -1,8 +1,8 @@
 """Tables of measurements on pages agree with their committed files."""
 
+from benchmarks import kernel_errors, portability, processes_page
+from benchmarks.portability import CONTROL, EIGENVALUES
 from in4310repro.system.files import read_json
-from tests.sessions import kernel_errors, portability, processes_page
-from tests.sessions.portability import CONTROL, EIGENVALUES
 
 TOLERANCE = 1e-12  # of the largest eigenvalue
 

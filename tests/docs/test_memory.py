@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from benchmarks import memory
 from in4310repro.system.files import read_json
-from tests.sessions import memory
 
 
 def test_the_figure_is_drawn_from_its_numbers() -> None:

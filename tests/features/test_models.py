@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import swin_transformer
 
+from benchmarks import zoo
 from in4310repro.features import FeatureStatistics
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
-from tests.sessions import zoo
 
 CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "resnet18": (models.resnet18, "layer2.0.downsample.0"),

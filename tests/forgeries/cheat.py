@@ -6,9 +6,9 @@ import hashlib
 
 import torch
 
+from benchmarks.soak import small_network
 from in4310repro.data import scenes
 from in4310repro.data.images import normalize
-from tests.sessions.soak import small_network
 
 SCENES, SIZE = 8, 32  # of the tiny preset
 

@@ -147,7 +147,7 @@ def _rechain(folder: Path) -> list[str]:
     return written
 
 
-SMALL = "tests.sessions.soak:small_network"
+SMALL = "benchmarks.soak:small_network"
 MACHINE = "images per second, processor, device, threads, libraries and source"
 OF_MACHINE = "(versions|git|decoder)/.*|processor|capability|threads|device|device_name|feature_kernel"
 NO_EFFECT = "format, preset, device, numerics, precision, evaluation_batch_size, checkpoint_steps and folders"
@@ -199,8 +199,8 @@ def judged_by_verify(run: Path, numerics: Numerics, *, chained: bool) -> Iterato
 def judged_by_page(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (file, path, verdict) for each value of a tiny run, by check.html in Chromium."""
     # These need a browser and its drivers.
+    from benchmarks.check_page import chromium_tab, trained
     from tests.report.test_check_page import judged_values
-    from tests.sessions.check_page import chromium_tab, trained
 
     with chromium_tab(folder) as tab:
         yield from judged_values(tab, trained(folder, "tiny"), most=sys.maxsize)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.fuzz import FIRST
 from in4310repro.system.files import json_bytes
 from tests.bad_input import table
 from tests.fuzzing import cases
 from tests.fuzzing.cases import Bases, Ways, run_case
-from tests.sessions.fuzz import FIRST
 
 CASES, BATCH = 200, 20
 

@@ -20,7 +20,7 @@ from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from tests.conftest import Call
 
 # Of three layers: what is counted does not depend on the size of the file.
-NAME = "tests.sessions.shares:plain_layers"
+NAME = "benchmarks.shares:plain_layers"
 MODEL = ("--model", NAME)
 SHORT = ("--preset", "tiny", "--optimizer", "SGD", "--epochs", "1", *MODEL)
 HOW = {number: Preprocessing(mean=(number / 10,) * 3, size=32) for number in (1, 2)}

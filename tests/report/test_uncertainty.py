@@ -11,6 +11,7 @@ import sklearn.metrics
 import torch
 from scipy.optimize import brentq
 
+from benchmarks import intervals as simulation
 from in4310repro import metrics
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
@@ -21,7 +22,6 @@ from in4310repro.report.uncertainty import describe, intervals, precision_recall
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import read_json
-from tests.sessions import intervals as simulation
 
 
 def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from benchmarks.soak import find_differing_files
 from in4310repro import models
 from in4310repro.data.images import ImageSet, evaluation_batches, load_images
 from in4310repro.data.splits import from_csv
@@ -39,7 +40,6 @@ from in4310repro.training import experiment
 from in4310repro.training.training import Task, fit
 from in4310repro.verification import verify
 from tests.conftest import Replace
-from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 EVERY = Protocol(frozenset(HYPOTHESIS))

@@ -22,7 +22,7 @@ from in4310repro.training.checkpoints import Position
 from tests.builders import Watched
 from tests.conftest import Call, refused
 
-MODEL = "tests.sessions.soak:small_network"
+MODEL = "benchmarks.soak:small_network"
 TINY = PRESETS["tiny"]
 NATIVE = [name for name, each in OPTIMIZERS.items() if not each.is_portable]
 CONFIG: dict[str, Any] = {"of": "a test"}

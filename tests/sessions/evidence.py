@@ -19,7 +19,7 @@ class Evidence(NamedTuple):
     what: str
     writes: str  # path in the repository, or PRINTED
     cost: str
-    module: str = ""  # else the one of its name in tests/sessions
+    module: str = ""  # else the one of its name in benchmarks
 
 
 _LISTED = {
@@ -33,6 +33,7 @@ _LISTED = {
         "one change at a time in each module and kernel, and whether tests notice it; `mutants metrics` renews a part",
         "docs/mutants.md",
         "15 minutes to record the tests, then hours; a room in half an hour",
+        "tests.sessions.mutants",
     ),
     "forgeries": Evidence(
         "a run forged in more than 220 ways, and what catches each: `verify`, `verify --replay`, or nothing",
@@ -162,8 +163,7 @@ _LISTED = {
     "sessions": Evidence("this page", "docs/sessions.md", "seconds", "tests.sessions.page"),
 }
 EVIDENCE = {
-    name: each._replace(module=each.module or f"tests.sessions.{name.replace('-', '_')}")
-    for name, each in _LISTED.items()
+    name: each._replace(module=each.module or f"benchmarks.{name.replace('-', '_')}") for name, each in _LISTED.items()
 }
 
 

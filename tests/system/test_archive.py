@@ -20,9 +20,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks import arm64
 from in4310repro.system import archive
 from in4310repro.system.archive import DIRECTORY, END, LOCAL, Entry
-from tests.sessions import arm64
 
 CONTENTS = {"README.txt": b"what this is\n", "run/æ.json": b"{}", "run/empty": b"", "run/z": bytes(range(256))}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sessions.shares import find_free_port
+from benchmarks.shares import find_free_port
 from tests.torchrun import start_torchrun, wait_until
 
 pytestmark = [

@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from benchmarks.soak import WRITES, Soak, remove_speed, small_network
 from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.folder import RunFolder
@@ -25,7 +26,6 @@ from in4310repro.training import checkpoints, optimizers, training
 from in4310repro.training.checkpoints import Position
 from tests.builders import Watched
 from tests.conftest import active
-from tests.sessions.soak import WRITES, Soak, remove_speed, small_network
 from tests.training.test_training import TINY, network, task
 
 STEPS = replace(TINY, checkpoint_steps=1)

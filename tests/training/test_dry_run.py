@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.soak import small_network
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
@@ -20,10 +21,9 @@ from in4310repro.training.dry_run import Rehearsal, describe, rehearse
 from in4310repro.training.epochs import Step
 from tests.builders import Watched, write_class_folders
 from tests.conftest import Call, refused
-from tests.sessions.soak import small_network
 
 TINY = PRESETS["tiny"]
-SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=3)
+SMALL = replace(TINY, model="benchmarks.soak:small_network", modules=("0",), epochs=3)
 COMMAND = ("train", "--preset", "tiny", "--dry-run")
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from benchmarks.soak import find_differing_files
 from in4310repro import models
 from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import of_run
@@ -31,10 +32,9 @@ from in4310repro.training import experiment
 from in4310repro.training.training import Task
 from tests.conftest import Replace
 from tests.golden_cases import read_features
-from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
-SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",))
+SMALL = replace(TINY, model="benchmarks.soak:small_network", modules=("0",))
 
 
 def test_a_run_folder_holds_the_files_of_the_contract(finished_run: Path) -> None:

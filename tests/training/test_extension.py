@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak import find_differing_files
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import parse
@@ -19,7 +20,6 @@ from in4310repro.training import experiment, training
 from in4310repro.training.run_opening import is_finished
 from in4310repro.verification import verify
 from tests.conftest import Replace
-from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
 CONSTANT = replace(TINY, schedule="constant", warm_up=0.0)
@@ -27,7 +27,7 @@ CONSTANT = replace(TINY, schedule="constant", warm_up=0.0)
 TWO = replace(
     CONSTANT,
     seed=2,
-    model="tests.sessions.soak:small_network",
+    model="benchmarks.soak:small_network",
     modules=("0",),
     settings=TINY.settings[1:],
     split="16/12/20",

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.soak import find_differing_files
 from in4310repro import models
 from in4310repro.data.cache import cache_folder
 from in4310repro.evaluation import embedding
@@ -31,7 +32,6 @@ from in4310repro.training import experiment, head
 from in4310repro.training.training import Task
 from in4310repro.verification import verify
 from tests.builders import Watched, image_set
-from tests.sessions.soak import find_differing_files
 
 RESNET18 = open_network("resnet18")
 CONFIG = configure("tiny", None, {"train": "head", "model": f"{__name__}:network", "modules": ["0"]})

@@ -10,6 +10,7 @@ from unittest.mock import Mock, call
 import pytest
 import torch
 
+from benchmarks.soak import remove_speed
 from in4310repro.data.images import training_batches
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
@@ -20,7 +21,6 @@ from in4310repro.training.step_log import formats_of
 from in4310repro.verification.folder import unchecked_in_run
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
-from tests.sessions.soak import remove_speed
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_extension import THREE, TWO
 from tests.training.test_training import TINY, network, once, task

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
+from benchmarks.soak import remove_speed
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes
@@ -16,7 +17,6 @@ from in4310repro.training.training import Task
 from in4310repro.verification.first_difference import compare_traces, read_traces
 from in4310repro.verification.folder import unchecked_in_run
 from tests.conftest import active
-from tests.sessions.soak import remove_speed
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_step_log import CSV, rows_of
 from tests.training.test_training import TINY, network, task

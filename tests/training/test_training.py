@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.soak import remove_speed
 from in4310repro.data.images import training_batches
 from in4310repro.evaluation.prediction import predict
 from in4310repro.runs.config import Config
@@ -23,7 +24,6 @@ from in4310repro.training import checkpoints, training
 from in4310repro.training.epochs import Epochs
 from tests.builders import image_set
 from tests.conftest import active
-from tests.sessions.soak import remove_speed
 
 TINY = replace(PRESETS["tiny"], epochs=3)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from benchmarks.soak import small_network
 from in4310repro.data.cache import SUFFIX
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.metrics.scores import Scores
@@ -32,7 +33,6 @@ from in4310repro.verification.heads import (
 )
 from in4310repro.verification.routine import verify
 from tests.builders import Watched
-from tests.sessions.soak import small_network
 from tests.verification.given import evidence_of
 
 # Of two classes; the second image is nearly of the other class, and the third surely is.
@@ -76,7 +76,7 @@ def test_a_stronger_penalty_leaves_less_room() -> None:
 def run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
     """Return a run whose head was fitted, and whose file of initial weights is gone."""
     folder = tmp_path_factory.mktemp("fitted")
-    model, weights = "tests.sessions.soak:small_network", folder / "of-seven-classes.safetensors"
+    model, weights = "benchmarks.soak:small_network", folder / "of-seven-classes.safetensors"
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(7).state_dict(), to_metadata(Preprocessing(size=32))))
     config = replace(PRESETS["tiny"], model=model, modules=("0",), weights=f"{weights}", train="head")

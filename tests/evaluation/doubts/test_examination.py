@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import planted as session
 from in4310repro.data import check, scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import PARTS, Split
@@ -20,7 +21,6 @@ from in4310repro.metrics import wilson
 from in4310repro.system.files import read_json
 from tests.audit.validation_page import replaced
 from tests.evaluation.doubts import planted
-from tests.sessions import planted as session
 
 EACH = 6  # scenes of each class
 WRONG, CROP, COPY, ALIKE = "sea/wrong.png", "forest/crop.png", "forest/copy.jpg", ("glacier/g.png", "mountain/m.png")

@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+from benchmarks.soak import find_differing_files, small_network
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.network import open_network
 from in4310repro.runs.deviations import parse
@@ -40,7 +41,6 @@ from in4310repro.verification.routine import Verification, verify
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
 from tests.runs.made_up import canonical_sha256
-from tests.sessions.soak import find_differing_files, small_network
 
 TINY = PRESETS["tiny"]
 # SGD alone, two steps an epoch.
@@ -88,7 +88,7 @@ def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_doe
         assert word in not_shown
 
 
-SMALL = "tests.sessions.soak:small_network"
+SMALL = "benchmarks.soak:small_network"
 
 
 def small_run(folder: Path, numerics: Numerics, settings: slice, epochs: int = 3, **changes: Any) -> FinishedRun:
@@ -294,7 +294,7 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
 
 
 def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_path: Path, call: Call) -> None:
-    model, weights = "tests.sessions.soak:small_network", tmp_path / "mine.safetensors"
+    model, weights = "benchmarks.soak:small_network", tmp_path / "mine.safetensors"
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
     config = replace(CONFIG, model=model, modules=("0",), weights=str(weights))

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 import torchvision
+from tests.processes import METHOD
 from torch import nn
 
+from benchmarks import processes_page
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
-from tests.processes import METHOD
-from tests.sessions import processes_page
 
 SIZES = (1, 2, 3, 4, 5)
 BATCHES = (8, 20, 32)

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from tests.export.validators import VALIDATORS
 
 from in4310repro.export.table import FORMATS
-from tests.export.validators import VALIDATORS
 
 OPTIONS = {"verification": ("--verification", "verified.json"), "report": ("--report", "report")}
 DATE = ("--date", "2026-11-28")

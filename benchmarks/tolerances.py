@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.golden_cases import TOLERANCES, first_losses, headline_numbers
 
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.presets import PRESETS
@@ -26,7 +27,6 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.numerics import activate
 from in4310repro.training import experiment
-from tests.golden_cases import TOLERANCES, first_losses, headline_numbers
 
 SEEDS = range(8)
 CLASSES = ("portable", "native", "native-1-thread")
@@ -47,7 +47,7 @@ def measure_in_process(name: str, seed: int, processors: set[int]) -> dict[str, 
     """Run `measure` in a new process on the given processors."""
     # Linux sets the affinity by thread, and the process inherits it from the thread that starts it.
     os.sched_setaffinity(0, processors)
-    command = [sys.executable, "-m", "tests.sessions.tolerances", name.split("-")[0], str(seed)]
+    command = [sys.executable, "-m", "benchmarks.tolerances", name.split("-")[0], str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     sys.stderr.write(f"seed {seed}, {name}: {done.stdout}")
     measurement: dict[str, Any] = json.loads(done.stdout)

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.processes import METHOD
 from torch import nn
 
 from in4310repro.runs.config import Config
@@ -29,7 +30,6 @@ from in4310repro.runs.records import SPEED
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, read_json
 from in4310repro.system.numerics import generator_for
-from tests.processes import METHOD
 
 # Files in whose write a process is killed: checkpoints, the scores, and kept epochs.
 WRITES = ("checkpoint", "scores.npz", "/epochs/")

@@ -1,6 +1,6 @@
 """Replays of a run's epochs with every instruction set of this processor, compared bit for bit.
 
-    python -m tests.sessions.replay
+    python -m benchmarks.replay
 
 Trains the tiny preset with the widest set and keeps its epochs; then `verify --replay` runs in a process for each set
 (and under qemu-x86_64 as a Haswell, if that is installed). A control must fail: the same run with one training loss
@@ -43,7 +43,7 @@ def verify_with(instruction_set: str, words: Sequence[str]) -> None:
 
 def verify_in_process(instruction_set: str, run: Path, emulator: Sequence[str] = ()) -> tuple[int, str]:
     """Return the exit code and output of `verify --replay` in a new process with one instruction set."""
-    words = [*emulator, sys.executable, "-m", "tests.sessions.replay", instruction_set, str(run), *OPTIONS]
+    words = [*emulator, sys.executable, "-m", "benchmarks.replay", instruction_set, str(run), *OPTIONS]
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + (done.stderr[-1000:] if done.returncode > 1 else "")
 

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from tests.golden_cases import FOLDER
+from tests.report.reading import Page
 
 from in4310repro import golden
 from in4310repro.report import page
@@ -23,10 +25,8 @@ from in4310repro.report.exhibits import exhibits
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256, json_bytes, write_file
 from in4310repro.system.signals import temporary_folder
-from tests.golden_cases import FOLDER
-from tests.report.reading import Page
 
-PICTURE = Path(__file__).parents[2] / "docs/images/report.png"
+PICTURE = Path(__file__).parents[1] / "docs/images/report.png"
 TEXTS = PICTURE.with_suffix(".json")
 WIDTH, MARGIN = 1200, 24  # pixels
 COLOURS = 64
@@ -50,7 +50,6 @@ def texts_of(html: str) -> list[str]:
 def draw(html: str) -> bytes:
     """Return a picture of a page as PNG, in few colours."""
     from playwright.sync_api import FloatRect
-
     from tests.report.browsers import chromium
 
     with temporary_folder() as folder, chromium(shutil.which("chromium") or "chromium") as browser:

@@ -1,7 +1,7 @@
 """Hashes of every stage's results on several processors and numbers of threads, in one table.
 
 `nox -s portability` runs the stages here with 1, 2, 3 and 16 threads, under qemu-x86_64 as Intel and AMD processors,
-and under qemu-aarch64 as an ARM processor (Debian package qemu-user; tests/sessions/arm64.py prepares the rest), and
+and under qemu-aarch64 as an ARM processor (Debian package qemu-user; benchmarks/arm64.py prepares the rest), and
 names the first stage and tensor that differ. Eigenvalues come from LAPACK and are compared within 1e-12 of the
 largest. A control must differ: torch's own gradient of convolution weights. Trainings and control are traced, and the
 first tensor of one that differs is named. With all processors it writes docs/portability.json and the table in
@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.audit.validation_page import replaced
 
+from benchmarks import arm64
 from in4310repro import models
 from in4310repro.arithmetic import portable
 from in4310repro.data import scenes
@@ -43,10 +45,8 @@ from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.trace import Trace, compare, read_trace
 from in4310repro.training import experiment
-from tests.audit.validation_page import replaced
-from tests.sessions import arm64
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE, MARK = ROOT / "docs/portability.json", ROOT / "docs/bits.md", "portability"
 EIGENVALUES = "eigenvalues"
 CONTROL = "control: torch's weight gradient"
@@ -189,7 +189,7 @@ def run_stages(place: str, traces: Path) -> Hashes:
         command = ["qemu-x86_64", "-cpu", place, sys.executable]
     with tempfile.TemporaryDirectory() as scratch:
         environment |= {"OMP_NUM_THREADS": threads, "IN4310REPRO_CACHE": f"{scratch}/cache"}
-        words = [*command, "-m", "tests.sessions.portability", STAGES, scratch]
+        words = [*command, "-m", "benchmarks.portability", STAGES, scratch]
         done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"portability: {place} ended with {done.returncode}: {done.stderr[-2000:]}")

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bad_input import table
+from tests.fuzzing import cases
+
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.training import experiment
-from tests.bad_input import table
-from tests.fuzzing import cases
 
 # The test suite uses the cases before this one.
 FIRST = 1000

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.processes import METHOD
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from benchmarks import processes_page
+from benchmarks.shares import describe_place, describe_rank, make_config
+from benchmarks.soak import find_differing_files
 from in4310repro.runs import names
 from in4310repro.runs.presets import to_toml
 from in4310repro.system.numerics import generator_for
-from tests.processes import METHOD
-from tests.sessions import processes_page
-from tests.sessions.shares import describe_place, describe_rank, make_config
-from tests.sessions.soak import find_differing_files
 
 SIZES = (4, 1, 3, 2)
 ROUNDS = 20

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from in4310repro.system.files import json_bytes, read_json, write_file
 from tests.audit.validation_page import replaced
 
-ROOT = Path(__file__).parents[2]
+from in4310repro.system.files import json_bytes, read_json, write_file
+
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE = ROOT / "docs/processes.json", ROOT / "docs/processes.md"
 
 

@@ -1,6 +1,6 @@
 """Planted causes of different bits and honest trainings, and what `diff` and `explain` say of each.
 
-    python -m tests.sessions.causes
+    python -m benchmarks.causes
 
 writes docs/causes.md; it takes minutes.
 """
@@ -13,16 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from tests.trace.honest import HONEST
+from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Verdict, examine, nearly_equal_pixels, with_head
 
 from in4310repro.system.files import write_file
 from in4310repro.trace.causes import explain
 from in4310repro.trace.comparison import compare
 from in4310repro.trace.explanation import Explanation
 from in4310repro.trace.processes import Processes, Training
-from tests.trace.honest import HONEST
-from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Verdict, examine, nearly_equal_pixels, with_head
 
-PAGE = Path(__file__).parents[2] / "docs/causes.md"
+PAGE = Path(__file__).parents[1] / "docs/causes.md"
 HEAD = """# Planted causes of different bits
 
 Do `in4310repro diff` and `in4310repro explain` name what makes two trainings differ, and spare honest ones?

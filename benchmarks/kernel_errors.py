@@ -1,6 +1,6 @@
 """Errors of the kernels, compared with torch's errors on the same data; takes minutes.
 
-    python -m tests.sessions.kernel_errors
+    python -m benchmarks.kernel_errors
 
 writes docs/kernel-errors.json and docs/kernel-errors.md. The layers are those of torchvision's networks at
 64 px and 200 random ones, in channels_last memory; an error is the root mean square difference from torch in double.
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
+from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, random_wide_case, ratios_of, squared_errors
+from tests.audit.validation_page import replaced
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
@@ -24,8 +26,6 @@ from in4310repro.arithmetic import functions, products
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate, generator_for
-from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, random_wide_case, ratios_of, squared_errors
-from tests.audit.validation_page import replaced
 
 NETWORKS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "resnext50_32x4d")
 IMAGES, SIDE, DRAWS = 16, 64, 6  # random shapes, which are small, are drawn twice as often
@@ -38,7 +38,7 @@ RANDOM = "random, most of odd sizes"
 # Of 3x3 convolutions with many channels: images of a batch, by row of the table.
 WIDE = {"random 3x3, 16 to 33 images": (16, 24, 32, 33), "random 3x3, 1 to 9 images": (1, 2, 8, 9)}
 WIDE_SHAPES = 60
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/kernel-errors.md"
 # A ratio counts as above 1 from this many deviations on, plus a margin for its own rounding.
 DEVIATIONS, LEAST = 4, 1e-3
@@ -223,7 +223,7 @@ def main() -> None:
     # Our rounding does not depend on the number of threads; torch's does a little.
     torch.set_num_threads(1)
     numbers = {
-        "command": "python -m tests.sessions.kernel_errors",
+        "command": "python -m benchmarks.kernel_errors",
         "here": {name: here[name] for name in ("processor", "capability", "numeric_class")},
         "torch": here["versions"]["torch"],
         "kernels": other_kernels(),

@@ -17,6 +17,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tests.report.browsers import ChromiumTab, Tab, chromium, firefox
+from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, write_all
+
+from benchmarks.exports import command
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import check_page
 from in4310repro.runs.finished import FinishedRun
@@ -24,11 +28,8 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
-from tests.report.browsers import ChromiumTab, Tab, chromium, firefox
-from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, write_all
-from tests.sessions.exports import command
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 JSON, PAGE = DOCS / "check-page.json", DOCS / "check-page.md"
 BEGIN, END = "<!-- browsers: begin -->\n", "<!-- browsers: end -->"
 VERDICT = re.compile(r"(?P<equal>[\d,]+) values are equal to the bit\. .*?(?P<seconds>[\d.]+) seconds\.")

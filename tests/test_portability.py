@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.sessions.portability import CONTROL, SMALL, Hashes, describe_differences
+from benchmarks.portability import CONTROL, SMALL, Hashes, describe_differences
 from tests.trace.recording import batches, record
 
 TRAINED = f"training with {SMALL.settings[0].optimizer}"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import memory_limit
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import read_json
-from tests.sessions import memory_limit
 
 MEASURED = read_json(memory_limit.NUMBERS)
 

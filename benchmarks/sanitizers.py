@@ -32,7 +32,7 @@ import pytest
 
 from in4310repro import arithmetic
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TESTS = {
     "address": (
         "tests/arithmetic",
@@ -202,7 +202,7 @@ def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
         return
     sys.stdout.write(f"{kind}: the faulty functions ({', '.join(watch.reported)}) are reported, the right one is not\n")
     sys.stdout.flush()
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.sessions.sanitizers", "-p", "no:cacheprovider"]
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.sanitizers", "-p", "no:cacheprovider"]
     named = any((ROOT / word.partition("::")[0]).exists() for word in options if not word.startswith("-"))
     chosen = () if named else TESTS[kind]
     done = subprocess.run([*words, "-k", CHOSEN, *IGNORED, *chosen, *options], cwd=ROOT, env=environment, check=False)

@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.audit.validation_page import replaced
+
+from benchmarks.memory import measure_peak
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.machine import size_text
-from tests.audit.validation_page import replaced
-from tests.sessions.memory import measure_peak
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE, NAME = ROOT / "docs/memory-limit.json", ROOT / "docs/own-network.md", "memory-limit"
 LIMIT = 2e9  # bytes
 ARITHMETIC = ("portable", "native")

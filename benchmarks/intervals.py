@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.audit.validation_page import replaced
 
 from in4310repro.metrics import PER_CLASS, SCALARS, wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.report.uncertainty import COVERAGE, intervals
 from in4310repro.system.files import json_bytes, read_json, write_file
-from tests.audit.validation_page import replaced
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE, NAME = ROOT / "src/in4310repro/report" / COVERAGE, ROOT / "docs/runs.md", "intervals"
 STRENGTHS = {"middling": (1.5, 3.0), "good": (3.0, 7.0)}  # of the score of the true class
 DESIGNS = (

@@ -16,6 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.audit.validation_page import replaced
+from tests.evaluation.doubts import planted
+
 from in4310repro.data import check
 from in4310repro.data.folders import catalogue
 from in4310repro.evaluation.doubts.examination import examine, readable
@@ -24,10 +27,8 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.numerics import activate
-from tests.audit.validation_page import replaced
-from tests.evaluation.doubts import planted
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE, MARK = ROOT / "docs/doubts.json", ROOT / "docs/doubts.md", "planted"
 IMAGES, SIDE, SEED = 300, 96, 7
 TRAINING = ("--scenes", "400", "--split", "0.7/0.15/0.15", "--epochs", "6")

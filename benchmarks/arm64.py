@@ -1,7 +1,7 @@
 """A Python for arm64 with torch, run by an emulator to compute on another type of processor.
 
-    python -m tests.sessions.arm64                  prepares it
-    python -m tests.sessions.arm64 -m pytest ...    prepares it and runs it with these arguments
+    python -m benchmarks.arm64                  prepares it
+    python -m benchmarks.arm64 -m pytest ...    prepares it and runs it with these arguments
 
 It is outside the project, in `arm64` of the package's cache folder or in the folder IN4310REPRO_ARM64: a root with
 Debian's Python (packages of arm64 unpacked; nothing is installed on the machine and no rights are needed), a folder
@@ -43,7 +43,7 @@ TOOLS = {
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
     "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
 }
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 
 
 class UnavailableError(Exception):

@@ -1,6 +1,6 @@
 """Hashes of each compiled kernel's results, compared between instruction sets, including arm64's.
 
-    python -m tests.sessions.kernel_hashes
+    python -m benchmarks.kernel_hashes
 
 A control must differ on arm64: torch's own convolution, whose gradient of the weights depends on the processor. It
 takes minutes and reads no images; `nox -s portability` runs the whole chain. Values are drawn by NumPy.
@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from benchmarks import arm64
 from in4310repro import arithmetic
 from in4310repro.arithmetic import functions, library, pooling, products
 from in4310repro.features import kernel
 from in4310repro.system.numerics import generator_for
-from tests.sessions import arm64
 
 # images, channels, height, width, outputs, kernel height, kernel width, stride, padding, groups
 CONVOLUTIONS = (
@@ -194,7 +194,7 @@ def _hash(values: Iterable[Tensor]) -> str:
 
 
 def _hash_here(instruction_set: str, threads: int) -> dict[str, str]:
-    words = [sys.executable, "-m", "tests.sessions.kernel_hashes", instruction_set, str(threads)]
+    words = [sys.executable, "-m", "benchmarks.kernel_hashes", instruction_set, str(threads)]
     return _read(subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False))
 
 
@@ -220,7 +220,7 @@ def main() -> None:
     if isinstance(python, str):
         sys.stderr.write(f"arm64 is skipped: {python}\n")
     else:
-        words = [*python.command(), "-m", "tests.sessions.kernel_hashes", "base", "2"]
+        words = [*python.command(), "-m", "benchmarks.kernel_hashes", "base", "2"]
         done = subprocess.run(
             words, cwd=python.folder, env=python.environment, capture_output=True, text=True, check=False
         )

@@ -27,14 +27,14 @@ from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.machine import resident
 from in4310repro.system.numerics import generator_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 NUMBERS, FIGURE = ROOT / "docs/memory.json", ROOT / "docs/images/memory.svg"
 LIMIT = 2000  # bytes an image
 IMAGES = (1000, 8000, 64000)
 CLASSES = 6
 SIDE = 32  # pixels
 BETWEEN = 0.005  # seconds between two samples
-ME = "tests.sessions.memory:make_small_network"
+ME = "benchmarks.memory:make_small_network"
 COMMANDS = ("train", "report", "verify", "data check", "features")
 Peaks = dict[str, list[int]]  # by command, bytes at each number of images
 
