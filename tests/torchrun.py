@@ -61,7 +61,7 @@ def command(case: str, _words: object = None, **_options: object) -> None:
     from in4310repro.runs.folder import write_status
     from in4310repro.system import launch, signals
     from in4310repro.system.processes import join
-    from in4310repro.system.progress import interrupts
+    from in4310repro.system.signals import interrupts
 
     rank, folder = int(os.environ["RANK"]), Path("run")
     folder.mkdir(exist_ok=True)

@@ -117,7 +117,7 @@ def test_a_hang_up_stops_a_process_unless_nohup_started_it(monkeypatch: pytest.M
 
 def test_what_handles_signals_runs_in_any_thread() -> None:
     def run() -> bool:
-        with signals.keyboard_interrupts() as interrupted:
+        with signals.interrupts(at_once=True) as interrupted:
             return interrupted()
 
     with ThreadPoolExecutor(1) as pool:

@@ -16,7 +16,7 @@ def main(words: Sequence[str] | None = None) -> None:
     Args:
         words: the words of the command; None for those of the command line.
     """
-    with signals.keyboard_interrupts() as interrupted:
+    with signals.interrupts(at_once=True) as interrupted:
         # NumPy and more, after the signals are taken care of.
         from in4310repro.cli import application
 

@@ -16,8 +16,8 @@ import math
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
@@ -34,8 +34,7 @@ SOON = 0.1  # seconds between beats while the command ends
 RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "finished"
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """Exit code and message with which a command ends, the same in all of its processes."""
 
     code: int
@@ -43,7 +42,7 @@ class Ending:
     rank: int  # whose error it is, or which process is lost
     lost: bool = False
 
-    def line(self, kept: str) -> str:
+    def line(self, kept: str = "") -> str:
         """Return the line to print about how the command ended; `kept` is a text about the results that are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
@@ -69,24 +68,20 @@ class Heartbeat:
         self.size = launch.size()
         self.rank = launch.number("RANK", range(self.size))
         host, port = os.environ["MASTER_ADDR"], launch.number("MASTER_PORT", range(1, 2**16))
-        self.place, waits = f"{host}:{port}", timedelta(seconds=SILENCE)
         # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
-        store = TCPStore(host, port, is_master=False, timeout=waits)
-        self.store = PrefixStore(start, store)
+        self.store = PrefixStore(start, TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE)))
         # Done before torch connects the processes, so that one that stops during this is noticed.
         self.store.set(f"state/{self.rank}", RUNNING)
         self.store.add(f"beat/{self.rank}", 1)
-        self.together = False  # whether every process has come
-        self.beats, self.states = [""] * self.size, [RUNNING] * self.size
+        # Whether every process has come, the store is gone, this process has finished, and another has said the end.
+        self.together = self.alone = self.finished = self.said = False
+        self.beats, self.states, self.kept = [""] * self.size, [RUNNING] * self.size, ""
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
         self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
-        self.own: Ending | None = None
-        self.ending = UNKNOWN
-        self.kept, self.alone = "", False
+        self.own = self.ending = UNKNOWN
         self.hurry, self.ended, self.may_leave = threading.Event(), threading.Event(), threading.Event()
-        self.finished, self.leaving = False, threading.Lock()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.leaving, self.thread = threading.Lock(), threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def finish(self) -> None:
@@ -94,8 +89,7 @@ class Heartbeat:
         self.finished = True
         self.hurry.set()
         self.thread.join()
-        with contextlib.suppress(RuntimeError):
-            self.store.set(f"state/{self.rank}", FINISHED)
+        self._tell(f"state/{self.rank}", FINISHED)
 
     def explains_trouble(self) -> bool:
         """Wait for the cause of a broken connection; return whether another process was lost or has failed."""
@@ -118,57 +112,60 @@ class Heartbeat:
         self.may_leave.wait()
         return self.ending.code, self._last_words()
 
+    def _tell(self, key: str, value: str) -> None:
+        with contextlib.suppress(RuntimeError):
+            self.store.set(key, value)
+
     def _stop(self, state: str) -> None:
         self.trouble, self.states[self.rank] = min(self.trouble, time.monotonic()), state
-        with contextlib.suppress(RuntimeError):
-            self.store.set(f"state/{self.rank}", state)
+        self._tell(f"state/{self.rank}", state)
         self.hurry.set()
 
     def _last_words(self) -> str:
         """Return the line that this process must print at the end; empty if another process prints it."""
-        ending = self.own if self.own and self.own.message == self.ending.message else self.ending
-        line = ending.line(self._kept())
+        kept = self.kept if self.rank else signals.kept()
+        if kept and self.ending.lost:
+            kept += ", with any number of processes"
+        line = (self.own if self.own.message == self.ending.message else self.ending).line(kept)
         if self.rank == 0:
-            launch.record(ending.code, line, ending.rank)
+            launch.record(self.ending.code, line, self.ending.rank)
         if not self._speaks():
             return ""
         if not self.alone:
-            with contextlib.suppress(RuntimeError):
-                self.store.set("said", "")
+            self._tell("said", "")
         return line
 
     def _run(self) -> None:
         while not self.finished:
             if self.hurry.wait(BEAT):
                 time.sleep(SOON)
-            try:
-                if not self.alone:
-                    self._look()
-            except RuntimeError:
-                # The machine or the process of torchrun that has the store is gone.
-                self._end(Ending(signals.INTERRUPTED, f"torchrun does not answer at {self.place}", 0))
-                self.alone = True
-                self.may_leave.set()
-            if self.may_leave.is_set() and time.monotonic() - self.known > GRACE:
-                self._leave()
-
-    def _end(self, ending: Ending) -> None:
-        if self.ending == UNKNOWN:
-            self.ending, self.known = ending, time.monotonic()
-            self.hurry.set()
-            self.ended.set()
+            self._look()
+            is_late = self.may_leave.is_set() and time.monotonic() - self.known > GRACE
+            # Not where the main thread is already ending this process.
+            if is_late and self.leaving.acquire(blocking=False):
+                if words := self._last_words():
+                    with contextlib.suppress(OSError):
+                        os.write(2, f"in4310repro: {words}\n".encode())
+                tell_torchrun(RuntimeError(self.ending.line()))
+                os._exit(self.ending.code)
 
     def _look(self) -> None:
-        self._beat()
-        if self.ending == UNKNOWN and (ending := self._decided()) != UNKNOWN:
-            self._end(ending)
-        if self.ending != UNKNOWN and (
-            # Others hear of an error as soon as the connections of its process end, where they have any.
-            (self.own and self.together)
-            or self._speaks()
-            or self.store.check(["said"])
-            or time.monotonic() - self.known > PATIENCE
-        ):
+        found = self.ending
+        try:
+            if not self.alone:
+                self._beat()
+                found = self._decided() if found == UNKNOWN else found
+        except RuntimeError:
+            # The machine or the process of torchrun that has the store is gone.
+            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            self.alone, found = True, Ending(signals.INTERRUPTED, f"torchrun does not answer at {place}", 0)
+        if found != self.ending == UNKNOWN:
+            self.ending, self.known = found, time.monotonic()
+            self.hurry.set()
+            self.ended.set()
+        # Others hear of an error as soon as the connections of its process end, where they have any.
+        leaves = self.alone or self.said or (self.own != UNKNOWN and self.together)
+        if self.ending != UNKNOWN and (leaves or self._speaks() or time.monotonic() - self.known > PATIENCE):
             self.may_leave.set()
 
     def _beat(self) -> None:
@@ -180,41 +177,35 @@ class Heartbeat:
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
         self.store.add(f"beat/{self.rank}", 1)
-        if self.rank == 0 and (kept := signals.kept()) != self.kept:
-            self.store.set("kept", kept)
-            self.kept = kept
-        ranks = range(self.size)
-        keys = [f"{kind}/{rank}" for kind in ("beat", "state") for rank in ranks]
-        self.together = self.together or self.store.check(keys)
+        if self.rank == 0:
+            self.store.set("kept", signals.kept())
+        keys = ["kept", *(f"{kind}/{rank}" for kind in ("beat", "state") for rank in range(self.size))]
+        self.said, self.together = self.store.check(["said"]), self.together or self.store.check(keys)
         if self.together:
-            values = [value.decode() for value in self.store.multi_get(keys)]
-            beats, self.states = values[: self.size], values[self.size :]
-            for rank in ranks:
-                moves = beats[rank] != self.beats[rank] or self.states[rank] == FINISHED
-                self.silent[rank] = 0.0 if moves else self.silent[rank] + passed
-            self.beats = beats
+            self.kept, *values = (value.decode() for value in self.store.multi_get(keys))
+            before, self.beats, self.states = self.beats, values[: self.size], values[self.size :]
+            self.silent = [
+                0.0 if beat != last or state == FINISHED else silent + passed
+                for beat, last, state, silent in zip(self.beats, before, self.states, self.silent, strict=True)
+            ]
 
     def _decided(self) -> Ending:
-        """Return the exit code and message on which the processes agree; `UNKNOWN` as long as they have not agreed."""
-        if self.own:
-            return self._agreed(self.own)
-        if self.store.check(["ending"]):
-            return Ending(**json.loads(self.store.get("ending")))
-        seconds = max(self.silent)
-        if seconds >= (SILENCE if self.trouble == math.inf else DOUBT):
+        """Return the ending on which the processes agree, the first that any proposed; `UNKNOWN` if none did."""
+        if self.own == UNKNOWN and not self.store.check(["ending"]):
+            seconds = max(self.silent)
             rank = self.silent.index(seconds)
-            message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
-            return self._agreed(Ending(signals.INTERRUPTED, message, rank, lost=True))
-        # If not all processes have joined, nobody knows more about the missing ones.
-        agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
-        if INTERRUPTED in self.states and agree:
-            return self._agreed(Ending(signals.INTERRUPTED, "interrupted", 0))
-        return UNKNOWN
-
-    def _agreed(self, ending: Ending) -> Ending:
-        """Propose an ending; return the ending that was proposed first by any process."""
-        told: bytes = self.store.compare_set("ending", "", json.dumps(asdict(ending)))
-        return Ending(**json.loads(told))
+            # If not all processes have joined, nobody knows more about the missing ones.
+            agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
+            if seconds >= (SILENCE if self.trouble == math.inf else DOUBT):
+                message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
+                proposed = Ending(signals.INTERRUPTED, message, rank, lost=True)
+            elif INTERRUPTED in self.states and agree:
+                proposed = Ending(signals.INTERRUPTED, "interrupted", 0)
+            else:
+                return UNKNOWN
+        else:
+            proposed = self.own
+        return Ending(*json.loads(self.store.compare_set("ending", "", json.dumps(proposed))))
 
     def _speaks(self) -> bool:
         """Return whether this process is the one that prints how the command ended.
@@ -226,27 +217,7 @@ class Heartbeat:
         lost = self.ending.rank if self.ending.lost else None
         others = (rank for rank in range(self.rank) if rank != lost and self.states[rank] != FINISHED)
         waits = self.together or time.monotonic() - self.known < PATIENCE
-        return not waits or not any(self.silent[rank] < DOUBT for rank in others)
-
-    def _kept(self) -> str:
-        """Return the text, provided by rank 0, that says which results are kept after the command ends."""
-        words = ""
-        if self.rank == 0:
-            words = signals.kept()
-        elif not self.alone:
-            with contextlib.suppress(RuntimeError):
-                words = self.store.get("kept").decode() if self.store.check(["kept"]) else ""
-        return f"{words}, with any number of processes" if words and self.ending.lost else words
-
-    def _leave(self) -> None:
-        """End this process, unless its main thread is already ending it."""
-        if not self.leaving.acquire(blocking=False):
-            return
-        if words := self._last_words():
-            with contextlib.suppress(OSError):
-                os.write(2, f"in4310repro: {words}\n".encode())
-        tell_torchrun(RuntimeError(self.ending.line("")))
-        os._exit(self.ending.code)
+        return not (waits and any(self.silent[rank] < DOUBT for rank in others))
 
 
 def tell_torchrun(error: BaseException) -> None:

@@ -29,7 +29,7 @@ MODES = ("auto", "native", "portable")
 MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_THRESHOLD = -1, -3  # parameters of mallopt, from malloc.h
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Numerics:
     """Arithmetic mode of this process, with a numeric class; processes of the same class compute equal bits."""
 
@@ -62,13 +62,11 @@ class Numerics:
 
     def cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy of a batch as a tensor with gradients."""
-        import torch
+        from torch.nn import functional
 
         from in4310repro import arithmetic
 
-        if self.portable:
-            return arithmetic.cross_entropy(logits, labels)
-        return torch.nn.functional.cross_entropy(logits, labels)
+        return arithmetic.cross_entropy(logits, labels) if self.portable else functional.cross_entropy(logits, labels)
 
     def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each image as float64, without a gradient."""
@@ -109,37 +107,18 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
         raise ValueError(f"no numerics mode {mode!r}; valid are {', '.join(MODES)}{did_you_mean(mode, MODES)}")
     if mode == "native":
         return _native(device)
-    obstacle = _portable_obstacle(device)
-    if not obstacle:
-        return _portable()
-    if mode == "portable":
-        raise ValueError(f"portable arithmetic is unavailable: {obstacle}; use --numerics native")
-    return _native(device, note=f"native arithmetic, because portable is unavailable: {obstacle}")
-
-
-def _portable_obstacle(device: str) -> str:
-    """Return the reason why this process cannot use portable arithmetic; empty if it can."""
-    if device not in ("auto", "cpu"):
-        return f"it runs on the CPU and the device asked for is {device!r}"
     from in4310repro import arithmetic
 
-    return arithmetic.obstacle()
-
-
-def _portable() -> Numerics:
+    on_cpu = f"it runs on the CPU and the device asked for is {device!r}"
+    if obstacle := arithmetic.obstacle() if device in ("auto", "cpu") else on_cpu:
+        if mode == "portable":
+            raise ValueError(f"portable arithmetic is unavailable: {obstacle}; use --numerics native")
+        return _native(device, note=f"native arithmetic, because portable is unavailable: {obstacle}")
     import torch
-
-    from in4310repro import arithmetic
 
     _deterministic()
     hashes = arithmetic.self_test()
-    return Numerics(
-        mode="portable",
-        numeric_class=portable_class(hashes, arithmetic.VERSION),
-        probe=hashes,
-        threads=torch.get_num_threads(),
-        device="cpu",
-    )
+    return Numerics("portable", portable_class(hashes, arithmetic.VERSION), hashes, torch.get_num_threads(), "cpu")
 
 
 def _native(device: str, note: str = "") -> Numerics:
@@ -147,23 +126,14 @@ def _native(device: str, note: str = "") -> Numerics:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = resolve_device(device, torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    limit = _openmp_limit()
-    threads = min(_processors(), limit or _processors())
-    if threads < _processors():
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if (threads := min(processors, _openmp_limit() or processors)) < processors:
         note = "; ".join(filter(None, (note, f"OpenMP is limited by the environment: threads {threads}")))
     torch.set_num_threads(threads)
     _deterministic()
     hashes = probe(device)
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    return Numerics(
-        mode="native",
-        numeric_class=native_class(hashes, threads, name),
-        probe=hashes,
-        threads=threads,
-        device=device,
-        device_name=name,
-        note=note,
-    )
+    return Numerics("native", native_class(hashes, threads, name), hashes, threads, device, name, note)
 
 
 def check_device(device: str) -> None:
@@ -185,10 +155,9 @@ def resolve_device(device: str, cards: int) -> str:
     if device == "auto":
         return "cuda" if cards else "cpu"
     asked = torch.device(device)
-    kind = asked.type
-    if kind == "cuda" and not cards:
+    if asked.type == "cuda" and not cards:
         raise ValueError(f"device {device!r} was asked for and torch {torch.__version__} sees no CUDA device; use cpu")
-    if kind == "cuda" and (asked.index or 0) >= cards:
+    if asked.type == "cuda" and (asked.index or 0) >= cards:
         raise ValueError(f"device {device!r} was asked for; cuda:0 to cuda:{cards - 1} are valid")
     return device
 
@@ -233,18 +202,12 @@ def _openmp_limit() -> int | None:
 
     With more threads the backward pass of oneDNN would wait for ever for threads that OpenMP did not start.
     """
-    if os.environ.get("OMP_DYNAMIC", "").strip().lower() in ("true", "1"):
-        # OpenMP then decides from call to call.
+    names = ("OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_THREAD_LIMIT")
+    dynamic, levels, limit = (os.environ.get(name, "").strip() for name in names)
+    # OpenMP decides from call to call where it is dynamic.
+    if dynamic.lower() in ("true", "1") or levels == "0":
         return 1
-    if os.environ.get("OMP_MAX_ACTIVE_LEVELS", "").strip() == "0":
-        return 1
-    limit = os.environ.get("OMP_THREAD_LIMIT", "").strip()
     return int(limit) if limit else None
-
-
-def _processors() -> int:
-    """Return the number of processors that this process may use; on macOS and Windows, all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def portable_class(hashes: dict[str, str], version: int) -> str:
@@ -252,7 +215,7 @@ def portable_class(hashes: dict[str, str], version: int) -> str:
 
     It is 12 hex digits of a hash of the arithmetic's version and of the self-test's hashes.
     """
-    return _sha256(json.dumps([version, hashes]).encode())[:12]
+    return _sha256(json.dumps([version, hashes]).encode())
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
@@ -260,7 +223,7 @@ def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
 
     It is 12 hex digits of a hash of the probe results `hashes`, the number of threads and the device name.
     """
-    return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
+    return _sha256(json.dumps([hashes, threads, device_name]).encode())
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
@@ -296,13 +259,13 @@ def probe(device: str = "cpu") -> dict[str, str]:
         "optimizer_step": weight.detach(),
         "eigenvalues": torch.linalg.eigvalsh((product @ product.T).double()),
     }
-    hashes = {name: _sha256(value.contiguous().cpu().numpy().tobytes())[:12] for name, value in results.items()}
+    hashes = {name: _sha256(value.contiguous().cpu().numpy().tobytes()) for name, value in results.items()}
     resized = photograph.resize((32, 32), Image.Resampling.BILINEAR)
-    return hashes | {"resize": _sha256(resized.tobytes())[:12]}
+    return hashes | {"resize": _sha256(resized.tobytes())}
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _sha256(data: bytes, digits: int = 12) -> str:
+    return hashlib.sha256(data).hexdigest()[:digits]
 
 
 def generator_for(seed: int, *names: int | str) -> Any:
@@ -327,5 +290,5 @@ def generator_for(seed: int, *names: int | str) -> Any:
     # Imported here, since --help needs no NumPy.
     import numpy as np
 
-    integers = [int(hashlib.sha256(n.encode()).hexdigest()[:16], 16) if isinstance(n, str) else n for n in names]
+    integers = [int(_sha256(n.encode(), 16), 16) if isinstance(n, str) else n for n in names]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *integers])))

@@ -16,7 +16,7 @@ from torch import distributed
 
 from in4310repro.arithmetic.shares import Connection, all_gather_bytes, broadcast_bytes, connect, device_of
 from in4310repro.system import launch
-from in4310repro.system.heartbeat import Heartbeat, tell_torchrun
+from in4310repro.system.heartbeat import UNKNOWN, Heartbeat, tell_torchrun
 
 # What gloo, nccl and torch say where the other end of a connection is gone.
 OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket")
@@ -121,11 +121,9 @@ def join(device: str) -> Iterator[Processes]:
 
 def is_consequence(error: BaseException) -> bool:
     """Return whether an error is only the consequence of the loss or failure of another process."""
-    if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
-        return False
+    broken = isinstance(error, RuntimeError) and any(word in str(error) for word in OF_A_CONNECTION)
     with contextlib.suppress(ValueError, RuntimeError):
-        heartbeat = _heartbeat()
-        return heartbeat is not None and heartbeat.explains_trouble()
+        return broken and (heartbeat := _heartbeat()) is not None and heartbeat.explains_trouble()
     return False
 
 
@@ -142,8 +140,8 @@ def conclude(code: int, message: str, error: BaseException | None) -> tuple[int,
         heartbeat = _heartbeat() if code else None
     if heartbeat and not heartbeat.finished:
         code, message = heartbeat.conclude(code, message)
-        if heartbeat.own is None:
-            error = RuntimeError(heartbeat.ending.line(""))
+        if heartbeat.own == UNKNOWN:
+            error = RuntimeError(heartbeat.ending.line())
     elif launch.is_silent():
         message = ""
     else:

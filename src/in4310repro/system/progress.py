@@ -7,11 +7,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from in4310repro.system import signals
 from in4310repro.system.text import duration_text, visible
 
 # rich is imported where something is shown: `--help` shows no progress.
@@ -23,34 +22,27 @@ Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
 
 
-@dataclass
-class Clock:
-    """Estimator of the time that a task with several parts takes."""
-
-    now: Callable[[], float]
-    start: tuple[float, float] | None = None
-
-    def seconds_for(self, share: float) -> float | None:
-        """Return the seconds that one whole task takes at the speed until now; `share` of it is done.
-
-        The result is None if nothing has been done since this method was first called.
-        """
-        now = self.now()
-        # What a resumed training did before took none of this time.
-        self.start = self.start or (now, share)
-        began, first = self.start
-        return (now - began) / (share - first) if share > first else None
-
-
 @dataclass(frozen=True)
 class Part:
     """One part of a task, such as training the second of three settings."""
 
-    clock: Clock
+    start: list[tuple[float, float]]  # when the whole began and the share that was done, once it is known
     title: str = ""
     begin: float = 0.0  # share of the whole that comes before
     length: float = 1.0  # share of the whole
     unit: str = ""  # name of a part that is one task; empty if it may have several
+
+    def time_left(self, now: float, share: float) -> str:
+        """Return the time left at the speed until now, where this share of the part is done; empty if it is unknown."""
+        share, end = self.begin + self.length * share, self.begin + self.length
+        # What a resumed training did before took none of this time.
+        began, first = self.start[0] if self.start else (now, share)
+        self.start[:] = [(began, first)]
+        if share <= first:
+            return ""
+        seconds = (now - began) / (share - first)
+        of_part, of_all = (duration_text(max(seconds * (each - share), 0)) for each in (end, 1))
+        return f"{self.unit} {of_part}, all {of_all} left" if self.unit else f"{of_part} left"
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Progress:
 
     def whole(self) -> Progress:
         """Return a display for a task with several parts, which shows the time left for all parts together."""
-        return self if self.console is None else replace(self, stretch=Part(Clock(self.now)))
+        return self if self.console is None else replace(self, stretch=Part([]))
 
     def part(self, index: int, count: int, title: str = "", unit: str = "") -> Progress:
         """Return a display for one of several equal parts of a task; the index starts at 0.
@@ -73,9 +65,8 @@ class Progress:
         """
         if (outer := self.stretch) is None:
             return self
-        begin, length = outer.begin + outer.length * index / count, outer.length / count
-        title = ", ".join(filter(None, (outer.title, title)))
-        return replace(self, stretch=Part(outer.clock, title, begin, length, unit))
+        title, length = ", ".join(filter(None, (outer.title, title))), outer.length / count
+        return replace(self, stretch=Part(outer.start, title, outer.begin + outer.length * index / count, length, unit))
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
@@ -83,19 +74,29 @@ class Progress:
 
         Call it with the number of items finished since its last call, and a text to show.
         """
-        left = self._time_left(total)
-        if self.stretch and self.stretch.title:
-            title = f"{self.stretch.title}, {title}"
-        title = visible(title)
         if self.console is None:
             yield lambda _done, _detail: None
-        elif self.console.is_terminal:
-            with _bars(self.console) as bars:
-                bar = bars.add_task(title, total=total, left="", detail="")
-                yield lambda done, detail: bars.update(bar, advance=done, left=left(done), detail=visible(detail))
-        else:
-            show = _plain_lines(self.console, title, total, self.now)
-            yield lambda done, detail: show(done, left(done), visible(detail))
+            return
+        title = visible(", ".join(filter(None, (self.stretch.title if self.stretch else "", title))))
+        shown, finished = self.now(), 0
+        # One clock measures a part and the whole, so that a part never takes longer than the whole.
+        part = self.stretch if self.stretch and self.stretch.unit else Part([(shown, 0.0)])
+        bars = _bars(self.console) if self.console.is_terminal else None
+        bar = bars.add_task(title, total=total, left="", detail="") if bars else None
+
+        def advance(done: int, detail: str) -> None:
+            nonlocal shown, finished
+            finished += done
+            now = self.now()
+            left, detail = part.time_left(now, finished / max(total, 1)), visible(detail)
+            if bars and bar is not None:
+                bars.update(bar, advance=done, left=left, detail=detail)
+            elif self.console and (finished >= total or now - shown >= SECONDS_BETWEEN_LINES):
+                shown = now
+                print_plain(self.console, ", ".join(filter(None, (f"{title}: {finished}/{total}", left, detail))))
+
+        with bars or nullcontext():
+            yield advance
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -125,26 +126,6 @@ class Progress:
 
         with self.console.status(as_line(title)) as status:
             yield lambda step: status.update(as_line(f"{title}: {visible(step)}"))
-
-    def _time_left(self, total: int) -> Callable[[int], str]:
-        """Return a function that takes the number of items finished since its last call, and returns the time left.
-
-        One clock measures a part and the whole, so that a part never takes longer than the whole.
-        """
-        part = self.stretch if self.stretch and self.stretch.unit else Part(Clock(self.now, (self.now(), 0.0)))
-        finished = 0
-
-        def left(done: int) -> str:
-            nonlocal finished
-            finished += done
-            share = part.begin + part.length * finished / max(total, 1)
-            seconds = part.clock.seconds_for(share)
-            if seconds is None:
-                return ""
-            of_part, of_all = (duration_text(max(seconds * (end - share), 0)) for end in (part.begin + part.length, 1))
-            return f"{part.unit} {of_part}, all {of_all} left" if part.unit else f"{of_part} left"
-
-        return left
 
     def message(self, line: str) -> None:
         """Print one line, without interpreting markup in it."""
@@ -192,62 +173,18 @@ def _encodable(text: str, encoding: str) -> str:
 @contextmanager
 def show_import(progress: Progress, library: str) -> Iterator[None]:
     """Show that a slow library is being imported; show nothing if it is already imported."""
-    if progress.console is None or library in sys.modules:
-        yield
-    elif progress.console.is_terminal:
-        with progress.console.status(f"loading {library}"):
-            yield
-    else:
-        progress.message(f"loading {library}")
+    console = progress.console if library not in sys.modules else None
+    with console.status(f"loading {library}") if console and console.is_terminal else nullcontext():
+        if console and not console.is_terminal:
+            progress.message(f"loading {library}")
         yield
 
 
 def _bars(console: Console) -> Bars:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    title, left, detail = (
-        TextColumn(field, markup=False)
-        for field in ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
-    )
+    fields = ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
+    title, left, detail = (TextColumn(field, markup=False) for field in fields)
     columns = (title, BarColumn(), MofNCompleteColumn(), left, detail)
     # A bar that is done says nothing that the lines after it do not.
     return Progress(*columns, console=console, transient=True)
-
-
-def _plain_lines(
-    console: Console, title: str, total: int, clock: Callable[[], float]
-) -> Callable[[int, str, str], None]:
-    """Return a function that prints progress as plain lines: one every few seconds, and one at the end."""
-    shown, finished = clock(), 0
-
-    def advance(done: int, left: str, detail: str) -> None:
-        nonlocal shown, finished
-        finished += done
-        now = clock()
-        if finished < total and now - shown < SECONDS_BETWEEN_LINES:
-            return
-        shown = now
-        print_plain(console, ", ".join(filter(None, (f"{title}: {finished}/{total}", left, detail))))
-
-    return advance
-
-
-@contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold back signals such as Ctrl-C in the `with` block; yield a function that returns whether one has come.
-
-    The caller can thus stop after the current step. A second signal raises KeyboardInterrupt at once (see
-    `signals`).
-    """
-    asked: list[float] = []
-
-    def note(number: int, _frame: Any) -> None:
-        if asked and signals.is_repeat(asked[0]):
-            return
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(time.monotonic())
-        signals.handled.append(number)
-
-    with signals.handling(note):
-        yield lambda: bool(asked)

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import io
 import os
+import select
 import shutil
 import signal
 import socket
@@ -29,11 +30,7 @@ ONE_SIGNAL = 3.0  # seconds in which torchrun may send on what a terminal has se
 handled: list[int] = []
 
 
-def keep_nothing() -> str:
-    """Return an empty text. This is the default, for commands that keep no results when they are interrupted."""
-    return ""
-
-
+keep_nothing: Callable[[], str] = str  # the default, for commands that keep no results when they are interrupted
 # What the command keeps if it is interrupted now, in words; empty where it is nothing.
 kept: Callable[[], str] = keep_nothing
 
@@ -45,11 +42,10 @@ def describe_interrupt() -> str:
 
 def stopping_signals() -> list[signal.Signals]:
     """Return the signals that stop a process: Ctrl-C, SIGTERM, Ctrl-Break, and hang-up unless it is ignored."""
-    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGBREAK")]
-    hang_up = getattr(signal, "SIGHUP", None)
-    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
-        numbers.append(hang_up)
-    return [number for number in numbers if number is not None]
+    names = ["SIGINT", "SIGTERM", "SIGBREAK"]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        names.append("SIGHUP")
+    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
 
 
 # Folders that are deleted although the process ends without running cleanup code.
@@ -98,8 +94,8 @@ def take_over_process() -> None:
         _watch_for_calls_that_never_return()
     # Registered first, so that it is called last: what remains then is not Python's to interrupt.
     atexit.register(ignore)
-    sys.excepthook = _leaving_on_interrupt(sys.excepthook, lambda arguments: arguments[0])
-    sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook, lambda arguments: arguments[0].exc_type)
+    sys.excepthook = _leaving_on_interrupt(sys.excepthook)
+    sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks is no reason to stop.
@@ -130,16 +126,10 @@ def _watch_for_calls_that_never_return() -> None:
 def _wait_for_another(reader: socket.socket) -> int:
     """Wait up to `PATIENCE` seconds for another signal; return 1 if one comes, otherwise 0."""
     came = time.monotonic()
-    try:
-        while (left := came + PATIENCE - time.monotonic()) > 0:
-            reader.settimeout(left)
-            reader.recv(1)
-            if not is_repeat(came):
-                return 1
-    except TimeoutError:
-        pass
-    finally:
-        reader.settimeout(None)
+    while (left := came + PATIENCE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
+        reader.recv(1)
+        if not is_repeat(came):
+            return 1
     return 0
 
 
@@ -149,38 +139,40 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], Any]) -> Callable[..., None]:
-    def call(*arguments: Any) -> None:
-        if issubclass(kind_of(arguments), KeyboardInterrupt):
+def _leaving_on_interrupt(hook: Callable[..., None]) -> Callable[..., None]:
+    def call(kind: Any, *more: Any) -> None:
+        # Python gives what it cannot raise as one object.
+        if issubclass(getattr(kind, "exc_type", kind), KeyboardInterrupt):
             leave()
-        hook(*arguments)
+        hook(kind, *more)
 
     return call
 
 
 @contextmanager
-def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Raise KeyboardInterrupt in the `with` block when a stopping signal comes.
+def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
+    """Hold back signals such as Ctrl-C in the `with` block; yield a function that returns whether one has come.
 
-    A second signal ends the process, unless it is torchrun's copy of the first. During an import the first
-    signal already ends the process, since extension modules would turn a KeyboardInterrupt into errors that
-    blame the installation.
-
-    Yields:
-        A function that returns whether a signal has come.
+    The caller can thus stop after the current step. A second signal raises KeyboardInterrupt, unless it is torchrun's
+    copy of the first. If `at_once`, the first signal already raises it, and a second one ends the process. So does the
+    first during an import, since extension modules would turn a KeyboardInterrupt into errors that blame the
+    installation.
     """
     received: list[float] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        if received and is_repeat(received[0]):
+    def note(number: int, frame: FrameType | None) -> None:
+        again = bool(received)
+        if again and is_repeat(received[0]):
             return
-        if received or _imports(frame):
+        if at_once and (again or _imports(frame)):
             leave()
-        received.append(time.monotonic())
-        handled.append(number)
-        raise KeyboardInterrupt
+        if not again:
+            received.append(time.monotonic())
+            handled.append(number)
+        if again or at_once:
+            raise KeyboardInterrupt
 
-    with handling(interrupt):
+    with handling(note):
         yield lambda: bool(received)
 
 
@@ -200,8 +192,6 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 def _imports(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
-    return False
+    return frame is not None

@@ -22,7 +22,7 @@ from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.machine import refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.progress import interrupts
+from in4310repro.system.signals import interrupts
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import TrainingInputs

@@ -15,7 +15,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.files import path_below
-from in4310repro.system.progress import interrupts
+from in4310repro.system.signals import interrupts
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position

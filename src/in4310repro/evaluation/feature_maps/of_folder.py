@@ -31,8 +31,9 @@ from in4310repro.models.weights import Weights
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file
 from in4310repro.system.processes import join
-from in4310repro.system.progress import Progress, interrupts
+from in4310repro.system.progress import Progress
 from in4310repro.system.schema import refuse_other_configuration
+from in4310repro.system.signals import interrupts
 from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 

@@ -16,7 +16,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
-from in4310repro.system.progress import interrupts
+from in4310repro.system.signals import interrupts
 from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.evidence import load_part
 from in4310repro.verification.first_difference import describe_replay, traced_steps
