@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from in4310repro.export import formats, verified
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.report import page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context

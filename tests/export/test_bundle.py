@@ -18,8 +18,8 @@ import pytest
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.export import bundle, formats
-from in4310repro.export.extras import Extras
-from in4310repro.export.writing import Contents, write_archive
+from in4310repro.export.formats import Contents, write_archive
+from in4310repro.export.table import Extras
 from in4310repro.report import check_page, page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
@@ -98,7 +98,7 @@ def test_equal_runs_have_equal_bundles(run: FinishedRun, tmp_path: Path) -> None
 
 
 EXPORT = """import os, sys; from pathlib import Path; os.umask(0o77)
-from in4310repro.export.formats import export; from in4310repro.export.extras import Extras
+from in4310repro.export.formats import export; from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
 export(FinishedRun.open(Path(sys.argv[1])), "bundle", Path(sys.argv[2]), Extras())"""
 

@@ -27,7 +27,7 @@ from sklearn import metrics as sklearn
 from in4310repro.data.folders import SUFFIXES
 from in4310repro.export import croissant, facts, model_card, ro_crate
 from in4310repro.export import onnx as export_onnx
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.bundle import bundle_differences, unpacked
 from tests.conftest import Call

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from in4310repro.export import formats, in_toto, model_card
-from in4310repro.export.extras import Extras
-from in4310repro.export.table import FORMATS, OPTIONS, unused
+from in4310repro.export.table import FORMATS, OPTIONS, Extras, unused
 from in4310repro.metrics import class_metrics
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun, image_root

@@ -10,6 +10,7 @@ import torch
 from in4310repro.system import fingerprint as module
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
+from in4310repro.trace import environment
 
 
 def test_the_fingerprint_names_versions_processor_arithmetic_and_source(numerics: Numerics) -> None:
@@ -23,7 +24,8 @@ def test_the_fingerprint_names_versions_processor_arithmetic_and_source(numerics
 def test_a_source_outside_git_on_a_system_that_is_not_linux_has_a_fingerprint(
     numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Path", lambda _path: tmp_path / "a/b/c/none")
+    for each in (module, environment):
+        monkeypatch.setattr(each, "Path", lambda _path: tmp_path / "a/b/c/none")
     monkeypatch.setattr(platform, "processor", lambda: "what Python says")
     recorded = fingerprint(numerics)
     assert recorded["git"] == {"commit": None, "dirty": None}

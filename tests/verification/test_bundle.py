@@ -16,7 +16,7 @@ import pytest
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.export.bundle import contents
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.report import page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS

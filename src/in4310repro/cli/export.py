@@ -61,7 +61,7 @@ def export(
     refuse_dateless(format_, date)
     load_torch()
     from in4310repro.export import formats, verified
-    from in4310repro.export.extras import Extras
+    from in4310repro.export.table import Extras
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.runs.folder import written
 

@@ -1,14 +1,12 @@
 """A deposit: one zip file with a run, its report and what other formats say of it, for `verify` on any machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import in4310repro
 from in4310repro.export import facts, in_toto, ro_crate
-from in4310repro.export.extras import Extras
-from in4310repro.export.writing import Contents
+from in4310repro.export.formats import Contents
+from in4310repro.export.table import Extras
 from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
 from in4310repro.report.exhibit import figure_name
@@ -21,13 +19,8 @@ from in4310repro.verification.bundle import IMAGES, README, REPORT, RUN, STATEME
 Part = tuple[str, Callable[[FinishedRun, Extras], Contents]]
 
 
-def _crate(run: FinishedRun, extras: Extras) -> Contents:
-    """Return an RO-Crate, which says when it is published; none without a date."""
-    return ro_crate.contents(run, extras) if extras.date else {}
-
-
 # Formats that a bundle holds, each after the folder of its files; an empty one is the bundle's root.
-PARTS: tuple[Part, ...] = ((f"{STATEMENT}/", in_toto.contents), ("", _crate))
+PARTS: tuple[Part, ...] = ((f"{STATEMENT}/", in_toto.contents), ("", ro_crate.contents))
 CHECK_IMAGES = (check_page.IMAGES, check_page.PIXELS)  # beside the page, which reads them
 
 
@@ -57,7 +50,8 @@ def contents(run: FinishedRun, extras: Extras, parts: Sequence[Part] = PARTS) ->
         split = run.split_below(f"{extras.images}")
         files |= {f"{IMAGES}/{entry.path}": split.root / entry.path for entry in split.catalogue().entries}
     for folder, contents_of in parts:
-        made = contents_of(run, extras)
+        # An RO-Crate says when it is published.
+        made = {} if contents_of is ro_crate.contents and not extras.date else contents_of(run, extras)
         files |= {f"{folder}{name}": each for name, each in made.items() if isinstance(each, bytes)}
     return files | {README: _readme(run, files).encode()}
 
@@ -99,10 +93,8 @@ def _readme(run: FinishedRun, contents: Collection[str]) -> str:
     version, commit = fingerprint["versions"].get("in4310repro", "unknown"), fingerprint["git"]["commit"]
     weights = facts.selected_weights(run)
     hashes = {names.MANIFEST: file_sha256(run.folder / names.MANIFEST), weights: run.files.manifest()[weights]}
-    has_page, has_images = (
-        f"{REPORT}/{check_page.PAGE}" in contents,
-        any(each.startswith(f"{IMAGES}/") for each in contents),
-    )
+    has_page = f"{REPORT}/{check_page.PAGE}" in contents
+    has_images = any(each.startswith(f"{IMAGES}/") for each in contents)
     drawn = "are not in here" if run.config.data else "are drawn by the package"
     lines = (
         "A run of the Python package in4310repro: networks that classify images, and the records of their training.",

@@ -1,13 +1,12 @@
 """What several formats say of a run: its software, title, files with their sha256, and how to verify it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from in4310repro.export.extras import Extras
+from in4310repro.export import verified
+from in4310repro.export.table import Extras
 from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
 from in4310repro.report.exhibits import exhibits
@@ -56,8 +55,7 @@ MEDIA_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file of a run or its report.
 
     Attributes:
@@ -111,6 +109,11 @@ def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:
     return [f"{PACKAGE} verify {folder}{option}", f"{PACKAGE} verify {folder}{option} --replay 2"]
 
 
+def files(run: FinishedRun, extras: Extras) -> dict[str, File]:
+    """Return the files of the run, and of its report where it is given (see `run_files`, `report_files`)."""
+    return run_files(run) | report_files(run, extras.report)
+
+
 def run_files(run: FinishedRun) -> dict[str, File]:
     """Return the files of the run by their path below the folder `RUN`.
 
@@ -122,8 +125,8 @@ def run_files(run: FinishedRun) -> dict[str, File]:
     files = {}
     for name, sha256 in sorted(listed.items()):
         setting, _, file = name.rpartition("/")
-        of_setting = f", setting {setting}" if setting else ""
-        files[f"{RUN}/{name}"] = File(run.files.file(name), f"{WHAT_FILES_ARE[file]}{of_setting}", sha256)
+        what = f"{WHAT_FILES_ARE[file]}{f', setting {setting}' if setting else ''}"
+        files[f"{RUN}/{name}"] = File(run.files.file(name), what, sha256)
     return files
 
 
@@ -133,14 +136,21 @@ def private_places(config: Config) -> dict[str, str]:
     return {name: shown[name] for name, value in to_json(config).items() if value != shown[name]}
 
 
+def verification(extras: Extras) -> dict[str, Any]:
+    """Return what a verification computed again under the key `verification`; nothing where none was given."""
+    given = extras.verification
+    return {} if given is None else {"verification": verified.publishable(given)}
+
+
 def left_out(run: FinishedRun, extras: Extras) -> list[str]:
     """Return clauses on what an export with copied files lacks, and why."""
-    clauses = []
-    if private_places(run.config):
-        clauses.append(f"{names.CONFIG}, which names a private folder, so that `verify` needs the original run folder")
-    if extras.report is None:
-        clauses.append("the report: no --report was given")
-    return clauses
+    config = f"{names.CONFIG}, which names a private folder, so that `verify` needs the original run folder"
+    lacks = {
+        config: private_places(run.config),
+        "the report: no --report was given": extras.report is None,
+        verified.LEFT_OUT: extras.verification is None,
+    }
+    return [clause for clause, is_left_out in lacks.items() if is_left_out]
 
 
 def report_files(run: FinishedRun, report: Path | None) -> dict[str, File]:
@@ -151,10 +161,8 @@ def report_files(run: FinishedRun, report: Path | None) -> dict[str, File]:
     """
     if report is None:
         return {}
-    what = WHAT_PAGES_ARE | {
-        f"{each.name}{suffix}": f"{each.heading}{more}"
-        for each in exhibits(run)
-        for suffix, more in ((".json", ", its numbers"), (".svg", ""))
-    }
+    what = dict(WHAT_PAGES_ARE)
+    for each in exhibits(run):
+        what |= {f"{each.name}.json": f"{each.heading}, its numbers", f"{each.name}.svg": each.heading}
     places = {name: regular_file(report, name) for name in sorted(list_report_files(report))}
     return {f"{REPORT}/{name}": File(place, what[name], file_sha256(place)) for name, place in places.items()}

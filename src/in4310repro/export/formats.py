@@ -1,17 +1,21 @@
 """Export of a finished run in one of the formats of `table.FORMATS`, after checks that all formats share."""
 
-from __future__ import annotations
-
+import filecmp
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from in4310repro.export.extras import Extras
-from in4310repro.export.table import FORMATS, refuse_file, refuse_no_date, refuse_unknown
-from in4310repro.export.writing import write_archive, write_files
+from in4310repro.export.table import FORMATS, Extras, refuse_file, refuse_no_date, refuse_unknown
 from in4310repro.report.check import report_differences
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system import archive
+from in4310repro.system.files import path_below, read_bytes, write_file
+from in4310repro.system.signals import temporary_folder
 from in4310repro.verification.folder import altered_files
+
+Contents = Mapping[str, bytes | Path]  # by path below a folder: what a file holds, or the file that it is a copy of
+IN_THE_WAY = "is there with other content; --out takes a new or empty folder"
 
 
 def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
@@ -46,9 +50,47 @@ def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
 
 def describe(name: str, files: list[Path]) -> str:
     """Return a sentence on the files that `export` wrote; empty where a format has nothing to say."""
-    words: str = getattr(_module(name), "describe", lambda _: "")(files)
-    return words
+    return str(getattr(_module(name), "describe", lambda _: "")(files))
 
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"in4310repro.export.{FORMATS[name].module}")
+
+
+def write_files(to: Path, contents: Contents) -> list[Path]:
+    """Write files below a folder, which is created; write none if one of them is in the way of another file.
+
+    Raises:
+        ValueError: a file is there with other bytes, or its path leads out of the folder.
+        OSError: a file cannot be read or written.
+    """
+    places = {name: path_below(to, name) for name in contents}
+    for name, place in places.items():
+        content = contents[name]
+        if place.is_file() and isinstance(content, Path):
+            is_equal = filecmp.cmp(place, content, shallow=False)
+        else:
+            is_equal = place.is_file() and read_bytes(place) == content
+        if place.exists() and not is_equal:
+            raise ValueError(f"{place} {IN_THE_WAY}")
+    return [
+        write_file(places[name], content if isinstance(content, bytes) else read_bytes(content))
+        for name, content in contents.items()
+    ]
+
+
+def write_archive(file: Path, contents: Contents) -> list[Path]:
+    """Write files into one zip file, of equal bytes for equal files.
+
+    Raises:
+        ValueError: a file is there with other bytes, or a name is not valid everywhere.
+        OSError: a file cannot be read or written.
+    """
+    if not file.exists():
+        archive.write(file, contents)
+        return [file]
+    with temporary_folder() as place:
+        archive.write(place / file.name, contents)
+        if not filecmp.cmp(place / file.name, file, shallow=False):
+            raise ValueError(f"{file} {IN_THE_WAY}")
+    return [file]

@@ -1,11 +1,10 @@
 """Export as an in-toto statement: what was trained, from what, and what `verify` computed again."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from typing import Any
 
 from in4310repro.export import facts, verified
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.metrics import class_metrics
 from in4310repro.report import check_page
 from in4310repro.report.page import PAGES, make_record
@@ -24,18 +23,12 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
 
     Its subjects are the selected weights, the scores, the split, the metrics and the report.
     """
-    subjects = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
-    files = {name: file.sha256 for name, file in facts.run_files(run).items()}
-    listed = {f"{facts.RUN}/{name}": files[f"{facts.RUN}/{name}"] for name in subjects}
-    of_report = facts.report_files(run, extras.report)
-    listed |= {
-        name: of_report[name].sha256
-        for page in (*PAGES, check_page.PAGE)
-        if (name := f"{facts.REPORT}/{page}") in of_report
-    }
+    files, of_report = facts.files(run, extras), (*PAGES, check_page.PAGE)
+    of_run = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
+    subjects = [*(f"{facts.RUN}/{name}" for name in of_run), *(f"{facts.REPORT}/{name}" for name in of_report)]
     statement = {
         "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in listed.items()],
+        "subject": [{"name": name, "digest": {"sha256": files[name].sha256}} for name in subjects if name in files],
         "predicateType": PREDICATE,
         "predicate": _predicate(run, extras),
     }
@@ -43,8 +36,9 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
 
 
 def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:
-    record, fingerprint = make_record(run), run.fingerprint
-    predicate: dict[str, Any] = {
+    record = make_record(run)
+    fingerprint: Mapping[str, Any] = run.fingerprint
+    predicate = {
         "command": record["command"],
         "configuration": record["config"],
         "selected": {name: record["metrics"][name] for name in ("setting", "epoch", "weights_sha256")},
@@ -52,14 +46,9 @@ def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:
         "test_metrics": class_metrics(run.metrics),
         "chain_sha256": run.training_sha256,
         "manifest_sha256": run.files.manifest_sha256(),
-        "numerics": fingerprint["numerics"],
-        "numeric_class": fingerprint["numeric_class"],
-        "versions": fingerprint["versions"],
-        "git": fingerprint["git"],
+        **{name: fingerprint[name] for name in ("numerics", "numeric_class", "versions", "git")},
         "verify": facts.verify_commands(run),
     }
     if unseen := run.metrics.get("unseen"):
         predicate["unseen_metrics"] = class_metrics(unseen)
-    if extras.verification is None:
-        return predicate | {"left_out": [verified.LEFT_OUT]}
-    return predicate | {"verification": verified.publishable(extras.verification)}
+    return predicate | (facts.verification(extras) or {"left_out": [verified.LEFT_OUT]})

@@ -1,15 +1,13 @@
 """Export as a model card of Hugging Face: `README.md` with metrics in its head, intervals, limits, how to verify."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from in4310repro.export import facts, verified
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.metrics import PER_CLASS, SCALARS
 from in4310repro.report import uncertainty
 from in4310repro.report.class_exhibits import test_exhibit
@@ -78,9 +76,7 @@ def _results(numbers: Mapping[str, Any]) -> list[str]:
     scalars = [
         [each.label, f"{ours[name]:.4f}", _range(intervals.get(name))] for name, each in SCALARS.items() if name in ours
     ]
-    heading = ["class", "images"]
-    for each in PER_CLASS.values():
-        heading += [each.label, "95 %"]
+    heading = ["class", "images", *(words for each in PER_CLASS.values() for words in (each.label, "95 %"))]
     rows = []
     for place, (label, images) in enumerate(zip(numbers["classes"], numbers["images"], strict=True)):
         row = [label, str(images)]
@@ -100,7 +96,7 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _items(sentences: Iterator[str]) -> str:
+def _items(sentences: Iterable[str]) -> str:
     return "\n".join(f"* {markdown(sentence)}" for sentence in sentences)
 
 
@@ -115,9 +111,8 @@ def _preprocessing(run: FinishedRun) -> str:
 
 def _limits(run: FinishedRun) -> Iterator[str]:
     supports, training = run.metrics["supports"], run.config.protocol.part_read_as("training")
-    yield (
-        f"The network knows {len(run.classes)} classes ({', '.join(run.classes)}) and gives every image to one of them."
-    )
+    classes = ", ".join(run.classes)
+    yield f"The network knows {len(run.classes)} classes ({classes}) and gives every image to one of them."
     yield (
         f"It was trained on {sum(supports[training].values())} images ({facts.images_name(run)}) and tested on "
         f"{sum(supports['test'].values())}; the numbers hold for such images."
@@ -135,6 +130,8 @@ def _verify(run: FinishedRun) -> list[str]:
     sha256 = run.files.manifest()[weights]
     first, second = facts.verify_commands(run)
     fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
+    listed = by_what_shows_them(claims(Circumstances.expected(run)))
+    claimed = _items(f"{'; '.join(each)} ({shown_by})" for shown_by, each in listed.items())
     return [
         f"The weights are {code(weights)} of the run folder, sha256 `{sha256}`. With the run folder,",
         f"```\n{verbatim(first)}\n```",
@@ -143,11 +140,7 @@ def _verify(run: FinishedRun) -> list[str]:
         f"also trains epochs again. The run was made by {facts.PACKAGE} {versions[facts.PACKAGE]} with torch "
         f"{versions['torch']} in {fingerprint['numerics']} arithmetic, numeric class "
         f"`{fingerprint['numeric_class']}`; its chain of hashes ends with `{run.training_sha256}`.",
-        "The first command leaves as claims:\n\n"
-        + "\n".join(
-            f"* {markdown('; '.join(listed))} ({markdown(shown_by)})"
-            for shown_by, listed in by_what_shows_them(claims(Circumstances.expected(run))).items()
-        ),
+        f"The first command leaves as claims:\n\n{claimed}",
     ]
 
 
@@ -155,7 +148,6 @@ def _verification(extras: Extras) -> list[str]:
     if extras.verification is None:
         return [markdown(f"Left out: {verified.LEFT_OUT}.")]
     result = verified.publishable(extras.verification)
-    again = "\n".join(f"* {markdown(each)}" for each in result["computed_again"])
     # A document of an earlier version does not name the setting.
     replays = result.get("settings_trained_again", {"": result})
     listed = [
@@ -164,5 +156,5 @@ def _verification(extras: Extras) -> list[str]:
         if each.get("epochs_trained_again")
     ]
     replayed = f"\n\nA replay trained again: {'; '.join(listed)}." if listed else ""
-    how = markdown(result["agreement"])
+    how, again = markdown(result["agreement"]), _items(result["computed_again"])
     return [f"A result of the first command was given to this card. It computed again, {how}:\n\n{again}{replayed}"]

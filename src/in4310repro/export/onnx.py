@@ -1,7 +1,5 @@
 """Export of the selected network as ONNX, with the largest difference of its scores from the recorded ones."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import warnings
@@ -14,7 +12,7 @@ import torch
 
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.export import facts
-from in4310repro.export.extras import Extras
+from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.machine import install_command
 from in4310repro.system.progress import SILENT

@@ -1,15 +1,12 @@
 """Export as an RO-Crate: run, report, software and the action that made them, as a folder that describes itself."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
-from in4310repro.export import facts, verified
-from in4310repro.export.extras import Extras
-from in4310repro.export.table import refuse_dateless
+from in4310repro.export import facts
+from in4310repro.export.table import Extras, refuse_dateless
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -29,8 +26,9 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
         ValueError: no date is given, which a crate must have.
     """
     refuse_dateless("ro-crate", extras.date)
-    files = facts.run_files(run) | facts.report_files(run, extras.report)
-    given = {} if extras.verification is None else {VERIFICATION: json_bytes(verified.publishable(extras.verification))}
+    files = facts.files(run, extras)
+    of_verify = facts.verification(extras)
+    given = {VERIFICATION: json_bytes(of_verify["verification"])} if of_verify else {}
     crate = {"@context": [f"{VERSION}/context", {"sha256": "https://schema.org/sha256"}]}
     described = [_file(name, each.what, each.place.stat().st_size, each.sha256) for name, each in files.items()]
     described += [_file(name, GIVEN, len(each), hashlib.sha256(each).hexdigest()) for name, each in given.items()]
@@ -45,7 +43,7 @@ def _references(identifiers: Iterable[str]) -> list[Entity]:
 
 def _head(run: FinishedRun, extras: Extras, files: list[str]) -> list[Entity]:
     """Return the descriptor of the metadata and the root of the crate."""
-    missing = [*facts.left_out(run, extras), *([] if extras.verification else [verified.LEFT_OUT])]
+    missing = facts.left_out(run, extras)
     lacks = f" Left out: {'; '.join(missing)}." if missing else ""
     root = {
         "@id": "./",

@@ -1,13 +1,32 @@
 """Table of the formats of an export, which imports none of them: `--help` shows it."""
 
-from __future__ import annotations
-
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from in4310repro.system.text import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What `export` was given besides the run; what is absent is left out of the files, which say so.
+
+    Attributes:
+        verification: the document that `verify RUN --json` printed, as `verified.read` returns it.
+        report: the folder of the run's report.
+        images: the folder of the run's images, where they are not where the run names them.
+        pixels: whether formats that can hold decoded images hold them.
+        date: the day of publication as YYYY-MM-DD, since a run records no date.
+    """
+
+    verification: Mapping[str, Any] | None = None
+    report: Path | None = None
+    images: Path | None = None
+    pixels: bool = False
+    date: str | None = None
 
 
 class Format(NamedTuple):
@@ -26,22 +45,6 @@ class Format(NamedTuple):
     zip_name: str = ""
 
 
-FORMATS = {
-    "in-toto": Format(module="in_toto", what="an in-toto statement, to be signed", takes=("verification", "report")),
-    "ro-crate": Format(
-        module="ro_crate", what="an RO-Crate of run and report", takes=("verification", "report", "date")
-    ),
-    "croissant": Format(module="croissant", what="the images and their split for Croissant", takes=("date",)),
-    "model-card": Format(module="model_card", what="a model card of Hugging Face", takes=("verification",)),
-    "codecheck": Format(module="codecheck", what="codecheck.yml with the outputs", takes=("verification", "report")),
-    "bundle": Format(
-        module="bundle",
-        what="all of it in one zip, for a deposit",
-        takes=("verification", "report", "images", "pixels", "date"),
-        zip_name="bundle.zip",
-    ),
-    "onnx": Format(module="onnx", what="the selected network for other runtimes", takes=("images",)),
-}
 # Options of the command, and the fields of `Extras` that they fill.
 OPTIONS = {
     "--verification": "verification",
@@ -49,6 +52,15 @@ OPTIONS = {
     "--data": "images",
     "--pixels": "pixels",
     "--date": "date",
+}
+FORMATS = {
+    "in-toto": Format("in_toto", "an in-toto statement, to be signed", ("verification", "report")),
+    "ro-crate": Format("ro_crate", "an RO-Crate of run and report", ("verification", "report", "date")),
+    "croissant": Format("croissant", "the images and their split for Croissant", ("date",)),
+    "model-card": Format("model_card", "a model card of Hugging Face", ("verification",)),
+    "codecheck": Format("codecheck", "codecheck.yml with the outputs", ("verification", "report")),
+    "bundle": Format("bundle", "all of it in one zip, for a deposit", tuple(OPTIONS.values()), "bundle.zip"),
+    "onnx": Format("onnx", "the selected network for other runtimes", ("images",)),
 }
 LEFT_OUT = {"verification": "what verify computes again", "report": "the report and its figures"}
 
@@ -61,12 +73,10 @@ def refuse_unknown(name: str) -> None:
 
 def refuse_no_date(text: str) -> None:
     """Raise ValueError unless the text is a day as YYYY-MM-DD."""
-    try:
-        valid = date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")
+    with suppress(ValueError):
+        if date.fromisoformat(text).isoformat() == text:
+            return
+    raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")
 
 
 def refuse_dateless(name: str, day: str | None) -> None:

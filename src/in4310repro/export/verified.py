@@ -1,7 +1,5 @@
 """The document that `verify RUN --json` prints, read for an export."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired

@@ -37,60 +37,18 @@ if TYPE_CHECKING:
     from in4310repro.metrics.ranking import thresholds
     from in4310repro.metrics.record import ClassMetrics
 
-__all__ = [
-    "CALIBRATION_BINS",
-    "COUNTS",
-    "DEFAULT_SELECTION",
-    "MEANS",
-    "METRICS",
-    "NORMAL_QUANTILE",
-    "PER_CLASS",
-    "RANKING",
-    "SCALARS",
-    "SCORES",
-    "CalibrationBin",
-    "ClassMetrics",
-    "Counts",
-    "Details",
-    "Interval",
-    "Metric",
-    "Tolerance",
-    "average_precision",
-    "calibration_bins",
-    "class_accuracy",
-    "class_metrics",
-    "confusion_matrix",
-    "details",
-    "ends",
-    "is_newer",
-    "line",
-    "mean_interval",
-    "score_interval",
-    "summary",
-    "thresholds",
-    "wilson",
-]
+__all__ = ["CALIBRATION_BINS", "COUNTS", "DEFAULT_SELECTION", "MEANS", "METRICS", "NORMAL_QUANTILE", "PER_CLASS"]
+__all__ += ["RANKING", "SCALARS", "SCORES", "CalibrationBin", "ClassMetrics", "Counts", "Details", "Interval", "Metric"]
+__all__ += ["Tolerance", "average_precision", "calibration_bins", "class_accuracy", "class_metrics", "confusion_matrix"]
+__all__ += ["details", "ends", "is_newer", "line", "mean_interval", "score_interval", "summary", "thresholds", "wilson"]
 
-# These load torch or pydantic, which a configuration does not need.
-_PLACES = {
-    "calibration": ("CALIBRATION_BINS", "CalibrationBin", "Details", "calibration_bins", "details"),
-    "measurement": (
-        "average_precision",
-        "class_accuracy",
-        "class_metrics",
-        "confusion_matrix",
-        "ends",
-        "line",
-        "summary",
-    ),
-    "ranking": ("thresholds",),
-    "record": ("ClassMetrics",),
-}
+# These load pydantic, and all but the first torch, which a configuration does not need.
+_LATER = ("record", "ranking", "measurement", "calibration")
 
 
 def __getattr__(name: str) -> object:
     """Return a public name, importing its submodule only when the name is used."""
-    for module, names in _PLACES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    for module in _LATER if name in __all__ else ():
+        if hasattr(found := import_module(f"{__name__}.{module}"), name):
+            return getattr(found, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; valid are {', '.join(__all__)}")

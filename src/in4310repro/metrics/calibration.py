@@ -1,14 +1,11 @@
 """More metrics of a classifier: confusion matrix, precision and F1 of each class, and calibration error."""
 
-from __future__ import annotations
-
 import math
 
-import torch
-from jaxtyping import Float, Float64, Int64
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.measurement import check, confusion_matrix
+from in4310repro.metrics.measurement import check, confusion_matrix, count
+from in4310repro.metrics.ranking import ImageLabels, ImageScores
 from in4310repro.system.schema import Share
 
 CALIBRATION_BINS = 15
@@ -33,7 +30,7 @@ class Details(TypedDict):
     expected_calibration_error: Share
 
 
-def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
+def details(labels: ImageLabels, scores: ImageScores) -> Details:
     """Return confusion matrix, precision, F1 and expected calibration error, computed from softmax scores.
 
     The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017). Images
@@ -60,19 +57,17 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
         ([[1, 1], [0, 1]], [1.0, 0.5], 0.3)
     """
     check(labels, scores, every_class=False)
-    matrix = confusion_matrix(labels, scores)
-    right, true, predicted = matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist()
+    right, images, predicted = count(labels, scores)
+    binned = _binned(labels, scores.double())
     return {
-        "confusion_matrix": matrix.tolist(),
+        "confusion_matrix": confusion_matrix(labels, scores).tolist(),
         "precision": [r / p if p else None for r, p in zip(right, predicted, strict=True)],
-        "f1": [2 * r / (t + p) if t + p else None for r, t, p in zip(right, true, predicted, strict=True)],
-        "expected_calibration_error": _calibration_error(labels, scores.double()),
+        "f1": [2 * r / (t + p) if t + p else None for r, t, p in zip(right, images, predicted, strict=True)],
+        "expected_calibration_error": math.fsum(abs(r - total) / len(labels) for size, r, total in binned if size),
     }
 
 
-def calibration_bins(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
-) -> list[CalibrationBin]:
+def calibration_bins(labels: ImageLabels, scores: ImageScores) -> list[CalibrationBin]:
     """Return the `CALIBRATION_BINS` bins of the expected calibration error, from the lowest scores up."""
     return [
         {
@@ -86,13 +81,7 @@ def calibration_bins(
     ]
 
 
-def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]) -> float:
-    return math.fsum(abs(right - total) / len(labels) for images, right, total in _binned(labels, scores) if images)
-
-
-def _binned(
-    labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]
-) -> list[tuple[int, int, float]]:
+def _binned(labels: ImageLabels, scores: ImageScores) -> list[tuple[int, int, float]]:
     """Return for each bin: number of images, number of correctly predicted images, sum of the images' top scores."""
     top, predicted = scores.max(dim=1)
     bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)

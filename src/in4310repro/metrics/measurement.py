@@ -1,22 +1,18 @@
 """Metrics computed from labels and scores: single metrics by class, and the record of all metrics of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float64, Int, Int64
 
 from in4310repro.metrics.counts import Counts, recall
-from in4310repro.metrics.ranking import Ranking, average_precisions
+from in4310repro.metrics.ranking import ImageLabels, ImageScores, Ranking, average_precisions
 from in4310repro.metrics.record import ClassMetrics
 from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS, SCORES
 
 
-def check(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
-) -> None:
+def check(labels: ImageLabels, scores: ImageScores, *, every_class: bool = True) -> None:
     """Raise ValueError unless labels are class indices, scores are finite floats, and their shapes fit.
 
     Args:
@@ -47,23 +43,18 @@ def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
     for name, value in (("labels", labels), ("scores", scores)):
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")
+    of_labels, of_scores = (f"has shape {tuple(each.shape)} of {each.dtype}" for each in (labels, scores))
     if labels.ndim != 1 or labels.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
-        described = f"labels has shape {tuple(labels.shape)} of {labels.dtype}"
-        raise ValueError(f"{described}; one integer for each image is valid, the index of its class")
+        raise ValueError(f"labels {of_labels}; one integer for each image is valid, the index of its class")
     if scores.ndim != 2 or not scores.is_floating_point():
-        described = f"scores has shape {tuple(scores.shape)} of {scores.dtype}"
-        raise ValueError(f"{described}; floating-point values of shape (images, classes) are valid")
+        raise ValueError(f"scores {of_scores}; floating-point values of shape (images, classes) are valid")
     if len(labels) != len(scores):
-        raise ValueError(
-            f"there are {len(labels)} labels and scores of {len(scores)} images; one label for each image is valid"
-        )
+        raise ValueError(f"there are {len(labels)} labels and scores of {len(scores)} images; one for each is valid")
     if scores.numel() == 0:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; at least one image and one class are needed")
 
 
-def class_accuracy(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
-) -> Float64[torch.Tensor, " label"]:
+def class_accuracy(labels: ImageLabels, scores: ImageScores) -> Float64[torch.Tensor, " label"]:
     """Return the accuracy (recall) of each class: its correctly predicted images divided by all its images.
 
     The predicted class is the one with the highest score; ties go to the lower index. The result is equal to that
@@ -90,9 +81,7 @@ def class_accuracy(
     return torch.tensor(recall(count(labels, scores)), dtype=torch.float64, device=scores.device)
 
 
-def average_precision(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
-) -> Float64[torch.Tensor, " label"]:
+def average_precision(labels: ImageLabels, scores: ImageScores) -> Float64[torch.Tensor, " label"]:
     """Return the one-vs-rest average precision of each class, in [0, 1].
 
     AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall if the n-th highest distinct score
@@ -122,9 +111,9 @@ def average_precision(
 
 
 def summary(
-    labels: Int64[torch.Tensor, " image"],
-    scores: Float[torch.Tensor, "image label"],
-    ranked: Float[torch.Tensor, "image label"] | None = None,
+    labels: ImageLabels,
+    scores: ImageScores,
+    ranked: ImageScores | None = None,
     *,
     every_class: bool = True,
 ) -> ClassMetrics:
@@ -175,9 +164,9 @@ def line(record: Mapping[str, Any]) -> str:
 
 
 def ends(
-    labels: Int64[torch.Tensor, " image"],
-    low: Float[torch.Tensor, "image label"],
-    high: Float[torch.Tensor, "image label"],
+    labels: ImageLabels,
+    low: ImageScores,
+    high: ImageScores,
 ) -> tuple[ClassMetrics, ClassMetrics]:
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
@@ -202,14 +191,13 @@ def ends(
         check(labels, each)
     own = torch.nn.functional.one_hot(labels.long(), low.shape[1]).bool()
     worst, best = torch.where(own, low, high), torch.where(own, high, low)
-    wrong_at_most = ((high >= _best_of_others(low)) & ~own).sum(dim=0)
-    wrong_at_least = ((low > _best_of_others(high)) & ~own).sum(dim=0)
-    classes, bounds = list(range(low.shape[1])), []
-    for scores, wrong in ((worst, wrong_at_most), (best, wrong_at_least)):
-        counts = count(labels, scores)
+    bounds: list[dict[str, Any]] = []
+    # The largest and the smallest number of images of others that the scores allow to be predicted as a class.
+    for scores, taken in ((worst, high >= _best_of_others(low)), (best, low > _best_of_others(high))):
+        counts, wrong = count(labels, scores), (taken & ~own).sum(dim=0)
+        ranking = Ranking(labels, scores, list(range(low.shape[1])))
         predicted = (torch.tensor(counts.right) + wrong.cpu()).tolist()
-        ranking = Ranking(labels, scores, classes)
-        bounds.append(dict(_evaluate(counts._replace(predicted=predicted), ranking, ranking)))
+        bounds.append({**_evaluate(counts._replace(predicted=predicted), ranking, ranking)})
     for name, metric in METRICS.items():
         if not metric.follows_counts:
             bounds[0][name], bounds[1][name] = metric.lowest, metric.highest
@@ -218,7 +206,7 @@ def ends(
     return class_metrics(bounds[0]), class_metrics(bounds[1])
 
 
-def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.Tensor, "image label"]:
+def _best_of_others(scores: ImageScores) -> ImageScores:
     """Return, for each image and class, the highest score among all classes except this one."""
     none = torch.full_like(scores[:, :1], -torch.inf)
     top = torch.cat([scores, none], dim=1).topk(2, dim=1)
@@ -227,7 +215,7 @@ def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.T
 
 
 def confusion_matrix(
-    labels: Int[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+    labels: Int[torch.Tensor, " image"], scores: ImageScores
 ) -> Int64[torch.Tensor, "label predicted"]:
     """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix` does.
 
@@ -239,7 +227,7 @@ def confusion_matrix(
     return torch.bincount(predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
+def count(labels: ImageLabels, scores: ImageScores) -> Counts:
     """Count, for each class, correctly predicted images, actual images and predicted images.
 
     The counts are taken from the confusion matrix.

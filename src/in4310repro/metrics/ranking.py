@@ -1,34 +1,32 @@
 """Average precision, a metric that depends only on how the scores of a class rank the images."""
 
-from __future__ import annotations
-
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64
+
+ImageLabels: TypeAlias = Int64[torch.Tensor, " image"]
+ImageScores: TypeAlias = Float[torch.Tensor, "image label"]
 
 
 class Ranking(NamedTuple):
     """True labels, scores by which the images are ranked for each class, and the classes to measure."""
 
-    labels: Int64[torch.Tensor, " image"]
-    scores: Float[torch.Tensor, "image label"]
+    labels: ImageLabels
+    scores: ImageScores
     classes: list[int]
 
 
 def average_precisions(ranking: Ranking) -> list[float]:
     """Return the one-vs-rest average precision of each class; see `average_precision`."""
-    labels, scores, classes = ranking
-    return [_average_precision(labels == label, scores[:, label]) for label in classes]
-
-
-def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
-    """Return a class's average precision, given whether each image belongs to it and the image's score."""
-    added, true_positives, predicted = thresholds(relevant, scores)
-    precision = true_positives.double() / predicted.double()
-    # Rounded once: a sum in vectors has other bits on another processor.
-    return math.fsum((added.double() * precision).tolist()) / int(true_positives[-1])
+    values = []
+    for label in ranking.classes:
+        added, true_positives, predicted = thresholds(ranking.labels == label, ranking.scores[:, label])
+        precision = true_positives.double() / predicted.double()
+        # Rounded once: a sum in vectors has other bits on another processor.
+        values.append(math.fsum((added.double() * precision).tolist()) / int(true_positives[-1]))
+    return values
 
 
 def thresholds(

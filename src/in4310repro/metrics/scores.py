@@ -1,7 +1,5 @@
 """Softmax scores of images, the metrics computed from them, and the images with the most extreme scores."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -43,11 +41,9 @@ class Scores:
         Raises:
             ValueError: a class has no image and `every_class` is true, or `by_logits` is true and logits are missing.
         """
-        ranked = self.softmax
-        if by_logits:
-            if self.logits is None:
-                raise ValueError("scores that were read from a file have no logits; predict again")
-            ranked = self.logits
+        ranked = self.logits if by_logits else self.softmax
+        if ranked is None:
+            raise ValueError("scores that were read from a file have no logits; predict again")
         labels, softmax, ranked_scores = map(torch.from_numpy, (self.labels, self.softmax, ranked))
         return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
 

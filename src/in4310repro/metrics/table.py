@@ -1,7 +1,5 @@
 """Table `METRICS` of every metric that runs record, with its name, its function and its tolerance."""
 
-from __future__ import annotations
-
 import enum
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +21,7 @@ class Tolerance(enum.Enum):
     SCORES = "as far as close scores leave it open"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """A metric that runs record: a number, or one per class.
 
@@ -65,67 +63,19 @@ def average_precisions(ranking: Any) -> list[float]:
     return ranks.average_precisions(ranking)
 
 
+EXACT, ORDER = Tolerance.NONE, Tolerance.ORDER
+EACH = {"per_class": True, "in_every_run": True}
 # A metric reads nothing that stands below it. In the order in which records and tables show them.
 METRICS = {
     each.name: each
     for each in (
-        Metric(
-            name="class_accuracy",
-            function=recall,
-            reads=COUNTS,
-            label="class accuracy",
-            heading="accuracy",
-            tolerance=Tolerance.NONE,
-            per_class=True,
-            is_share=True,
-            in_every_run=True,
-        ),
-        Metric(
-            name="average_precision",
-            function=average_precisions,
-            reads=RANKING,
-            label="average precision",
-            heading="AP",
-            tolerance=Tolerance.ORDER,
-            per_class=True,
-            in_every_run=True,
-        ),
+        Metric("class_accuracy", recall, COUNTS, "class accuracy", "accuracy", EXACT, is_share=True, **EACH),
+        Metric("average_precision", average_precisions, RANKING, "average precision", "AP", ORDER, **EACH),
         # Balanced accuracy: the mean of the recalls of all classes.
-        Metric(
-            name="mean_class_accuracy",
-            function=mean,
-            reads="class_accuracy",
-            label="mean class accuracy",
-            heading="mean",
-            tolerance=Tolerance.NONE,
-            in_every_run=True,
-        ),
-        Metric(
-            name="mean_average_precision",
-            function=mean,
-            reads="average_precision",
-            label="mAP",
-            heading="mean",
-            tolerance=Tolerance.ORDER,
-            in_every_run=True,
-        ),
-        Metric(
-            name="macro_f1",
-            function=macro_f1,
-            reads=COUNTS,
-            label="macro F1",
-            heading="macro F1",
-            tolerance=Tolerance.NONE,
-        ),
-        Metric(
-            name="accuracy",
-            function=accuracy,
-            reads=COUNTS,
-            label="accuracy",
-            heading="overall",
-            tolerance=Tolerance.NONE,
-            is_share=True,
-        ),
+        Metric("mean_class_accuracy", mean, "class_accuracy", "mean class accuracy", "mean", EXACT, in_every_run=True),
+        Metric("mean_average_precision", mean, "average_precision", "mAP", "mean", ORDER, in_every_run=True),
+        Metric("macro_f1", macro_f1, COUNTS, "macro F1", "macro F1", EXACT),
+        Metric("accuracy", accuracy, COUNTS, "accuracy", "overall", EXACT, is_share=True),
     )
 }
 PER_CLASS = {name: each for name, each in METRICS.items() if each.per_class}

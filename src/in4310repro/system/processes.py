@@ -1,7 +1,5 @@
 """Processes that torchrun starts for one command, and messages between them, which are never pickled."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -173,10 +173,10 @@ def _encodable(text: str, encoding: str) -> str:
 @contextmanager
 def show_import(progress: Progress, library: str) -> Iterator[None]:
     """Show that a slow library is being imported; show nothing if it is already imported."""
-    console = progress.console if library not in sys.modules else None
-    with console.status(f"loading {library}") if console and console.is_terminal else nullcontext():
-        if console and not console.is_terminal:
-            progress.message(f"loading {library}")
+    progress = SILENT if library in sys.modules else progress
+    if progress.console and not progress.console.is_terminal:
+        progress.message(f"loading {library}")
+    with progress.steps(f"loading {library}"):
         yield
 
 

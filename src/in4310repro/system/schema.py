@@ -1,7 +1,5 @@
 """Checks of JSON values against record types, and the differences between two JSON values."""
 
-from __future__ import annotations
-
 import functools
 import json
 import operator
@@ -62,9 +60,7 @@ def check(value: Any, kind: Any, source: str) -> Any:
     try:
         _adapter(kind).validate_python([value])
     except ValidationError as error:
-        # The list, which only carries the adapter's configuration, is the first place in the path.
-        fault = error.errors()[0]
-        raise ValueError(_sentence(fault["type"], fault["loc"][1:], fault["msg"], fault["input"], source)) from None
+        raise ValueError(_sentence(error.errors()[0], source)) from None
     return value
 
 
@@ -74,15 +70,16 @@ def _adapter(kind: Any) -> Any:
     return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 
 
-def _sentence(fault: str, place: tuple[int | str, ...], message: str, value: Any, source: str) -> str:
-    key = ".".join(str(part) for part in place if part != "[key]")
+def _sentence(fault: Any, source: str) -> str:
+    # The list, which only carries the adapter's configuration, is the first place in the path.
+    key = ".".join(str(part) for part in fault["loc"][1:] if part != "[key]")
     key = key if key.isprintable() and len(key) <= 200 else _SHORT.repr(key)
-    if fault == "missing":
+    if fault["type"] == "missing":
         return f"{source} lacks {key}"
-    if fault == "extra_forbidden":
+    if fault["type"] == "extra_forbidden":
         return f"{source} has {key}, which does not belong there"
-    needed = re.sub(r"^\w+ should", "it should", message.removeprefix("Value error, "))
-    return f"{source}: {key or 'its value'} is {_SHORT.repr(value)}; {needed}"
+    needed = re.sub(r"^\w+ should", "it should", fault["msg"].removeprefix("Value error, "))
+    return f"{source}: {key or 'its value'} is {_SHORT.repr(fault['input'])}; {needed}"
 
 
 # Whether two values agree, of which one may be None, for a missing entry.

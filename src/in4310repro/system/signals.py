@@ -1,7 +1,5 @@
 """Signals that ask a process to stop; it then prints one line and exits with code 130."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """Hashes of tensors, and conversion between tensors and safetensors files with metadata."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -55,17 +53,15 @@ def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
         ValueError: the bytes are damaged; the message names the source.
     """
     try:
-        tensors: dict[str, torch.Tensor] = safetensors.torch.load(content)
+        return dict(safetensors.torch.load(content))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{source} is not a complete safetensors file: {error}") from None
-    return tensors
 
 
 def metadata_of(data: bytes) -> dict[str, str]:
     """Return the metadata in the header of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return metadata
+    return dict(json.loads(data[8 : 8 + length]).get("__metadata__", {}))
 
 
 def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:

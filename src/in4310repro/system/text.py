@@ -1,7 +1,5 @@
 """Safe display of names from users and files: no control characters, no markup, and no private paths."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import re

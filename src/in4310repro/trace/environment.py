@@ -51,7 +51,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "system": platform.system(),
         "C library": " ".join(platform.libc_ver()).strip() or None,
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor("model name", "CPU part"),
         "torch": torch.__version__,
         "numpy": np.__version__,
         **{each: version for name, each in LIBRARIES.items() if (version := _version(name, each))},
@@ -112,11 +112,12 @@ def _onednn_precision() -> str:
     return f"products {onednn.matmul.fp32_precision}, convolutions {onednn.conv.fp32_precision}"
 
 
-def _processor() -> str:
+def processor(*names: str) -> str:
+    """Return the processor's name as its manufacturer gives it, under one of these names where Linux tells it."""
     file = Path("/proc/cpuinfo")
     if file.exists():
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(("model name", "CPU part")):
+            if line.startswith(names):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
