@@ -84,17 +84,14 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         ValueError: the disk has too little space even after the removals; the message gives the bytes needed and
             the bytes free.
     """
-    others = sorted((last_used(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
-    total = size + sum(size_of(other) for _, other in others)
-    need = size - _allocated(file)
-    evicted = []
-    for _, other in others:
-        free = shutil.disk_usage(nearest(file.parent)).free
-        if total <= most and need <= free:
+    measured = ((*_measure(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
+    others = sorted((used, other, taken) for used, taken, _, other in measured)
+    total, need, evicted = size + sum(taken for _, _, taken in others), size - _measure(file)[2], []
+    for _, other, taken in others:
+        if total <= most and need <= shutil.disk_usage(nearest(file.parent)).free:
             break
-        freed = size_of(other)
         if _evict(other):
-            total -= freed
+            total -= taken
             evicted.append(other)
     free = shutil.disk_usage(nearest(file.parent)).free
     if need > free:
@@ -105,20 +102,14 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
     return evicted
 
 
-def size_of(file: Path) -> int:
-    """Return a file's size in bytes, or 0 if another process has removed the file."""
+def _measure(file: Path) -> tuple[float, int, int]:
+    """Return when a file was last used, in seconds, its bytes, and those that it takes on the disk; 0 if it is gone."""
     try:
-        return file.stat().st_size
+        status = file.stat()
     except OSError:
-        return 0
-
-
-def last_used(file: Path) -> float:
-    """Return the time of a file's last use in seconds, as `mark_used` recorded it; 0 if the file is gone."""
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
+        return 0.0, 0, 0
+    # Windows has no count of blocks, and gives a file its whole room at once.
+    return status.st_mtime, status.st_size, min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512)
 
 
 def mark_used(stream: IO[bytes]) -> None:
@@ -155,13 +146,3 @@ def _evict(file: Path) -> bool:
     if not used:
         remove(file)
     return not file.exists()
-
-
-def _allocated(file: Path) -> int:
-    """Return how many bytes of the disk a file takes; 0 if it does not exist."""
-    try:
-        status = file.stat()
-    except OSError:
-        return 0
-    # Windows has no count of blocks, and gives a file its whole room at once.
-    return min(status.st_size, status.st_blocks * 512) if hasattr(status, "st_blocks") else status.st_size

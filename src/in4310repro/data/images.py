@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import PIL.features
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 from numpy.typing import NDArray
 
 from in4310repro.data import pixel_cache
@@ -73,14 +73,9 @@ class ImageSet:
         Raises:
             ValueError: the cache file of the pixels has been changed since they were loaded.
         """
-        return ImageSet(
-            self.name,
-            tuple(self.paths[position] for position in positions),
-            tuple(self.keys[position] for position in positions),
-            self.labels[list(positions)],
-            self.take(positions),
-            preprocessing=self.preprocessing,
-        )
+        paths, keys = (tuple(each[position] for position in positions) for each in (self.paths, self.keys))
+        labels = self.labels[list(positions)]
+        return replace(self, paths=paths, keys=keys, labels=labels, pixels=self.take(positions), cached=None)
 
 
 def sha256_of_hashes(hashes: Iterable[str]) -> str:
@@ -132,14 +127,15 @@ def load_images(
         >>> images.pixels.shape, images.paths[0], images.labels.tolist()
         ((12, 32, 32, 3), 'buildings/0000.bmp', [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5])
     """
-    settings = [FORMAT, decoder(), size, [entry.sha256 for entry in entries]]
-    if (how := (preprocessing.interpolation, preprocessing.crop_ratio)) != (DEFAULT.interpolation, DEFAULT.crop_ratio):
-        settings.append(how)
-    # Without the orientation the key equals that of older versions, whose pixels older runs still read.
-    if preprocessing.orientation == APPLIED:
-        settings.append(APPLIED)
+    how = (preprocessing.interpolation, preprocessing.crop_ratio)
+    settings = [
+        *(FORMAT, decoder(), size, [entry.sha256 for entry in entries]),
+        *([how] if how != (DEFAULT.interpolation, DEFAULT.crop_ratio) else []),
+        # Without the orientation the key equals that of older versions, whose pixels older runs still read.
+        *([APPLIED] if preprocessing.orientation == APPLIED else []),
+    ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-    unreadable: dict[Path, str] = {}
+    unreadable: dict[int, Mapping[Path, str]] = {}
 
     def decode_entry(position: int) -> NDArray[np.uint8] | None:
         entry = entries[position]
@@ -147,20 +143,16 @@ def load_images(
         try:
             return decode(root / entry.path, size, entry.sha256 if cache else None, preprocessing)
         except UnreadableImagesError as error:
-            unreadable.update(error.reasons)
+            unreadable[position] = error.reasons
             return None
 
     wanted = pixel_cache.Wanted(name=name, key=key, images=len(entries), size=size, decode=decode_entry)
-    folder = cache_folder() / "pixels"
-    file = folder / f"{key[:32]}{SUFFIX}"
-    decoded = (
-        pixel_cache.load(file, wanted, progress) if cache else pixel_cache.decode_privately(folder, wanted, progress)
-    )
+    file = cache_folder() / "pixels" / f"{key[:32]}{SUFFIX}"
+    decoded = (pixel_cache.load if cache else pixel_cache.decode_privately)(file, wanted, progress)
     if unreadable:
         # Without the unreadable images it is a different set with a different key.
         remove(file)
-        files = (root / entry.path for entry in entries)
-        raise UnreadableImagesError({file: unreadable[file] for file in files if file in unreadable})
+        raise UnreadableImagesError({file: why for _, each in sorted(unreadable.items()) for file, why in each.items()})
     paths, keys = tuple(entry.path for entry in entries), tuple(entry.sha256 for entry in entries)
     labels = np.array([entry.label for entry in entries], np.int64)
     return ImageSet(name, paths, keys, labels, decoded.pixels, decoded, preprocessing)
@@ -168,9 +160,9 @@ def load_images(
 
 def decoder() -> dict[str, str]:
     """Return the versions of the software that decodes images: this code, Pillow, and libraries for lossy formats."""
-    libraries = {name: PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
     versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
-    versions |= {name: version for name, version in libraries.items() if version}
+    for name in ("jpg", "libjpeg_turbo", "webp"):
+        versions |= {name: version} if (version := PIL.features.version(name)) else {}
     return versions | ({"pillow-heif": metadata.version("pillow-heif")} if HEIF else {})
 
 
@@ -257,32 +249,17 @@ def training_batches(
         first: the index of the batch to start with.
         part: a function that selects some of a batch's positions.
     """
-    order = _draw_order(images, seed, epoch)
+    draws = np.array([generator_for(seed, "epoch", epoch, key).random(4) for key in images.keys])
+    # One number orders the images, and the others augment them.
+    order = np.argsort(draws[:, 0], kind="stable")
     for positions in map(part, training_ranges(len(images), size)[first:]):
         indices = order[positions.start : positions.stop].tolist()
-        pixels = zip(images.take(indices), indices, strict=True)
-        augmented = [
-            augment(image, _recreate_generator(seed, epoch, images.keys[index]), augmentation)
-            for image, index in pixels
-        ]
-        yield _batch(images, indices, np.stack(augmented))
-
-
-def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
-    """Return image positions in an epoch's random order, found by sorting one random number for each image."""
-    draws = (generator_for(seed, "epoch", epoch, key).random() for key in images.keys)
-    return np.argsort(np.fromiter(draws, np.float64, len(images)), kind="stable")
-
-
-def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return an image's random generator as it is after `_draw_order` has drawn one number from it."""
-    generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
-    generator.random()
-    return generator
+        pixels = zip(images.take(indices), draws[indices, 1:], strict=True)
+        yield _batch(images, indices, np.stack([augment(image, drawn, augmentation) for image, drawn in pixels]))
 
 
 def augment(
-    pixels: UInt8[np.ndarray, "height width channel"], generator: np.random.Generator, augmentation: str
+    pixels: UInt8[np.ndarray, "height width channel"], draws: Float64[np.ndarray, " draw"], augmentation: str
 ) -> UInt8[np.ndarray, "height width channel"]:
     """Return an image that is randomly flipped left to right, and shifted by up to 1/16 of its side.
 
@@ -290,18 +267,18 @@ def augment(
 
     Args:
         pixels: the image.
-        generator: the generator of this image in this epoch.
+        draws: random numbers in [0, 1) of this image in this epoch: of the flip, and of the shifts down and right.
         augmentation: `none` for no change, `flip` for the flip alone, or `flip-shift` for both.
     """
-    height, width = pixels.shape[:2]
     # Three draws for every kind of augmentation, so that `flip` and `flip-shift` flip the same images.
-    flip, down, right = generator.random(3)
-    if augmentation != "none" and flip < 0.5:
+    if augmentation != "none" and draws[0] < 0.5:
         pixels = pixels[:, ::-1]
     if augmentation == "flip-shift":
-        reach = height // 16
-        rows = _shift_positions(height, int(down * (2 * reach + 1)) - reach)
-        columns = _shift_positions(width, int(right * (2 * reach + 1)) - reach)
+        reach = pixels.shape[0] // 16
+        rows, columns = (
+            _shift_positions(length, int(drawn * (2 * reach + 1)) - reach)
+            for length, drawn in zip(pixels.shape, draws[1:], strict=False)
+        )
         pixels = pixels[rows][:, columns]
     return pixels
 

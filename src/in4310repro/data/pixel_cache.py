@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -39,7 +40,6 @@ HASH_BYTES = 32
 WAIT = 0.5  # seconds between looks at whether a waiting thread should stop
 SAID = 10**8  # bytes that decoded pixels take before it is said
 Decode = Callable[[int], NDArray[np.uint8] | None]
-Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,28 +67,6 @@ class Wanted:
         return self.images * self.record.itemsize
 
 
-@dataclass(frozen=True)
-class CachedPixels:
-    """Pixels in a cache file that was intact when it was opened."""
-
-    file: Path
-    pixels: UInt8[np.ndarray, "image height width channel"]  # a read-only memory map
-    hashes: UInt8[np.ndarray, "image 32"]  # sha256 of each image's pixels; in memory, so that they stay what they were
-
-    def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
-        """Check that pixels copied from the file are the same as when the file was opened.
-
-        Raises:
-            ValueError: the pixels differ from those in the file when it was opened.
-        """
-        for position, image in zip(positions, pixels, strict=True):
-            if _sha256(image) != self.hashes[position].tobytes():
-                raise ValueError(
-                    f"{self.file} was changed while it was in use (image {position}); start again, or with --resume, "
-                    "and its images are decoded again"
-                )
-
-
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     """Return the pixels in a cache file, after decoding the images that are missing in it.
 
@@ -112,9 +90,9 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
         length = os.fstat(stream.fileno()).st_size
         if length != wanted.file_size:
             stream.truncate(wanted.file_size)
-        records = _Records(file, stream, wanted)
+        records = CachedPixels(file, stream, wanted)
         if length:
-            records.check(progress)
+            records.find_intact(progress)
             if records.damaged or length != wanted.file_size:
                 progress.message(f"{file} is damaged; what is wrong in it is decoded again")
         try:
@@ -129,14 +107,14 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
                 cache.remove(file)
             raise
     shutil.rmtree(cache.claims_folder(file), ignore_errors=True)
-    return records.as_pixels()
+    return records
 
 
-def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
+def decode_privately(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     """Decode the pixels into a private file, which is deleted when this process ends.
 
     Args:
-        folder: a folder on the disk for the file.
+        file: the file that would be in the cache; the private one is beside it.
         wanted: the pixels to decode.
         progress: shows the progress and the size of the file.
 
@@ -144,40 +122,55 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
         ValueError: the disk has too little space, or `wanted.decode` raises this error.
         OSError: the file cannot be written.
     """
-    refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, folder)
-    _announce(folder, wanted, progress)
-    file = folder / "decoded pixels"
+    refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, file.parent)
+    _announce(file.parent, wanted, progress)
+    file = file.with_name("decoded pixels")
     with name_file_in_errors(file):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as stream:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent, buffering=0) as stream:
             stream.truncate(wanted.file_size)
-            records = _Records(file, stream, wanted)
+            records = CachedPixels(file, stream, wanted)
             records.fill(progress)
-    return records.as_pixels()
+    return records
 
 
-class _Records:
-    """Records of an open cache file, mapped into memory: one for each image, some of which may be missing."""
+class CachedPixels:
+    """Records of a cache file, mapped into memory: one for each image, some of which may be missing meanwhile.
+
+    Attributes:
+        file: the cache file.
+        pixels: the pixels [image, height, width, channel], a read-only memory map; undefined where missing.
+        hashes: sha256 of each image's pixels; in memory, so that they stay what they were.
+        missing: whether an image has no intact record.
+        damaged: whether a record that was written is not what was written.
+    """
 
     def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
         """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
-        self._file, self._stream, self._wanted = file, stream, wanted
+        self.file, self._stream, self._wanted = file, stream, wanted
         self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
-        self._hashes = np.zeros((wanted.images, HASH_BYTES), np.uint8)
+        self.pixels: UInt8[np.ndarray, "image height width channel"] = self._records["pixels"]
+        self.hashes: UInt8[np.ndarray, "image 32"] = np.zeros((wanted.images, HASH_BYTES), np.uint8)
         self.missing: Bool[np.ndarray, " image"] = np.ones(wanted.images, np.bool_)
-        self.damaged = False  # whether a record that was written is not what was written
-        self._writing, self._stopped = threading.Lock(), False
+        self.damaged, self._writing, self._stopped = False, threading.Lock(), False
 
-    def as_pixels(self) -> CachedPixels:
-        """Return the pixels of all records. The pixels of missing records are undefined."""
-        return CachedPixels(self._file, self._records["pixels"], self._hashes)
+    def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
+        """Check that pixels copied from the file are the same as when the file was opened.
 
-    def check(self, progress: Progress) -> None:
+        Raises:
+            ValueError: the pixels differ from those in the file when it was opened.
+        """
+        for position, image in zip(positions, pixels, strict=True):
+            if _sha256(image) != self.hashes[position].tobytes():
+                raise ValueError(
+                    f"{self.file} was changed while it was in use (image {position}); start again, or with --resume, "
+                    "and its images are decoded again"
+                )
+
+    def find_intact(self, progress: Progress) -> None:
         """Check every record against its sha256, and note which records are intact."""
-        shares = self._shares()
         with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
-            for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):
-                advance(len(share), "")
+            self._in_threads(lambda share: bool([*map(self._look_at, share)]), self._shares(), advance)
 
     def fill(self, progress: Progress, claims: Path | None = None) -> None:
         """Decode missing records, and check records that other processes have decoded in the meantime.
@@ -190,36 +183,34 @@ class _Records:
         with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
             # Shares claimed by others come last, when most of them are written.
             for last in (False, True):
-                shares, left = left, []
-                work = functools.partial(self._fill_share, claims, last)
-                for share, done in zip(shares, self._in_threads(work, shares), strict=True):
+                left = self._in_threads(functools.partial(self._fill_share, claims, last), left, advance)
+
+    def _in_threads(
+        self, work: Callable[[list[int]], bool], shares: list[list[int]], advance: Callable[[int, str], None]
+    ) -> list[list[int]]:
+        """Work on groups of records in several threads; return those for which `work` returned that it is not done."""
+        left = []
+        # Threads suffice: Pillow and hashlib release the interpreter's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            try:
+                for share, done in zip(shares, threads.map(work, shares), strict=True):
                     if done:
                         advance(len(share), "")
                     else:
                         left.append(share)
-
-    def _in_threads(self, work: Callable[[list[int]], Outcome], shares: Iterable[list[int]]) -> Iterator[Outcome]:
-        # Threads suffice: Pillow and hashlib release the interpreter's lock.
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            try:
-                yield from threads.map(work, shares)
             except BaseException:
                 # The executor waits for tasks that have begun.
                 self._stopped = True
                 raise
-
-    def _check_share(self, share: Sequence[int]) -> None:
-        for position in share:
-            self._look_at(position)
+        return left
 
     def _shares(self) -> list[list[int]]:
         """Return the indices of the missing records, divided into groups.
 
         All processes use the same boundaries between the groups, so that they can divide the work.
         """
-        share, missing = self._wanted.share, self.missing
-        groups = ((np.flatnonzero(missing[at : at + share]) + at).tolist() for at in range(0, len(missing), share))
-        return [group for group in groups if group]
+        missing = np.flatnonzero(self.missing).tolist()
+        return [[*group] for _, group in itertools.groupby(missing, lambda position: position // self._wanted.share)]
 
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return whether this was done.
@@ -252,8 +243,10 @@ class _Records:
         stored = record["sha256"].tobytes()
         if any(stored):
             digest = _sha256(record["pixels"])
-            self.damaged |= stored != self._signed(position, digest)
-            self._note(position, digest if stored == self._signed(position, digest) else None)
+            if stored == self._signed(position, digest):
+                self._note(position, digest)
+            else:
+                self.damaged = True
 
     def _write(self, position: int, pixels: NDArray[np.uint8]) -> None:
         digest = _sha256(pixels)
@@ -265,10 +258,8 @@ class _Records:
                 content = content[self._stream.write(content) :]
         self._note(position, digest)
 
-    def _note(self, position: int, digest: bytes | None) -> None:
-        self.missing[position] = digest is None
-        if digest is not None:
-            self._hashes[position] = np.frombuffer(digest, np.uint8)
+    def _note(self, position: int, digest: bytes) -> None:
+        self.missing[position], self.hashes[position] = False, np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
         """Return the sha256 to store with a record.
@@ -309,15 +300,13 @@ def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> 
     if claim is None:
         yield True
         return
-    lock = FileLock(claim)
-    ours = False
+    lock, ours = FileLock(claim), False
     # If no lock can be created, or another process has just removed them all, processes work independently.
     with suppress(OSError):
         claim.parent.mkdir(exist_ok=True)
         for wait in (0, *[WAIT] * round(patience / WAIT)):
             with suppress(Timeout):
-                lock.acquire(timeout=wait)
-                ours = True
+                ours = bool(lock.acquire(timeout=wait))
             if ours or stopped():
                 break
     try:
