@@ -97,11 +97,11 @@ def test_a_turned_copy_of_several_near_duplicates_is_one_pair_that_stands_for_al
 
 def test_hashes_alone_make_no_turned_pair(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [f"{name}/{number}.png" for name in CLASSES for number in range(3)]
-    monkeypatch.setattr(check, "turned_pairs", lambda _: [(0, place, 3) for place in range(1, len(paths))])
+    monkeypatch.setattr(near_duplicates, "turned_pairs", lambda _: [(0, place, 3) for place in range(1, len(paths))])
     assert check.check(folder).turned == []
-    monkeypatch.setattr(check, "part_of", lambda *_: (near_duplicates.ENOUGH, 1.0))
+    monkeypatch.setattr(near_duplicates, "part_of", lambda *_: (near_duplicates.ENOUGH, 1.0))
     assert len(check.check(folder).turned) == 8
-    monkeypatch.setattr(check, "part_of", lambda *_: (0.0, 1.0))
+    monkeypatch.setattr(near_duplicates, "part_of", lambda *_: (0.0, 1.0))
     assert check.check(folder).turned == []
 
 

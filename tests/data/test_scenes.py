@@ -46,7 +46,7 @@ def unportable_operations(source: str, defined: set[str]) -> set[str]:
 
 ALLOWED_MODULES = {
     *("__future__", "collections.abc", "dataclasses", "hashlib", "typing"),
-    *("jaxtyping", "numpy", "in4310repro.data"),
+    *("jaxtyping", "numpy", "in4310repro.data", "in4310repro.data.drawing"),
 }
 
 

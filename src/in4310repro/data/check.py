@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
-import numpy as np
 from PIL import Image
 
+from in4310repro.data import near_duplicates as near
 from in4310repro.data.class_folders import chosen_in
-from in4310repro.data.folders import Catalogue, Entry, Survey, skipped_files, survey
-from in4310repro.data.near_duplicates import (
-    ENOUGH,
-    ORIENTATION_NAMES,
-    ORIENTATIONS,
-    details,
-    near_duplicate_groups,
-    part_of,
-    perceptual_hashes,
-    turn_image,
-    turned_pairs,
-)
+from in4310repro.data.folders import Catalogue, Entry, Survey, in_threads, skipped_files, survey
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
 from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
@@ -127,41 +115,55 @@ def survey_with(listed: Split | None, root: Path, progress: Progress, class_fold
 
 def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
     """Check an image tree that was already listed, and a split that was already read; see `check`."""
-    found = examine(surveyed.images, listed, progress)
-    # Files that could not be hashed are in no catalogue; their rows in the split are not wrong.
-    missing = {f"{path} is in the split and not in the folder" for path in surveyed.unreadable}
-    return replace(
-        found,
-        faults=surveyed.faults,
-        unreadable=dict(sorted({**found.unreadable, **surveyed.unreadable}.items())),
-        split_differences=[each for each in found.split_differences if each not in missing],
-    )
+    return examine(surveyed.images, listed, progress, faults=surveyed.faults, not_hashed=surveyed.unreadable)
 
 
 def examine(
-    images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
+    images: Catalogue,
+    listed: Split | None = None,
+    progress: Progress = SILENT,
+    orientation: str = APPLIED,
+    *,
+    faults: Sequence[str] = (),
+    not_hashed: Mapping[str, str] = MappingProxyType({}),
 ) -> Findings:
-    """Check images and a split that have already been read. For `orientation` see `reading.read_rgb`."""
-    root = images.root
+    """Check images and a split that have already been read.
+
+    Args:
+        images: the images.
+        listed: a split to compare them with.
+        progress: where to show how many images have been read.
+        orientation: see `reading.read_rgb`.
+        faults: those of the tree, as sentences.
+        not_hashed: files that could not be hashed, which are in no catalogue, with the reasons.
+    """
     readable, unreadable = _read(images, progress, orientation)
-    labels = images.labels()
-    identical, alike = _identical_groups(images), _near_duplicate_groups(readable)
-    near_duplicates = _drop_identical(images, alike)
-    turned = _find_turned(root, readable, alike, orientation)
+    labels, parts = images.labels(), parts_of(listed) if listed else {}
+    by_content: dict[str, Group] = defaultdict(list)
+    for entry in images.entries:
+        by_content[entry.sha256].append(entry.path)
+    identical = [paths for paths in by_content.values() if len(paths) > 1]
+    alike = _near_duplicate_groups(readable)
+    # Groups whose files all have equal bytes are reported as identical files.
+    contents = {path: sha256 for sha256, paths in by_content.items() for path in paths}
+    near_duplicates = [group for group in alike if len({contents[path] for path in group}) > 1]
+    turned = _find_turned(images.root, readable, alike, orientation)
     turned_groups = _add_near_duplicates(turned, alike)
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
-    parts = parts_of(listed) if listed else {}
+    # Rows of files that could not be hashed are not wrong.
+    missing = {f"{path} is in the split and not in the folder" for path in not_hashed}
+    differences = split_differences(images, listed) if listed else []
     return Findings(
-        faults=[],
+        faults=[*faults],
         nested=_nested(images),
         images={name: counts[label] for label, name in enumerate(images.classes)},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
         oriented={path: image.orientation for path, image in readable.items() if image.orientation != UPRIGHT},
-        skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
-        unreadable=unreadable,
+        skipped=skipped_files(images.root),
+        unreadable=dict(sorted({**unreadable, **not_hashed}.items())),
         degenerate={path: image.degenerate for path, image in readable.items() if image.degenerate},
         identical=identical,
         conflicts=conflicts(identical, labels),
@@ -172,7 +174,7 @@ def examine(
         turned=turned,
         turned_conflicts=conflicts(turned_groups, labels),
         turned_leaks=leaks(turned_groups, parts),
-        split_differences=split_differences(images, listed) if listed else [],
+        split_differences=[each for each in differences if each not in missing],
         with_split=listed is not None,
     )
 
@@ -199,46 +201,27 @@ def _nested(images: Catalogue) -> list[str]:
     return sorted(f"{folder} lies in {around}: its images are of class {folders[folder]}" for folder, around in pairs)
 
 
-def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
-    """Group paths by their value, which is a label or a part of the split; omit paths without a value."""
-    groups: dict[str, Group] = defaultdict(list)
-    for path in paths:
-        if path in values:
-            groups[values[path]].append(path)
-    return dict(groups)
-
-
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
     """Return the groups whose images do not all have the same label."""
-    return [paths for paths in groups if len(_group_by_value(labels, paths)) > 1]
+    return [paths for paths in groups if len({labels[path] for path in paths}) > 1]
 
 
 def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
     """Return the groups with images in several parts of the split, each as a dict from part to paths."""
-    by_part = (_group_by_value(parts, paths) for paths in groups)
-    return [found for found in by_part if len(found) > 1]
-
-
-def _identical_groups(images: Catalogue) -> list[Group]:
-    files = Counter(entry.sha256 for entry in images.entries)
-    by_content: dict[str, Group] = defaultdict(list)
-    for entry in images.entries:
-        if files[entry.sha256] > 1:
-            by_content[entry.sha256].append(entry.path)
-    return list(by_content.values())
+    found = []
+    for paths in groups:
+        listed = [path for path in paths if path in parts]
+        of = dict.fromkeys(parts[path] for path in listed)
+        by_part = {part: [path for path in listed if parts[path] == part] for part in of}
+        found += [by_part] if len(by_part) > 1 else []
+    return found
 
 
 def _near_duplicate_groups(readable: Mapping[str, _ReadImage]) -> list[Group]:
     """Return groups of images with similar hashes, including files with equal bytes."""
     paths = list(readable)
-    groups = near_duplicate_groups([image.hashes[0] for image in readable.values()])
+    groups = near.near_duplicate_groups([image.hashes[0] for image in readable.values()])
     return [[paths[position] for position in group] for group in groups]
-
-
-def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
-    """Drop groups whose files all have equal bytes. They are reported separately, as identical files."""
-    contents = {entry.path: entry.sha256 for entry in images.entries}
-    return [group for group in groups if len({contents[path] for path in group}) > 1]
 
 
 def _find_turned(
@@ -252,17 +235,13 @@ def _find_turned(
     others = {path for group in alike for path in group[1:]}
     paths = [path for path in readable if path not in others]
     found = []
-    for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
-        one, other = (read_image(root / paths[place], orientation).image for place in (first, second))
-        if _is_part(turn_image(one, turn), other):
-            found.append(Turned(paths[first], paths[second], ORIENTATION_NAMES[turn]))
+    for first, second, turn in near.turned_pairs([readable[path].hashes for path in paths]):
+        images = [read_image(root / paths[place], orientation).image for place in (first, second)]
+        one, other = near.details(near.turn_image(images[0], turn)), near.details(images[1])
+        # One of them may show a part of the other.
+        if max(near.part_of(one, other)[0], near.part_of(other, one)[0]) >= near.ENOUGH:
+            found.append(Turned(paths[first], paths[second], near.ORIENTATION_NAMES[turn]))
     return found
-
-
-def _is_part(first: Image.Image, second: Image.Image) -> bool:
-    """Return whether two images show the same picture, or one image shows a part of the other."""
-    one, other = details(first), details(second)
-    return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
@@ -275,23 +254,15 @@ def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> li
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
     """Return two dicts by path: the readable images, and the reason for each unreadable image."""
     # Each content is compared once: a folder may hold thousands of copies.
-    contents = list({entry.sha256: entry for entry in images.entries}.values())
+    files = {entry.sha256: images.root / entry.path for entry in images.entries}
 
-    def read_from(start: int) -> list[tuple[str, _ReadImage | str]]:
-        share = contents[start : start + AT_ONCE]
-        return [(each.sha256, _read_image(images.root / each.path, orientation)) for each in share]
+    def work(file: Path) -> _ReadImage | str:
+        return _read_image(file, orientation)
 
-    outcomes: dict[str, _ReadImage | str] = {}
-    # Threads suffice: Pillow releases the interpreter's lock while decoding.
-    with progress.task("reading images", len(contents)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for read in threads.map(read_from, range(0, len(contents), AT_ONCE)):
-            outcomes |= read
-            advance(len(read), "")
-    readable: dict[str, _ReadImage] = {}
-    unreadable: dict[str, str] = {}
+    outcomes = dict(zip(files, in_threads(work, [*files.values()], "reading images", progress, AT_ONCE), strict=True))
+    readable, unreadable = dict[str, _ReadImage](), dict[str, str]()
     for entry in images.entries:
-        outcome = outcomes[entry.sha256]
-        if isinstance(outcome, str):
+        if isinstance(outcome := outcomes[entry.sha256], str):
             unreadable[entry.path] = outcome
         else:
             readable[entry.path] = outcome
@@ -304,8 +275,8 @@ def _read_image(file: Path, orientation: str) -> _ReadImage | str:
         picture = read_image(file, orientation)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
-    image = picture.image
-    return _ReadImage(image.size, picture.mode, picture.orientation, perceptual_hashes(image), _degenerate(image))
+    hashes = near.perceptual_hashes(picture.image)
+    return _ReadImage(picture.image.size, picture.mode, picture.orientation, hashes, _degenerate(picture.image))
 
 
 def _degenerate(image: Image.Image) -> str:
@@ -313,66 +284,60 @@ def _degenerate(image: Image.Image) -> str:
 
     An image is useless if all its pixels have the same colour, or if it is one pixel wide or high.
     """
-    width, height = image.size
     if 1 in image.size:
-        return f"{width} x {height} pixels"
-    colours = np.asarray(image.getextrema())
-    return "a single colour" if (colours[:, 0] == colours[:, 1]).all() else ""
+        return f"{image.width} x {image.height} pixels"
+    return "a single colour" if all(low == high for low, high in image.getextrema()) else ""  # type: ignore[misc]
 
 
-def render(findings: Findings) -> str:
+def render(found: Findings) -> str:
     """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind of finding."""
-    counts = ", ".join(f"{name} {number}" for name, number in findings.images.items())
-    sizes = ", ".join(f"{size}: {number}" for size, number in list(findings.sizes.items())[:3])
-    more = f" and {len(findings.sizes) - 3} more" if len(findings.sizes) > 3 else ""
-    lines = list_examples("faults of the folder", findings.faults) if findings.faults else []
-    lines += [
-        f"{sum(findings.images.values())} images: {counts or 'no class'}",
-        f"sizes {sizes or 'none'}{more}; {findings.not_square} not square",
-        f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items()) or 'none'}",
-    ]
-    if findings.nested:
-        lines += list_examples("folders lie in class folders", findings.nested)
-    if findings.oriented:
-        turns = (f"{path} ({_turn(orientation)})" for path, orientation in findings.oriented.items())
-        lines += list_examples("pictures carry an orientation; it was applied", [*turns])
-    lines += list_examples("skipped, since their names are of no image", findings.skipped)
-    lines += list_examples(
-        "unreadable files, which are not counted as images",
-        [f"{path} ({reason})" for path, reason in findings.unreadable.items()],
+    counts = ", ".join(f"{name} {number}" for name, number in found.images.items())
+    sizes = ", ".join(f"{size}: {number}" for size, number in list(found.sizes.items())[:3])
+    more = f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
+    identical = [join_paths(paths, " = ") for paths in found.identical]
+    alike = [join_paths(paths) for paths in found.near_duplicates]
+    turns = {path: near.DESCRIPTIONS[TRANSPOSITIONS[each]] for path, each in found.oriented.items()}
+    turned = [f"{each.first} {each.how} ~ {each.second}" for each in found.turned]
+    leaking: Sequence[list[dict[str, Group]] | None] = (found.leaks, found.near_duplicate_leaks, found.turned_leaks)
+    if not found.with_split:
+        leaking = (None, None, None)
+    return "\n".join(
+        [
+            *(list_examples("faults of the folder", found.faults) if found.faults else []),
+            f"{sum(found.images.values())} images: {counts or 'no class'}",
+            f"sizes {sizes or 'none'}{more}; {found.not_square} not square",
+            f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
+            *(list_examples("folders lie in class folders", found.nested) if found.nested else []),
+            *(list_examples("pictures carry an orientation; it was applied", turns) if turns else []),
+            *list_examples("skipped, since their names are of no image", found.skipped),
+            *list_examples("unreadable files, which are not counted as images", found.unreadable),
+            *(list_examples("pictures that show nothing", found.degenerate) if found.degenerate else []),
+            *lines_on_groups("groups of byte-identical files", identical, found.conflicts, leaking[0], " = "),
+            *lines_on_groups("groups of near-duplicates", alike, found.near_duplicate_conflicts, leaking[1]),
+            *lines_on_groups("pairs of turned or mirrored near-duplicates", turned, found.turned_conflicts, leaking[2]),
+            *(list_examples("differences from the split", found.split_differences) if found.with_split else []),
+        ]
     )
-    if findings.degenerate:
-        degenerate = [f"{path} ({why})" for path, why in findings.degenerate.items()]
-        lines += list_examples("pictures that show nothing", degenerate)
-    lines += list_examples("groups of byte-identical files", [join_paths(paths, " = ") for paths in findings.identical])
-    lines += lines_on_conflicts(findings.conflicts, " = ")
-    lines += lines_on_leaks(findings.leaks, " = ") if findings.with_split else []
-    lines += list_examples("groups of near-duplicates", [join_paths(paths) for paths in findings.near_duplicates])
-    lines += lines_on_conflicts(findings.near_duplicate_conflicts)
-    lines += lines_on_leaks(findings.near_duplicate_leaks) if findings.with_split else []
-    turned = [f"{each.first} {each.how} ~ {each.second}" for each in findings.turned]
-    lines += list_examples("pairs of turned or mirrored near-duplicates", turned)
-    lines += lines_on_conflicts(findings.turned_conflicts)
-    if findings.with_split:
-        lines += lines_on_leaks(findings.turned_leaks)
-        lines += list_examples("differences from the split", findings.split_differences)
-    return "\n".join(lines)
 
 
-def _turn(orientation: int) -> str:
-    """Describe in words how an EXIF orientation turns or mirrors the stored pixels."""
-    return ORIENTATION_NAMES[ORIENTATIONS.index(TRANSPOSITIONS[orientation])]
+def lines_on_groups(
+    title: str,
+    groups: Sequence[str],
+    conflicting: Sequence[Group] | None,
+    leaking: Sequence[Mapping[str, Group]] | None,
+    sign: str = " ~ ",
+) -> list[str]:
+    """Return lines of text about groups of images, those with several labels, and those in several parts of the split.
 
-
-def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about groups of images with different labels. Paths of a group are joined by `sign`."""
-    return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
-
-
-def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about the groups with images in several parts of the split, with paths joined by `sign`."""
-    by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in parts.items()) for parts in groups]
-    return list_examples("of them in several parts of the split", by_part)
+    None leaves out the labels or the parts. Paths of a group are joined by `sign`.
+    """
+    lines = list_examples(title, groups)
+    if conflicting is not None:
+        lines += list_examples("of them with several labels", [join_paths(paths, sign) for paths in conflicting])
+    if leaking is not None:
+        by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in each.items()) for each in leaking]
+        lines += list_examples("of them in several parts of the split", by_part)
+    return lines
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
@@ -381,7 +346,12 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
-def list_examples(title: str, examples: Sequence[str]) -> list[str]:
-    """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples."""
+def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:
+    """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples.
+
+    Examples are texts, or a dict from a path to what is said of it.
+    """
+    if isinstance(examples, Mapping):
+        examples = [f"{path} ({why})" for path, why in examples.items()]
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

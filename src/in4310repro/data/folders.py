@@ -7,7 +7,7 @@ import importlib.util
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,7 @@ AT_ONCE = 64  # files that a thread hashes at a time
 UNLABELLED, SKIPPED = "seg_pred", "__macosx"
 Report = Callable[[str], None]  # takes a fault of a tree, as a sentence
 Read = Callable[[Sequence[str]], Reading]  # gives the classes of images by their paths
+Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
@@ -79,27 +80,8 @@ def survey(root: Path, progress: Progress = SILENT, class_folders: str | None = 
         ValueError: the folder does not exist.
     """
     faults: list[str] = []
-    labels = _list_images(root, progress, faults.append, class_folders)
-    paths = list(labels)
-    hashes: dict[str, str] = {}
-    unreadable: dict[str, str] = {}
-    for path, outcome in zip(paths, _hashes(root, paths, progress, _sha256_or_reason), strict=True):
-        sha256, why = outcome
-        if why:
-            unreadable[path] = why
-        else:
-            hashes[path] = sha256
-    return Survey(_catalogue(root, labels, hashes), list(dict.fromkeys(faults)), unreadable)
-
-
-def _sha256_or_reason(file: Path) -> tuple[str, str]:
-    """Return (sha256, empty text) for a file; if it cannot be read, return (empty text, the reason)."""
-    try:
-        return file_sha256(file), ""
-    except OSError as error:
-        return "", reason(error)
-    except ValueError as error:
-        return "", f"{error}"
+    images, unreadable = _read_tree(root, progress, faults.append, class_folders)
+    return Survey(images, list(dict.fromkeys(faults)), unreadable)
 
 
 def catalogue(
@@ -134,18 +116,62 @@ def catalogue(
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    labels = _list_images(root, progress, _refuse, class_folders, reader)
-    paths = list(labels)
-    return _catalogue(root, labels, dict(zip(paths, _hashes(root, paths, progress, file_sha256), strict=True)))
+    return _read_tree(root, progress, _refuse, class_folders, reader)[0]
+
+
+def _read_tree(
+    root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
+) -> tuple[Catalogue, dict[str, str]]:
+    """Return the catalogue of a tree, and by path why a file cannot be read, for which `_refuse` raises the error."""
+    labels = _list_images(root, progress, report, class_folders, reader)
+    classes = tuple(sorted({*labels.values()}))
+    numbers = {name: number for number, name in enumerate(classes)}
+    hashes = in_threads(_hash, [root / path for path in labels], "hashing images", progress, AT_ONCE)
+    raises, entries, unreadable = report is _refuse, list[Entry](), dict[str, str]()
+    for (path, name), found in zip(labels.items(), hashes, strict=True):
+        if isinstance(found, str):
+            entries.append(Entry(path, numbers[name], found))
+        elif raises:
+            raise found
+        else:
+            unreadable[path] = reason(found) if isinstance(found, OSError) else f"{found}"
+    return Catalogue(root, classes, tuple(entries)), unreadable
+
+
+def _hash(file: Path) -> str | OSError | ValueError:
+    """Return a file's sha256, or the error that reading it raises."""
+    try:
+        return file_sha256(file)
+    except (OSError, ValueError) as error:
+        return error
+
+
+def in_threads(
+    work: Callable[[Item], Outcome], items: Sequence[Item], title: str, progress: Progress, at_once: int
+) -> Iterator[Outcome]:
+    """Yield the result of `work` for each item, in order; several threads compute them, `at_once` items at a time."""
+    groups = (items[start : start + at_once] for start in range(0, len(items), at_once))
+    # Threads suffice: reading, hashing and Pillow's decoding release the interpreter's lock.
+    with progress.task(title, len(items)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
+        for outcomes in threads.map(lambda group: [*map(work, group)], groups):
+            yield from outcomes
+            advance(len(outcomes), "")
 
 
 def _list_images(
     root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
 ) -> dict[str, str]:
     """Return the class of each image in a class folder, by its path in sorted order; pass each fault to `report`."""
-    paths = [path for path in image_paths(root, report) if not _is_unlabelled(path)]
-    if skipped := skipped_files(root):
-        progress.message(describe_skipped(root, skipped))
+    folders, images, others = _walk(root, report)
+    paths = [path for path in _check_names(root, images, report) if not _is_unlabelled(path)]
+    if others:
+        counts = Counter(file.suffix.lower() or "no suffix" for file in map(PurePosixPath, others))
+        kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
+        advice = f"; {install_command('pillow_heif')} has them read" if {".heic", ".heif"} & counts.keys() else ""
+        progress.message(
+            f"{root}: {len(others)} files are no images by their names and were skipped ({kinds}), such as "
+            f"{', '.join(others[:SHOWN])}{advice}"
+        )
     reading = reader(paths) if reader and not class_folders else read(paths, class_folders)
     for note in reading.notes:
         progress.message(f"{root}: {note}")
@@ -154,36 +180,21 @@ def _list_images(
         report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; {valid} is valid")
     if reading.doubt:
         report(f"{root}: {reading.doubt}")
-    _report_folders(root, paths, progress, report)
+    # So that a missing class is noticed.
+    filled = {path.rpartition("/")[0] for path in paths}
+    filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
+    for folder in folders:
+        if not _is_unlabelled(f"{folder}/"):
+            if folder and folder not in filled:
+                report(f"class folder {root / folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
+        elif not _is_unlabelled(folder):
+            progress.message(f"{root / folder} is skipped: its images have no classes")
     classes = sorted({*reading.classes.values()})
     _report_equal_names("class folders", classes, report)
     _report_equal_names("files", reading.classes, report)
     if len(classes) < 2:
         report(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
     return reading.classes
-
-
-def _catalogue(root: Path, labels: Mapping[str, str], hashes: Mapping[str, str]) -> Catalogue:
-    """Return the catalogue of images, given their classes and their sha256 by path."""
-    classes = tuple(sorted({*labels.values()}))
-    numbers = {name: number for number, name in enumerate(classes)}
-    entries = tuple(Entry(path, numbers[labels[path]], sha256) for path, sha256 in hashes.items())
-    return Catalogue(root, classes, entries)
-
-
-def _hashes(
-    root: Path, paths: Sequence[str], progress: Progress, hash_file: Callable[[Path], Outcome]
-) -> Iterator[Outcome]:
-    """Yield the result of `hash_file` for each file, in order; several threads compute them."""
-
-    def hashes_from(start: int) -> list[Outcome]:
-        return [hash_file(root / path) for path in paths[start : start + AT_ONCE]]
-
-    # Threads suffice: reading and hashing release the interpreter's lock.
-    with progress.task("hashing images", len(paths)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for hashes in threads.map(hashes_from, range(0, len(paths), AT_ONCE)):
-            yield from hashes
-            advance(len(hashes), "")
 
 
 def image_files(root: Path, *, unlabelled: bool = False) -> list[Path]:
@@ -197,24 +208,16 @@ def image_files(root: Path, *, unlabelled: bool = False) -> list[Path]:
     return [root / path for path in sorted(paths, key=lambda path: path.split("/"))]
 
 
-def image_paths(root: Path, report: Report = _refuse) -> list[str]:
+def image_paths(root: Path) -> list[str]:
     """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
     Hidden files, hidden folders and those that macOS adds are skipped. Links to folders are followed.
-
-    Args:
-        root: the folder.
-        report: a function that takes a message about each fault; the file or folder with the fault is then
-            omitted. By default, the first fault is raised as an error.
 
     Raises:
         ValueError: the folder does not exist, a folder cannot be listed, a link leads to a folder that
             contains the link, or a name has a backslash or unprintable characters.
     """
-    if not _is_utf8(str(root)):
-        raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
-    refuse_no_folder(root)
-    return [path for path in sorted(_paths(root, report, images=True)) if _can_be_kept(root, path, report)]
+    return [*_check_names(root, _walk(root, _refuse)[1], _refuse)]
 
 
 def refuse_no_folder(root: Path) -> None:
@@ -232,69 +235,30 @@ def count_images(root: Path, class_folders: str | None = None) -> int:
     return len(_list_images(root, SILENT, _refuse, class_folders))
 
 
-def _can_be_kept(root: Path, path: str, report: Report) -> bool:
-    """Return whether a path can be written into the files of a run; if not, pass a message to `report`."""
-    # Control characters would corrupt split.csv, and bytes that are not UTF-8 every text file.
-    if not path.isprintable():
-        report(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
-        return False
-    try:
-        relative_path(path)
-    except ValueError as error:
-        report(f"{root / path}: {error}; rename it")
-        return False
-    return True
+def skipped_files(root: Path) -> list[str]:
+    """Return the sorted paths of non-hidden files below a folder that `image_files` skips because of their suffixes."""
+    return _walk(root, lambda _fault: None)[2]
 
 
-def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
-    """Return the paths of non-hidden files below a folder: the image files if `images`, otherwise the other files."""
-    return [
-        f"{below}{name}"
-        for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root, report))
-        for name in names
-        if name[0] != "." and name.lower().endswith(SUFFIXES) == images
-    ]
+def _walk(root: Path, report: Report) -> tuple[list[str], list[str], list[str]]:
+    """Return relative paths below a folder: of folders, outermost first, of images, and of files with other suffixes.
 
+    The root's own path is empty. Hidden folders and those that macOS adds are skipped. `report` gets a message about
+    each folder that cannot be listed, and about each link to a folder that contains the link.
 
-def _below(root: Path, folder: Path, end: str = "") -> str:
-    """Return a folder's path relative to `root`, with forward slashes, followed by `end`.
-
-    For `root` itself, return an empty text.
+    Raises:
+        ValueError: the folder does not exist, or its name is not valid UTF-8.
     """
-    return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
-
-
-def skipped_files(root: Path) -> list[Path]:
-    """Return the sorted non-hidden files below a folder that `image_files` skips because of their suffixes."""
-    return sorted(root / path for path in _paths(root, _ignore, images=False))
-
-
-def _ignore(_fault: str) -> None:
-    """Ignore a fault, because the listing of the images reports it too."""
-
-
-def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
-    """Return a message about the skipped files: their number, their suffixes and the first names."""
-    counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
-    kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
-    first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])
-    advice = f"; {install_command('pillow_heif')} has them read" if {".heic", ".heif"} & counts.keys() else ""
-    return (
-        f"{root}: {len(skipped)} files are no images by their names and were skipped ({kinds}), such as {first}{advice}"
-    )
-
-
-def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
-    """Yield `root` and each folder below it, in sorted order, with the names of the files inside.
-
-    Hidden folders and those that macOS adds are skipped. `report` gets a message about each folder that cannot be
-    listed, and about each link to a folder that contains the link.
-    """
+    # Python represents bytes that are not UTF-8 as lone surrogates.
+    if any("\ud800" <= letter <= "\udfff" for letter in str(root)):
+        raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
+    refuse_no_folder(root)
+    visited, images, others = list[str](), list[str](), list[str]()
 
     def report_unlisted(error: OSError) -> None:
         report(f"folder {error.filename} cannot be listed ({reason(error)})")
 
-    for name, folders, files in os.walk(root, onerror=report_unlisted, followlinks=True):
+    for name, folders, names in os.walk(root, onerror=report_unlisted, followlinks=True):
         folder = Path(name)
         # os.walk would follow such a link forever.
         if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):
@@ -302,29 +266,32 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
             folders.clear()
             continue
         folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner.casefold() != SKIPPED)
-        yield folder, files
+        below = "" if folder == root else folder.relative_to(root).as_posix()
+        visited.append(below)
+        for file in names:
+            if file[0] != ".":
+                (images if file.lower().endswith(SUFFIXES) else others).append(f"{below}/{file}".lstrip("/"))
+    return visited, sorted(images), sorted(others, key=lambda path: path.split("/"))
 
 
-def _report_folders(root: Path, paths: Sequence[str], progress: Progress, report: Report) -> None:
-    """Report folders without images, so that a missing class is noticed; say which folders are skipped."""
-    filled = {path.rpartition("/")[0] for path in paths}
-    filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
-    for folder, _ in _walk(root, _ignore):
-        is_unlabelled = _is_unlabelled(_below(root, folder, "/"))
-        if is_unlabelled and not _is_unlabelled(_below(root, folder)):
-            progress.message(f"{folder} is skipped: its images have no classes")
-        if folder != root and not is_unlabelled and _below(root, folder) not in filled:
-            report(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
+def _check_names(root: Path, paths: Iterable[str], report: Report) -> Iterator[str]:
+    """Yield the paths that can be written into the files of a run, and pass a message on each other one to `report`."""
+    for path in paths:
+        # Control characters would corrupt split.csv, and bytes that are not UTF-8 every text file.
+        if not path.isprintable():
+            report(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
+            continue
+        try:
+            relative_path(path)
+        except ValueError as error:
+            report(f"{root / path}: {error}; rename it")
+        else:
+            yield path
 
 
 def _is_unlabelled(path: str) -> bool:
     """Return whether the image with this relative path lies in Kaggle's folder of images without classes."""
     return UNLABELLED in path.casefold().split("/")[:-1]
-
-
-def _is_utf8(name: str) -> bool:
-    """Return whether a file name's bytes are valid UTF-8; Python represents invalid ones as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None:

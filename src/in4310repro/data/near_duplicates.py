@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,30 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 HASHED_SIDE, KEPT = 32, 8  # of the grey image that is transformed, and of the lowest frequencies that are kept
-# Transformations of an image into each of its orientations, the first unchanged.
-ORIENTATIONS = (
-    None,
-    Image.Transpose.FLIP_LEFT_RIGHT,
-    Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.ROTATE_180,
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.ROTATE_90,
-    Image.Transpose.TRANSVERSE,
-)
+# Transformations of an image into each of its orientations, the first unchanged, with descriptions for a person.
+DESCRIPTIONS = {
+    None: "as it is",
+    Image.Transpose.FLIP_LEFT_RIGHT: "mirrored",
+    Image.Transpose.FLIP_TOP_BOTTOM: "mirrored upside down",
+    Image.Transpose.ROTATE_180: "turned by 180 degrees",
+    Image.Transpose.TRANSPOSE: "mirrored along a diagonal",
+    Image.Transpose.ROTATE_270: "turned right",
+    Image.Transpose.ROTATE_90: "turned left",
+    Image.Transpose.TRANSVERSE: "mirrored along the other diagonal",
+}
+ORIENTATIONS, ORIENTATION_NAMES = tuple(DESCRIPTIONS), tuple(DESCRIPTIONS.values())
 # Inverse transformation of each orientation.
 INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-# Description of each orientation for a person.
-ORIENTATION_NAMES = (
-    "as it is",
-    "mirrored",
-    "mirrored upside down",
-    "turned by 180 degrees",
-    "mirrored along a diagonal",
-    "turned right",
-    "turned left",
-    "mirrored along the other diagonal",
-)
 # A cosine of odd frequency changes sign when reversed.
 SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
 
@@ -65,16 +54,9 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
         for down in (1.0, SIGNS[:, None])
         for right in (1.0, SIGNS)
     ]
-    return tuple(map(_bits, mirrored))
-
-
-def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
-    """Return an integer with one bit per frequency, row by row, beginning with the most significant bit.
-
-    A bit is 1 if the coefficient of its frequency is above the median.
-    """
-    above = frequencies > np.median(frequencies)
-    return int.from_bytes(np.packbits(above).tobytes(), "big")
+    # A bit is 1 if the coefficient of its frequency is above the median; the first row has the most significant bits.
+    above = (frequencies > np.median(frequencies) for frequencies in mirrored)
+    return tuple(int.from_bytes(np.packbits(bits).tobytes(), "big") for bits in above)
 
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
@@ -112,20 +94,17 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
     for value in hashes:
         numbers.setdefault(value, len(numbers))
     tables = _Tables(list(numbers))
-    group_of = array("l", [-1]) * len(numbers)  # the number of its first hash
+    group_of: dict[int, int] = {}  # the number of its first hash
     for first in range(len(numbers)):
-        if group_of[first] < 0:
-            tables.remove(first)
+        if first not in group_of:
             chain = [first]
             for number in chain:  # which grows meanwhile
                 group_of[number] = first
-                chain += tables.take_close(number)
-    sizes = Counter(group_of[numbers[value]] for value in hashes)
+                chain += tables.take_close(number) - {number}
     groups: dict[int, list[int]] = defaultdict(list)
     for position, value in enumerate(hashes):
-        if sizes[group_of[numbers[value]]] > 1:
-            groups[group_of[numbers[value]]].append(position)
-    return list(groups.values())
+        groups[group_of[numbers[value]]].append(position)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
@@ -155,54 +134,35 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
 
 
 class _Tables:
-    """Index that finds hashes by their bands (groups of adjacent bits), with a linked list for each band value."""
+    """Index that finds hashes by their bands (groups of adjacent bits)."""
 
     def __init__(self, hashes: Sequence[int]) -> None:
         self._hashes = hashes
-        self._first = [array("l", [-1]) * (1 << BAND_BITS) for _ in range(BANDS)]  # by bits
-        self._next = [array("l", [-1]) * len(hashes) for _ in range(BANDS)]  # by number of the hash
-        self._before = [array("l", [-1]) * len(hashes) for _ in range(BANDS)]
+        self._numbers: dict[int, set[int]] = defaultdict(set)  # of hashes, by a band and its bits
         for number, value in enumerate(hashes):
-            for band, bits in enumerate(_bands(value)):
-                following = self._first[band][bits]
-                self._next[band][number] = following
-                if following >= 0:
-                    self._before[band][following] = number
-                self._first[band][bits] = number
+            for bits in _bands(value):
+                self._numbers[bits].add(number)
 
-    def take_close(self, number: int) -> list[int]:
+    def take_close(self, number: int) -> set[int]:
         """Remove the hashes similar to hash `number` from the tables, and return the numbers of the removed hashes."""
-        taken = []
-        for other in self.close(self._hashes[number]):
-            self.remove(other)
-            taken.append(other)
+        taken = {*self.close(self._hashes[number])}
+        for other in taken:
+            for bits in _bands(self._hashes[other]):
+                self._numbers[bits].remove(other)
         return taken
 
     def close(self, value: int) -> Iterator[int]:
         """Yield the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
-        for band, bits in enumerate(_bands(value)):
+        for bits in _bands(value):
             for flip in FLIPS:
-                other = self._first[band][bits ^ flip]
-                while other >= 0:
-                    following = self._next[band][other]
+                for other in self._numbers.get(bits ^ flip, ()):
                     if (self._hashes[other] ^ value).bit_count() <= NEAR_DUPLICATE_BITS:
                         yield other
-                    other = following
-
-    def remove(self, number: int) -> None:
-        """Remove a hash from the tables in constant time."""
-        for band, bits in enumerate(_bands(self._hashes[number])):
-            before, following = self._before[band][number], self._next[band][number]
-            if before >= 0:
-                self._next[band][before] = following
-            else:
-                self._first[band][bits] = following
-            if following >= 0:
-                self._before[band][following] = before
 
 
 def _bands(value: int) -> list[int]:
-    return [value >> BAND_BITS * band & (1 << BAND_BITS) - 1 for band in range(BANDS)]
+    """Return the bits of each band, behind the number of the band."""
+    return [band << BAND_BITS | value >> BAND_BITS * band & (1 << BAND_BITS) - 1 for band in range(BANDS)]
 
 
 SIDE = 48  # of the picture that a part is looked for in, pixels

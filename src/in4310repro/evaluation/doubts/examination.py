@@ -9,16 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from in4310repro.data.check import (
-    Findings,
-    Group,
-    conflicts,
-    join_paths,
-    leaks,
-    lines_on_conflicts,
-    lines_on_leaks,
-    list_examples,
-)
+from in4310repro.data.check import Findings, Group, conflicts, join_paths, leaks, lines_on_groups, list_examples
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.splits import PARTS, Split, members, parts_of
 from in4310repro.evaluation.doubts.labels import check_folds, count_pairs, find_doubts, out_of_fold
@@ -108,11 +99,10 @@ def render(found: Doubts) -> str:
     alike = [f"{join_paths(each.paths)} ({each.similarity:.2f})" for each in found.look_alikes]
     doubts = [f"{each.path} ({each.seems} {each.probability:.2f}, {each.of_label:.2f})" for each in found.doubts]
     lines = list_examples("pairs of which one is a part of the other", crops)
-    lines += list_examples("groups of copies of any kind", [join_paths(paths) for paths in found.copies])
-    lines += lines_on_conflicts(found.copy_conflicts)
-    lines += lines_on_leaks(found.copy_leaks) if found.doubts_by_part else []
-    lines += list_examples("pairs of look-alikes in different classes", alike)
-    lines += lines_on_leaks(found.look_alike_leaks) if found.doubts_by_part else []
+    copy_leaks, alike_leaks = (found.copy_leaks, found.look_alike_leaks) if found.doubts_by_part else (None, None)
+    copies = [join_paths(paths) for paths in found.copies]
+    lines += lines_on_groups("groups of copies of any kind", copies, found.copy_conflicts, copy_leaks)
+    lines += lines_on_groups("pairs of look-alikes in different classes", alike, None, alike_leaks)
     lines += list_examples("doubtful labels", doubts)
     of_parts = {f"the {part} part": total(counts) for part, counts in found.doubts_by_part.items()}
     counts = found.doubts_by_class | of_parts | {"all": total(found.doubts_by_class)}
