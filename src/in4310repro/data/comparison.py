@@ -25,6 +25,7 @@ CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels
 PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
 IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
+Pixels = NDArray[np.uint8]  # height width channel; of a set image height width channel
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,6 @@ class Sample:
     size: int  # width and height of the prepared images, pixels
     seed: int  # of the draw
     preprocessing: Preprocessing = DEFAULT
-
-
-def second_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the ImageNet images in `folder`.
-
-    If `folder` is None, return crops of scikit-learn's photographs instead.
-    """
-    return imagenet(Path(folder), sample) if folder else photographs(sample)
-
-
-def third_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the CIFAR-10 images in `folder`.
-
-    If `folder` is None, return a sample of scikit-learn's digits instead.
-    """
-    return cifar10(Path(folder), sample) if folder else digits(sample)
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
@@ -140,19 +125,14 @@ def _from_files(name: str, folder: Path, sample: Sample) -> ImageSet:
     return _draw(name, paths, lambda index: decode(files[index], sample.size, None, sample.preprocessing), sample)
 
 
-def _from_arrays(
-    name: str,
-    paths: Sequence[str],
-    arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]] | UInt8[np.ndarray, "image _height _width channel"],
-    sample: Sample,
-) -> ImageSet:
-    def crop(index: int) -> UInt8[np.ndarray, "height width channel"]:
+def _from_arrays(name: str, paths: Sequence[str], arrays: Sequence[Pixels] | Pixels, sample: Sample) -> ImageSet:
+    def crop(index: int) -> Pixels:
         return crop_square(Image.fromarray(np.ascontiguousarray(arrays[index])), sample.size, sample.preprocessing)
 
     return _draw(name, paths, crop, sample)
 
 
-def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np.uint8]], sample: Sample) -> ImageSet:
+def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], Pixels], sample: Sample) -> ImageSet:
     """Draw a sample of images, and return it as an image set called `name`.
 
     The key of an image, on which random draws depend, is the sha256 of its pixels. All labels are 0, because
@@ -161,8 +141,7 @@ def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np
     chosen = sample_positions(paths, sample.count, sample.seed)
     pixels = np.stack([pixels_of(index) for index in chosen])
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
-    labels = np.zeros(len(chosen), np.int64)
-    drawn = tuple(paths[index] for index in chosen)
+    labels, drawn = np.zeros(len(chosen), np.int64), tuple(paths[index] for index in chosen)
     return ImageSet(name, drawn, keys, labels, pixels, preprocessing=sample.preprocessing)
 
 
@@ -188,6 +167,10 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
     return data.astype(np.dtype("u1")).reshape(len(data), 3, 32, 32).transpose(0, 2, 3, 1)
 
 
+# By which NumPy restores an array, before version 2 and since.
+RECONSTRUCT = [(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
+
+
 class _ArraysOnly(pickle._Unpickler):
     """Unpickler that only creates NumPy arrays and plain values, so that a file cannot run code.
 
@@ -195,13 +178,11 @@ class _ArraysOnly(pickle._Unpickler):
     """
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module.removeprefix("numpy.").replace("_core", "core"), name) == (
-            "core.multiarray",
-            "_reconstruct",
-        ):
-            return np.empty(0).__reduce__()[0]
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            return lambda text, encoding: text.encode(encoding)
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
+        allowed = {
+            **dict.fromkeys(RECONSTRUCT, np.empty(0).__reduce__()[0]),
+            **{("numpy", each.__name__): each for each in (np.ndarray, np.dtype)},
+            ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return allowed[module, name]

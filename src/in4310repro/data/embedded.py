@@ -7,6 +7,7 @@ import inspect
 import io
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -73,16 +74,12 @@ def differences_from_drawn(
         return [f"the split has {len(entries)} images; {images_per_class} scenes of each of 6 classes are drawn"]
     listed = {entry.path: (split.classes[entry.label], entry.sha256) for entry in entries}
     differences = []
-    with progress.task("drawing scenes again", len(entries)) as advance:
-        for label in scenes.CLASSES:
-            for index in range(images_per_class):
-                drawn = hashlib.sha256(_bmp(label, index, size, seed)).hexdigest()
-                if listed.get(_path(label, index)) != (label, drawn):
-                    differences.append(f"the split has no {_path(label, index)} that is the scene drawn now")
-                    # A forged size would change every scene, and make drawing slow.
-                    if len(differences) == MOST_DIFFERENCES:
-                        return differences
-                advance(1, "")
+    for label, path, content in _draw(images_per_class, size, seed, "drawing scenes again", progress):
+        if listed.get(path) != (label, hashlib.sha256(content).hexdigest()):
+            differences.append(f"the split has no {path} that is the scene drawn now")
+            # A forged size would change every scene, and make drawing slow.
+            if len(differences) == MOST_DIFFERENCES:
+                break
     return differences
 
 
@@ -122,24 +119,23 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; scenes are drawn into a new folder")
-    with progress.task("drawing scenes", images_per_class * len(scenes.CLASSES)) as advance:
+    for label, path, content in _draw(images_per_class, size, seed, "drawing scenes", progress):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        with name_file_in_errors(folder / path, len(content)):
+            (folder / path).write_bytes(content)
+
+
+def _draw(
+    images_per_class: int, size: int, seed: int, title: str, progress: Progress
+) -> Iterator[tuple[str, str, bytes]]:
+    """Draw scenes of every class; yield class, path and bytes of the file of each."""
+    with progress.task(title, images_per_class * len(scenes.CLASSES)) as advance:
         for label in scenes.CLASSES:
-            (folder / label).mkdir(parents=True, exist_ok=True)
             for index in range(images_per_class):
-                file, content = folder / _path(label, index), _bmp(label, index, size, seed)
-                with name_file_in_errors(file, len(content)):
-                    file.write_bytes(content)
+                stream = io.BytesIO()
+                Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
+                yield label, f"{label}/{index:04d}.bmp", stream.getvalue()
                 advance(1, "")
-
-
-def _path(label: str, index: int) -> str:
-    return f"{label}/{index:04d}.bmp"
-
-
-def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
-    return stream.getvalue()
 
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import csv
 import io
 import itertools
@@ -9,9 +10,11 @@ import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_bytes, relative_path
@@ -67,7 +70,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
             raise ValueError(f"split {text!r} adds up to {sum(numbers):.6g} and not to 1; {example}")
         validation, test = (round(number * images) for number in numbers[1:])
         return images - validation - test, validation, test
-    training, validation, test = (int(number) for number in numbers)
+    training, validation, test = map(int, numbers)
     if [training, validation, test] != numbers or training + validation + test != images:
         raise ValueError(f"split {text!r} adds up to {sum(numbers):.10g} images; {example}")
     return training, validation, test
@@ -107,13 +110,19 @@ def stratified_split(
     groups = _groups(catalogue.entries, together)
     draws = {sha256: tuple(generator_for(seed, "split", sha256).random(2)) for sha256 in groups}
     assigned: dict[str, list[Entry]] = {part: [] for part in PARTS}
+
+    def room(part: str) -> int:
+        """Return how many more images a part can take after the group, in the class that has the fewest; or below 0."""
+        return min(remaining[part][label] - count for label, count in Counter(each.label for each in group).items())
+
     # Groups come before single images, which can fill any remaining gap.
     for sha256 in sorted(groups, key=lambda sha256: (len(groups[sha256]) == 1, draws[sha256], sha256)):
         group = groups[sha256]
-        part = _part_at(draws[sha256][1], sizes)
-        if len(group) == 1 or _remaining_after(remaining, part, group) < 0:
-            part = max(PARTS, key=lambda part: _remaining_after(remaining, part, group))
-        if _remaining_after(remaining, part, group) < 0:
+        # Uniform in [0, 1), so that each part is chosen with a probability proportional to its size.
+        part = PARTS[bisect.bisect_right([sizes[0], sizes[0] + sizes[1]], draws[sha256][1] * sum(sizes))]
+        if len(group) == 1 or room(part) < 0:
+            part = max(PARTS, key=room)
+        if room(part) < 0:
             name = catalogue.classes[group[0].label]
             alike = "identical files" if len({entry.sha256 for entry in group}) == 1 else "images that are alike"
             raise ValueError(
@@ -122,7 +131,7 @@ def stratified_split(
             )
         for entry in group:
             remaining[part][entry.label] -= 1
-            assigned[part].append(entry)
+        assigned[part] += group
     parts = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in assigned.items()}
     return Split(catalogue.root, catalogue.classes, parts)
 
@@ -142,34 +151,15 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
     return groups
 
 
-def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """Return the part of the split that the random number `draw`, from [0, 1), selects.
-
-    If `draw` is uniform, each part is selected with a probability proportional to its size.
-    """
-    position = draw * sum(sizes)
-    return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
-
-
-def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many more images `part` can take after `group` is added; negative if the group does not fit.
-
-    Images are counted by class, and the result is the smallest count among the classes of the group.
-    """
-    labels = [entry.label for entry in group]
-    return min(remaining[part][label] - labels.count(label) for label in labels)
-
-
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
     """Return a dict from part to its number of images of each class. Training gets the remaining images."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
             raise ValueError(f"class {name} has {count} images; at least {len(PARTS)} are needed, one for each part")
-    total = sum(counts)
-    validation, test = (_largest_remainder(counts, size, total) for size in sizes[1:])
+    validation, test = (_largest_remainder(counts, size) for size in sizes[1:])
     training = [count - v - t for count, v, t in zip(counts, validation, test, strict=True)]
-    quotas = {"training": training, "validation": validation, "test": test}
+    quotas = dict(zip(PARTS, (training, validation, test), strict=True))
     for part, quota in quotas.items():
         for name, images in zip(catalogue.classes, quota, strict=True):
             if images < 1:
@@ -177,15 +167,12 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
     return quotas
 
 
-def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int]:
+def _largest_remainder(counts: Sequence[int], size: int) -> list[int]:
     """Divide `size` into integers proportional to `counts`, by the largest-remainder (Hamilton) method."""
     # Integers, because rounding errors of floats would decide between equal remainders.
-    shares = [count * size // total for count in counts]
-    remainders = [count * size % total for count in counts]
-    by_remainder = sorted(range(len(counts)), key=lambda label: -remainders[label])
-    for label in by_remainder[: size - sum(shares)]:
-        shares[label] += 1
-    return shares
+    shares, remainders = zip(*(divmod(count * size, sum(counts)) for count in counts), strict=True)
+    first = sorted(range(len(counts)), key=lambda label: -remainders[label])[: size - sum(shares)]
+    return [share + (label in first) for label, share in enumerate(shares)]
 
 
 def to_csv(split: Split) -> bytes:
@@ -215,22 +202,29 @@ def from_csv(file: Path, root: Path) -> Split:
     Raises:
         ValueError: the table is missing or corrupt, or a row has a path outside the root or an invalid sha256.
     """
-    rows = []
-    wrong: ValueError | None = None
+    rows, none = (
+        list[tuple[str, str, str, str]](),
+        f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid",
+    )
     try:
-        for line, row in enumerate(_rows(file), start=2):
-            if list(row) != COLUMNS or row["part"] not in PARTS:
-                raise _no_split(file)
-            if wrong is None:
-                wrong = _describe_wrong_row(row, f"{file}: row {line}")
+        content = read_bytes(file, LARGEST_TEXT)
+        # Decoded as a whole, so that an error gives the position in the file.
+        content.decode()
+        table = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
+        header = next(table, None)
+        for row in filter(None, table):
+            if header != COLUMNS or len(row) != len(COLUMNS) or row[3] not in PARTS:
+                raise ValueError(none)
             # Only path and hash are kept per row; other names are shared.
-            rows.append((row["path"], sys.intern(row["class"]), row["sha256"], sys.intern(row["part"])))
+            rows.append((row[0], sys.intern(row[1]), row[2], sys.intern(row[3])))
+    except FileNotFoundError:
+        raise ValueError(f"{file} is not there") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is corrupt: {error}") from None
     if not rows:
-        raise _no_split(file)
-    if wrong:
-        raise wrong
+        raise ValueError(none)
+    for line, (path, name, sha256, _) in enumerate(rows, start=2):
+        _check_row(path, name, sha256, f"{file}: row {line}")
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     labels = {name: label for label, name in enumerate(classes)}
     parts = {
@@ -240,38 +234,15 @@ def from_csv(file: Path, root: Path) -> Split:
     return Split(root, classes, parts)
 
 
-def _rows(file: Path) -> Iterator[dict[str, str]]:
+def _check_row(path: str, name: str, sha256: str, source: str) -> None:
     try:
-        content = read_bytes(file, LARGEST_TEXT)
-    except FileNotFoundError:
-        raise ValueError(f"{file} is not there") from None
-    # Decoded as a whole, so that an error gives the position in the file.
-    content.decode()
-    return csv.DictReader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
-
-
-def _no_split(file: Path) -> ValueError:
-    return ValueError(f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid")
-
-
-def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """Return a ValueError that describes what is invalid in a row; None if the row is valid."""
-    try:
-        _check_row(row, source)
-    except ValueError as error:
-        return error
-    return None
-
-
-def _check_row(row: Mapping[str, str], source: str) -> None:
-    try:
-        relative_path(row["path"])
+        relative_path(path)
     except ValueError as error:
         raise ValueError(f"{source}: path {error}") from None
-    if not row["class"] or "/" in row["class"] or not row["class"].isprintable():
-        raise ValueError(f"{source}: class {row['class'][:100]!r} is not the name of a folder")
-    if not SHA256.fullmatch(row["sha256"]):
-        raise ValueError(f"{source}: sha256 {row['sha256'][:100]!r} is not 64 hex digits in lower case")
+    if not name or "/" in name or not name.isprintable():
+        raise ValueError(f"{source}: class {name[:100]!r} is not the name of a folder")
+    if not SHA256.fullmatch(sha256):
+        raise ValueError(f"{source}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
 
 
 def check_contents(split: Split) -> None:
@@ -302,19 +273,17 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
         >>> link(6, [(1, 4), (4, 2), (3, 5)])
         [0, 1, 1, 3, 1, 3]
     """
-    parent = list(range(images))
+    # Imported here, since only grouping needs it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(position: int) -> int:
-        while parent[position] != position:
-            # Path halving: shortens the path for later searches.
-            parent[position] = position = parent[parent[position]]
-        return position
-
-    for group in groups:
-        for position in group:
-            one, other = sorted((root(group[0]), root(position)))
-            parent[other] = one
-    return [root(position) for position in range(images)]
+    pairs = np.array([(group[0], position) for group in groups for position in group], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(images, images))
+    _, first, group_of = np.unique(
+        connected_components(graph, directed=False)[1], return_index=True, return_inverse=True
+    )
+    numbers: list[int] = first[group_of].tolist()
+    return numbers
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
@@ -334,52 +303,37 @@ def split_differences(images: Catalogue, split: Split) -> list[str]:
 
     The list is empty if there are none.
     """
-    return _contradictions(split) + _differences(images, split)
+    listed: dict[str, Counter[str]] = defaultdict(Counter)
+    for part, entries in split.parts.items():
+        for entry in entries:
+            listed[entry.path][part] += 1
+    folder = {entry.path: entry for entry in images.entries}
+    contents = {entry.sha256: entry.path for entry in images.entries}
+    counts = sorted(listed.items())
+    found = [
+        *(f"the split has no image in its {part} part" for part, entries in split.parts.items() if not entries),
+        *(f"{path} is in several parts of the split: {', '.join(of)}" for path, of in counts if len(of) > 1),
+        *(
+            f"{path} is listed {count} times in the {part} part"
+            for path, of in counts
+            for part, count in of.items()
+            if count > 1
+        ),
+        *(f"{path} is in the split and not in the folder" for path, _ in counts if path not in folder),
+        *(f"{path} is in the folder and not in the split" for path in sorted(folder.keys() - listed.keys())),
+    ]
+    relabelled = []
+    for entry in split.catalogue().entries:
+        if now := folder.get(entry.path):
+            if entry.sha256 != now.sha256:
+                owner = f", which has the sha256 of {contents[entry.sha256]}" if entry.sha256 in contents else ""
+                found.append(f"{entry.path} has other bytes than in the split{owner}")
+            label, name = split.classes[entry.label], images.classes[now.label]
+            if label != name:
+                relabelled.append(f"{entry.path} has class {label} in the split and {name} in the folder")
+    return found + relabelled
 
 
 def parts_of(split: Split) -> dict[str, str]:
     """Return a dict from image path to part of the split (training, validation or test)."""
     return {entry.path: part for part, entries in split.parts.items() for entry in entries}
-
-
-def _contradictions(split: Split) -> list[str]:
-    """Return a message for each contradiction within a split; none if it is consistent."""
-    parts_of: dict[str, Counter[str]] = defaultdict(Counter)
-    for part, entries in split.parts.items():
-        for entry in entries:
-            parts_of[entry.path][part] += 1
-    empty = [f"the split has no image in its {part} part" for part, entries in split.parts.items() if not entries]
-    several = [
-        f"{path} is in several parts of the split: {', '.join(counts)}"
-        for path, counts in sorted(parts_of.items())
-        if len(counts) > 1
-    ]
-    repeated = [
-        f"{path} is listed {count} times in the {part} part"
-        for path, counts in sorted(parts_of.items())
-        for part, count in counts.items()
-        if count > 1
-    ]
-    return empty + several + repeated
-
-
-def _differences(images: Catalogue, split: Split) -> list[str]:
-    """Return a message for each difference between a split and its image folder; none if they agree."""
-    folder = {entry.path: entry for entry in images.entries}
-    contents = {entry.sha256: entry.path for entry in images.entries}
-    listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)
-    paths = {entry.path for entry in listed}
-    missing = [f"{path} is in the split and not in the folder" for path in sorted(paths - folder.keys())]
-    added = [f"{path} is in the folder and not in the split" for path in sorted(folder.keys() - paths)]
-    changed, relabelled = [], []
-    for entry in listed:
-        now = folder.get(entry.path, entry)
-        if entry.sha256 != now.sha256:
-            owner = f", which has the sha256 of {contents[entry.sha256]}" if entry.sha256 in contents else ""
-            changed.append(f"{entry.path} has other bytes than in the split{owner}")
-        label = split.classes[entry.label]
-        if entry.path in folder and label != images.classes[now.label]:
-            relabelled.append(
-                f"{entry.path} has class {label} in the split and {images.classes[now.label]} in the folder"
-            )
-    return missing + added + changed + relabelled

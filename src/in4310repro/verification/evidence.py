@@ -218,13 +218,13 @@ class Evidence:
         sets: list[ImageSet | None] = [sample, None, None]
         how = sample_of(config)
         if second == comparison.PHOTOGRAPHS:
-            sets[1] = comparison.second_set(None, how)
+            sets[1] = comparison.photographs(how)
         elif config.imagenet and Path(config.imagenet).is_dir():
-            sets[1] = comparison.second_set(config.imagenet, how)
+            sets[1] = comparison.imagenet(Path(config.imagenet), how)
         if third == comparison.DIGITS:
-            sets[2] = comparison.third_set(None, how)
+            sets[2] = comparison.digits(how)
         elif config.cifar10 and Path(config.cifar10).is_dir():
-            sets[2] = comparison.third_set(config.cifar10, how)
+            sets[2] = comparison.cifar10(Path(config.cifar10), how)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

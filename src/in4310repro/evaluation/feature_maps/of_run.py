@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -48,7 +49,10 @@ def comparison_sets(settings: Config) -> list[ImageSet]:
         ValueError: a folder cannot be read.
     """
     sample = sample_of(settings)
-    return [comparison.second_set(settings.imagenet, sample), comparison.third_set(settings.cifar10, sample)]
+    return [
+        comparison.imagenet(Path(settings.imagenet), sample) if settings.imagenet else comparison.photographs(sample),
+        comparison.cifar10(Path(settings.cifar10), sample) if settings.cifar10 else comparison.digits(sample),
+    ]
 
 
 def image_sets(run: FinishedRun, settings: Config, data: str | None, progress: Progress = SILENT) -> list[ImageSet]:
