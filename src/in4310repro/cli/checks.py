@@ -219,8 +219,7 @@ def _check_with(
         numerics = activate_for(source.config)
     else:
         numerics = activate_as_recorded(source.fingerprint, None, None)
-    surveyed = check.survey_with(listed, folder, progress(), class_folders)
-    images, found = surveyed.images, check.examine_tree(surveyed, listed, progress())
+    images, found = check.check_tree(folder, listed, progress(), class_folders)
     try:
         entries = examination.readable(images, found, seed)
         features = features_of(source, folder, entries, context_of(numerics))

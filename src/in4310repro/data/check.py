@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-
-from PIL import Image
+from typing import NamedTuple
 
 from in4310repro.data import near_duplicates as near
 from in4310repro.data.class_folders import chosen_in
-from in4310repro.data.folders import Catalogue, Entry, Survey, in_threads, skipped_files, survey
+from in4310repro.data.folders import Catalogue, Entry, in_threads, skipped_files, survey
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
 from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
@@ -71,8 +70,7 @@ class Findings:
         return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadImage:
+class _ReadImage(NamedTuple):
     size: tuple[int, int]  # width, height, pixels
     mode: str
     orientation: int  # that was applied; 1 where the file's pixels are upright
@@ -99,23 +97,21 @@ def check(
         root: the folder of class folders.
         split: the `split.csv` of a run that trained on this folder; None: no comparison.
         progress: where to show how many images have been read.
-        class_folders: which folders are the classes, see `survey_with`.
+        class_folders: which folders are the classes, see `check_tree`.
 
     Raises:
         ValueError: the folder does not exist, or the split is corrupt.
     """
-    listed = from_csv(split, root) if split else None
-    return examine_tree(survey_with(listed, root, progress, class_folders), listed, progress)
+    return check_tree(root, from_csv(split, root) if split else None, progress, class_folders)[1]
 
 
-def survey_with(listed: Split | None, root: Path, progress: Progress, class_folders: str | None) -> Survey:
-    """Survey an image tree; where `class_folders` is None, its folders are read as those of the split were."""
-    return survey(root, progress, class_folders or (chosen_in(listed.catalogue().labels()) if listed else None))
-
-
-def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
-    """Check an image tree that was already listed, and a split that was already read; see `check`."""
-    return examine(surveyed.images, listed, progress, faults=surveyed.faults, not_hashed=surveyed.unreadable)
+def check_tree(
+    root: Path, listed: Split | None, progress: Progress, class_folders: str | None
+) -> tuple[Catalogue, Findings]:
+    """Return the images of a tree and what `check` finds; without `class_folders` it is read as the split's was."""
+    surveyed = survey(root, progress, class_folders or (chosen_in(listed.catalogue().labels()) if listed else None))
+    faults, not_hashed = surveyed.faults, surveyed.unreadable
+    return surveyed.images, examine(surveyed.images, listed, progress, faults=faults, not_hashed=not_hashed)
 
 
 def examine(
@@ -143,12 +139,10 @@ def examine(
     for entry in images.entries:
         by_content[entry.sha256].append(entry.path)
     identical = [paths for paths in by_content.values() if len(paths) > 1]
-    alike = _near_duplicate_groups(readable)
+    alike, turned, turned_groups = _find_alike(images.root, readable, orientation)
     # Groups whose files all have equal bytes are reported as identical files.
     contents = {path: sha256 for sha256, paths in by_content.items() for path in paths}
     near_duplicates = [group for group in alike if len({contents[path] for path in group}) > 1]
-    turned = _find_turned(images.root, readable, alike, orientation)
-    turned_groups = _add_near_duplicates(turned, alike)
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(entry.label for entry in images.entries if entry.path in readable)
     # Rows of files that could not be hashed are not wrong.
@@ -187,10 +181,9 @@ def near_duplicates_of(
     Chains of similar images count, as in `check`. The paths are absolute; unreadable images are omitted.
     """
     readable, _ = _read(Catalogue(Path(), ("",), (*images, *others)), progress, orientation)
-    alike = _near_duplicate_groups(readable)
-    groups = alike + _add_near_duplicates(_find_turned(Path(), readable, alike, orientation), alike)
+    alike, _, turned_groups = _find_alike(Path(), readable, orientation)
     compared = {entry.path for entry in others}
-    linked = {path for group in groups if not compared.isdisjoint(group) for path in group}
+    linked = {path for group in alike + turned_groups if not compared.isdisjoint(group) for path in group}
     return linked & {entry.path for entry in images}
 
 
@@ -217,38 +210,29 @@ def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, G
     return found
 
 
-def _near_duplicate_groups(readable: Mapping[str, _ReadImage]) -> list[Group]:
-    """Return groups of images with similar hashes, including files with equal bytes."""
+def _find_alike(
+    root: Path, readable: Mapping[str, _ReadImage], orientation: str
+) -> tuple[list[Group], list[Turned], list[Group]]:
+    """Return groups of images with similar hashes, pairs of rotated or mirrored copies, and a group for each pair.
+
+    Files with equal bytes are in a group too. Pairs are found by hashes and confirmed by pixel details. Only one image
+    of each group of near-duplicates is compared with the other images; the group of a pair has all of them, sorted.
+    """
     paths = list(readable)
     groups = near.near_duplicate_groups([image.hashes[0] for image in readable.values()])
-    return [[paths[position] for position in group] for group in groups]
-
-
-def _find_turned(
-    root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str
-) -> list[Turned]:
-    """Return pairs of images that are rotated or mirrored copies of each other.
-
-    Pairs are found by hashes and confirmed by pixel details. Only one image of each group of near-duplicates
-    (`alike`) is compared with the other images.
-    """
-    others = {path for group in alike for path in group[1:]}
-    paths = [path for path in readable if path not in others]
-    found = []
+    alike = [[paths[position] for position in group] for group in groups]
+    group_of, others = {group[0]: group for group in alike}, {path for group in alike for path in group[1:]}
+    paths = [path for path in paths if path not in others]
+    turned, turned_groups = list[Turned](), list[Group]()
     for first, second, turn in near.turned_pairs([readable[path].hashes for path in paths]):
-        images = [read_image(root / paths[place], orientation).image for place in (first, second)]
+        pair = paths[first], paths[second]
+        images = [read_image(root / path, orientation).image for path in pair]
         one, other = near.details(near.turn_image(images[0], turn)), near.details(images[1])
         # One of them may show a part of the other.
         if max(near.part_of(one, other)[0], near.part_of(other, one)[0]) >= near.ENOUGH:
-            found.append(Turned(paths[first], paths[second], near.ORIENTATION_NAMES[turn]))
-    return found
-
-
-def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return a sorted group for each pair of turned copies: the two images and all their near-duplicates."""
-    group_of = {group[0]: group for group in alike}
-    pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
-    return [sorted(first + second) for first, second in pairs]
+            turned.append(Turned(*pair, near.ORIENTATION_NAMES[turn]))
+            turned_groups.append(sorted(path for each in pair for path in group_of.get(each, [each])))
+    return alike, turned, turned_groups
 
 
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
@@ -257,7 +241,15 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
     files = {entry.sha256: images.root / entry.path for entry in images.entries}
 
     def work(file: Path) -> _ReadImage | str:
-        return _read_image(file, orientation)
+        try:
+            picture = read_image(file, orientation)
+        except (OSError, ValueError) as error:
+            return reason(error) if isinstance(error, OSError) else str(error)
+        useless = "a single colour" if all(low == high for low, high in picture.image.getextrema()) else ""  # type: ignore[misc]
+        if 1 in picture.image.size:
+            useless = f"{picture.image.width} x {picture.image.height} pixels"
+        hashes = near.perceptual_hashes(picture.image)
+        return _ReadImage(picture.image.size, picture.mode, picture.orientation, hashes, useless)
 
     outcomes = dict(zip(files, in_threads(work, [*files.values()], "reading images", progress, AT_ONCE), strict=True))
     readable, unreadable = dict[str, _ReadImage](), dict[str, str]()
@@ -269,26 +261,6 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
     return readable, unreadable
 
 
-def _read_image(file: Path, orientation: str) -> _ReadImage | str:
-    """Return an image's hashes and other facts that the check needs, or the reason why it cannot be read."""
-    try:
-        picture = read_image(file, orientation)
-    except (OSError, ValueError) as error:
-        return reason(error) if isinstance(error, OSError) else str(error)
-    hashes = near.perceptual_hashes(picture.image)
-    return _ReadImage(picture.image.size, picture.mode, picture.orientation, hashes, _degenerate(picture.image))
-
-
-def _degenerate(image: Image.Image) -> str:
-    """Return the reason why an RGB image is useless; an empty text if it is useful.
-
-    An image is useless if all its pixels have the same colour, or if it is one pixel wide or high.
-    """
-    if 1 in image.size:
-        return f"{image.width} x {image.height} pixels"
-    return "a single colour" if all(low == high for low, high in image.getextrema()) else ""  # type: ignore[misc]
-
-
 def render(found: Findings) -> str:
     """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind of finding."""
     counts = ", ".join(f"{name} {number}" for name, number in found.images.items())
@@ -298,26 +270,25 @@ def render(found: Findings) -> str:
     alike = [join_paths(paths) for paths in found.near_duplicates]
     turns = {path: near.DESCRIPTIONS[TRANSPOSITIONS[each]] for path, each in found.oriented.items()}
     turned = [f"{each.first} {each.how} ~ {each.second}" for each in found.turned]
-    leaking: Sequence[list[dict[str, Group]] | None] = (found.leaks, found.near_duplicate_leaks, found.turned_leaks)
-    if not found.with_split:
-        leaking = (None, None, None)
-    return "\n".join(
-        [
-            *(list_examples("faults of the folder", found.faults) if found.faults else []),
-            f"{sum(found.images.values())} images: {counts or 'no class'}",
-            f"sizes {sizes or 'none'}{more}; {found.not_square} not square",
-            f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
-            *(list_examples("folders lie in class folders", found.nested) if found.nested else []),
-            *(list_examples("pictures carry an orientation; it was applied", turns) if turns else []),
-            *list_examples("skipped, since their names are of no image", found.skipped),
-            *list_examples("unreadable files, which are not counted as images", found.unreadable),
-            *(list_examples("pictures that show nothing", found.degenerate) if found.degenerate else []),
-            *lines_on_groups("groups of byte-identical files", identical, found.conflicts, leaking[0], " = "),
-            *lines_on_groups("groups of near-duplicates", alike, found.near_duplicate_conflicts, leaking[1]),
-            *lines_on_groups("pairs of turned or mirrored near-duplicates", turned, found.turned_conflicts, leaking[2]),
-            *(list_examples("differences from the split", found.split_differences) if found.with_split else []),
-        ]
-    )
+    lines = list_examples("faults of the folder", found.faults, always=False)
+    lines += [
+        f"{sum(found.images.values())} images: {counts or 'no class'}",
+        f"sizes {sizes or 'none'}{more}; {found.not_square} not square",
+        f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
+    ]
+    lines += list_examples("folders lie in class folders", found.nested, always=False)
+    lines += list_examples("pictures carry an orientation; it was applied", turns, always=False)
+    lines += list_examples("skipped, since their names are of no image", found.skipped)
+    lines += list_examples("unreadable files, which are not counted as images", found.unreadable)
+    lines += list_examples("pictures that show nothing", found.degenerate, always=False)
+    for title, groups, conflicting, leaking, sign in (
+        ("groups of byte-identical files", identical, found.conflicts, found.leaks, " = "),
+        ("groups of near-duplicates", alike, found.near_duplicate_conflicts, found.near_duplicate_leaks, " ~ "),
+        ("pairs of turned or mirrored near-duplicates", turned, found.turned_conflicts, found.turned_leaks, " ~ "),
+    ):
+        lines += lines_on_groups(title, groups, conflicting, leaking if found.with_split else None, sign)
+    lines += list_examples("differences from the split", found.split_differences) if found.with_split else []
+    return "\n".join(lines)
 
 
 def lines_on_groups(
@@ -346,12 +317,12 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
-def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:
+def list_examples(title: str, examples: Sequence[str] | Mapping[str, str], *, always: bool = True) -> list[str]:
     """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples.
 
-    Examples are texts, or a dict from a path to what is said of it.
+    Examples are texts, or a dict from a path to what is said of it. Without examples there is a line only if `always`.
     """
-    if isinstance(examples, Mapping):
-        examples = [f"{path} ({why})" for path, why in examples.items()]
-    more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
-    return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]
+    said = [f"{path} ({why})" for path, why in examples.items()] if isinstance(examples, Mapping) else examples
+    more = [f"  and {len(said) - PRINTED_EXAMPLES} more"] if len(said) > PRINTED_EXAMPLES else []
+    lines = [f"{len(said)} {title}", *(f"  {example}" for example in said[:PRINTED_EXAMPLES]), *more]
+    return lines if said or always else []

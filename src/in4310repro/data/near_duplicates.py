@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 HASHED_SIDE, KEPT = 32, 8  # of the grey image that is transformed, and of the lowest frequencies that are kept
+Turn = Image.Transpose
 # Transformations of an image into each of its orientations, the first unchanged, with descriptions for a person.
 DESCRIPTIONS = {
     None: "as it is",
-    Image.Transpose.FLIP_LEFT_RIGHT: "mirrored",
-    Image.Transpose.FLIP_TOP_BOTTOM: "mirrored upside down",
-    Image.Transpose.ROTATE_180: "turned by 180 degrees",
-    Image.Transpose.TRANSPOSE: "mirrored along a diagonal",
-    Image.Transpose.ROTATE_270: "turned right",
-    Image.Transpose.ROTATE_90: "turned left",
-    Image.Transpose.TRANSVERSE: "mirrored along the other diagonal",
+    Turn.FLIP_LEFT_RIGHT: "mirrored",
+    Turn.FLIP_TOP_BOTTOM: "mirrored upside down",
+    Turn.ROTATE_180: "turned by 180 degrees",
+    Turn.TRANSPOSE: "mirrored along a diagonal",
+    Turn.ROTATE_270: "turned right",
+    Turn.ROTATE_90: "turned left",
+    Turn.TRANSVERSE: "mirrored along the other diagonal",
 }
 ORIENTATIONS, ORIENTATION_NAMES = tuple(DESCRIPTIONS), tuple(DESCRIPTIONS.values())
 # Inverse transformation of each orientation.
@@ -48,15 +49,16 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
     """
     grey = np.asarray(image.convert("L").resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS))
     lowest = scipy.fftpack.dct(scipy.fftpack.dct(grey, axis=0), axis=1)[:KEPT, :KEPT]
-    mirrored = [
-        frequencies * down * right
-        for frequencies in (lowest, lowest.T)
-        for down in (1.0, SIGNS[:, None])
-        for right in (1.0, SIGNS)
-    ]
+    signs = (1.0, SIGNS)
     # A bit is 1 if the coefficient of its frequency is above the median; the first row has the most significant bits.
-    above = (frequencies > np.median(frequencies) for frequencies in mirrored)
-    return tuple(int.from_bytes(np.packbits(bits).tobytes(), "big") for bits in above)
+    return tuple(
+        int.from_bytes(
+            np.packbits((turned := each * np.reshape(down, (-1, 1)) * right) > np.median(turned)).tobytes(), "big"
+        )
+        for each in (lowest, lowest.T)
+        for down in signs
+        for right in signs
+    )
 
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
@@ -90,20 +92,17 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
         >>> near_duplicate_groups([0b0, 2**40 - 1, 0b111111, 2**40 - 1, 0b111111111111])
         [[0, 2, 4], [1, 3]]
     """
-    numbers: dict[int, int] = {}
-    for value in hashes:
-        numbers.setdefault(value, len(numbers))
-    tables = _Tables(list(numbers))
-    group_of: dict[int, int] = {}  # the number of its first hash
-    for first in range(len(numbers)):
+    tables = _Tables(list(dict.fromkeys(hashes)))
+    group_of: dict[int, int] = {}  # the first hash of its group, by hash
+    for first in tables.hashes:
         if first not in group_of:
             chain = [first]
-            for number in chain:  # which grows meanwhile
-                group_of[number] = first
-                chain += tables.take_close(number) - {number}
+            for value in chain:  # which grows meanwhile
+                group_of[value] = first
+                chain += tables.take_close(value) - {value}
     groups: dict[int, list[int]] = defaultdict(list)
     for position, value in enumerate(hashes):
-        groups[group_of[numbers[value]]].append(position)
+        groups[group_of[value]].append(position)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -120,15 +119,15 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     """
     tables = _Tables([each[0] for each in hashes])
     best: dict[tuple[int, int], tuple[int, int]] = {}
-    for first, each in enumerate(hashes):
-        for orientation, value in enumerate(each[1:], start=1):
+    for first, (_, *turned) in enumerate(hashes):
+        for orientation, value in enumerate(turned, start=1):
             for second in tables.close(value):
-                pair = (min(first, second), max(first, second))
                 found = (
-                    (value ^ hashes[second][0]).bit_count(),
+                    (value ^ tables.hashes[second]).bit_count(),
                     orientation if first < second else INVERSE[orientation],
                 )
                 if first != second:
+                    pair = min(first, second), max(first, second)
                     best[pair] = min(best.get(pair, found), found)
     return [(*pair, orientation) for pair, (_, orientation) in sorted(best.items())]
 
@@ -137,27 +136,25 @@ class _Tables:
     """Index that finds hashes by their bands (groups of adjacent bits)."""
 
     def __init__(self, hashes: Sequence[int]) -> None:
-        self._hashes = hashes
+        self.hashes = hashes
         self._numbers: dict[int, set[int]] = defaultdict(set)  # of hashes, by a band and its bits
         for number, value in enumerate(hashes):
             for bits in _bands(value):
                 self._numbers[bits].add(number)
 
-    def take_close(self, number: int) -> set[int]:
-        """Remove the hashes similar to hash `number` from the tables, and return the numbers of the removed hashes."""
-        taken = {*self.close(self._hashes[number])}
-        for other in taken:
-            for bits in _bands(self._hashes[other]):
-                self._numbers[bits].remove(other)
-        return taken
+    def take_close(self, value: int) -> set[int]:
+        """Remove the hashes similar to `value` from the tables, and return them."""
+        taken = {*self.close(value)}
+        for number in taken:
+            for bits in _bands(self.hashes[number]):
+                self._numbers[bits].remove(number)
+        return {self.hashes[number] for number in taken}
 
-    def close(self, value: int) -> Iterator[int]:
-        """Yield the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
-        for bits in _bands(value):
-            for flip in FLIPS:
-                for other in self._numbers.get(bits ^ flip, ()):
-                    if (self._hashes[other] ^ value).bit_count() <= NEAR_DUPLICATE_BITS:
-                        yield other
+    def close(self, value: int) -> list[int]:
+        """Return the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
+        candidates = (self._numbers.get(bits ^ flip, ()) for bits in _bands(value) for flip in FLIPS)
+        near = NEAR_DUPLICATE_BITS
+        return [each for found in candidates for each in found if (self.hashes[each] ^ value).bit_count() <= near]
 
 
 def _bands(value: int) -> list[int]:
@@ -192,16 +189,12 @@ def details(image: Image.Image) -> Details:
     """Return the locally normalised grey values of a picture as `Details`, prepared for fast comparison."""
     # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
-    found = _details(grey)
-    parts = np.zeros((len(SIDES), SIDE, SIDE), np.float32)
+    found, parts = _details(grey), np.zeros((len(SIDES), SIDE, SIDE), np.float32)
     for place, side in enumerate(SIDES):
-        part = found[place, :side, :side].copy()
-        part -= part.mean()
-        length = float(np.linalg.norm(part))
-        if length >= LEAST:
+        part = found[place, :side, :side] - found[place, :side, :side].mean()
+        if (length := float(np.linalg.norm(part))) >= LEAST:
             parts[place, :side, :side] = part / length
-    whole = found[-1]
-    return Details(scipy.fft.rfft2(whole), _contrast(whole), np.conj(scipy.fft.rfft2(parts)))
+    return Details(scipy.fft.rfft2(found[-1]), _contrast(found[-1]), np.conj(scipy.fft.rfft2(parts)))
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
@@ -237,8 +230,7 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
     infinite for squares that reach beyond the edge.
     """
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
-    values = whole.astype(np.float64)
-    sums, squares = _integral(values), _integral(values**2)
+    sums, squares = (_integral(whole.astype(np.float64) ** power) for power in (1, 2))
     for place, side in enumerate(SIDES):
         lengths = np.maximum(_sums(squares, side) - _sums(sums, side) ** 2 / side**2, LEAST**2)
         contrast[place, : len(lengths), : len(lengths)] = np.sqrt(lengths)
