@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import re
@@ -23,10 +22,14 @@ from in4310repro.data.folders import HEIF
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.system.files import open_regular, reason
 
+if HEIF:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
 DEFAULT = Preprocessing()
 SHOWN = 10  # files that an error names
 # Restricted because Pillow passes some formats to other programs, such as EPS to Ghostscript.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", *(("HEIF",) if HEIF else ()))
 OPAQUE_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr")
 TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's tags, and a value of the second
@@ -58,7 +61,7 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
             16-bit grey, `OPAQUE_MODES` and `TRANSPARENT_MODES`.
     """
     try:
-        with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
+        with _ignore_warnings(), Image.open(stream, formats=FORMATS) as opened:
             if is_tiff := opened.format == "TIFF":
                 # Pillow turns it as it loads: by this tag, which it then forgets, or by XMP, whose damage it ignores.
                 found = opened.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]
@@ -78,7 +81,7 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
                 image = image.transpose(TRANSPOSITIONS[turn])
             return Picture(image, opened.mode, turn)
     except UnidentifiedImageError:
-        raise ValueError(f"it is none of {', '.join(_formats())}") from None
+        raise ValueError(f"it is none of {', '.join(FORMATS)}") from None
     # Pillow's readers can raise almost anything for a corrupt file: struct.error, IndexError, zlib.error, ...
     except Exception as error:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
@@ -95,43 +98,27 @@ def read_image(file: Path, orientation: str = APPLIED) -> Picture:
         return read_rgb(stream, orientation)
 
 
-class _UserWarnings:
-    """Suppression of Pillow's warnings about damaged metadata, which do not affect pixels.
+_lock = threading.Lock()
+_ignoring: list[warnings.catch_warnings[None]] = []  # one for each thread that reads now; the first one is entered
+
+
+@contextmanager
+def _ignore_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings about damaged metadata, which do not affect pixels.
 
     `warnings.catch_warnings` alone would restore wrong filters if several threads used it.
     """
-
-    def __init__(self) -> None:
-        self._lock, self._threads, self._filters = threading.Lock(), 0, warnings.catch_warnings()
-
-    @contextmanager
-    def ignored(self) -> Iterator[None]:
-        with self._lock:
-            if not self._threads:
-                self._filters = warnings.catch_warnings(action="ignore", category=UserWarning)
-                self._filters.__enter__()
-            self._threads += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._threads -= 1
-                if not self._threads:
-                    self._filters.__exit__(None, None, None)
-
-
-_warnings = _UserWarnings()
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Return the image formats that can be read, after registering the reader of HEIF if it is installed."""
-    if not HEIF:
-        return FORMATS
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    return (*FORMATS, "HEIF")
+    with _lock:
+        _ignoring.append(warnings.catch_warnings(action="ignore", category=UserWarning))
+        if len(_ignoring) == 1:
+            _ignoring[0].__enter__()
+    try:
+        yield
+    finally:
+        with _lock:
+            if len(_ignoring) == 1:
+                _ignoring[0].__exit__(None, None, None)
+            _ignoring.pop()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -155,15 +142,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _is_16_bit_grey(image: Image.Image) -> bool:
     """Return whether an image's values are 16-bit grey, from 0 (black) to 65535 (white)."""
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]  # which only TIFF files have
-        return (
-            image.mode.startswith("I;16")
-            and tags.get(BITS_PER_SAMPLE) == (16,)
-            and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO
-        )
+    # Only TIFF files have tags.
+    tags = getattr(image, "tag_v2", {BITS_PER_SAMPLE: (16,)})
+    if image.mode.startswith("I;16"):
+        return bool(tags.get(BITS_PER_SAMPLE) == (16,) and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO)
     # Pillow opens PPM with more than 8 bits in mode I, scaled to 65535.
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    return image.mode == "I" and image.format == "PPM"
 
 
 class UnreadableImagesError(ValueError):
@@ -171,13 +155,11 @@ class UnreadableImagesError(ValueError):
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = reasons
-        (first, why), *others = reasons.items()
-        if others:
-            listed = "; ".join(f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN))
-            more = f"; {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
-            super().__init__(f"{len(reasons)} files are not readable images: {listed}{more}; replace or remove them")
-        else:
-            super().__init__(f"{first} is not a readable image ({why}); replace or remove it")
+        count, listed = len(reasons), [f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN)]
+        more = f"; {count - SHOWN} more" if count > SHOWN else ""
+        several = f"{count} files are not readable images: {'; '.join(listed)}{more}; replace or remove them"
+        (file, why), *_ = reasons.items()
+        super().__init__(several if count > 1 else f"{file} is not a readable image ({why}); replace or remove it")
 
 
 def decode(
@@ -228,12 +210,10 @@ def crop_square(
 
     Cropping and resizing are one step, so that a pixel at the edge is weighted by its fraction inside the square.
     """
-    width, height = image.size
-    side = min(width, height) * preprocessing.crop_ratio
-    left, top = (width - side) / 2, (height - side) / 2
+    side = min(image.size) * preprocessing.crop_ratio
+    left, top = ((length - side) / 2 for length in image.size)
     method = Image.Resampling[preprocessing.interpolation.upper()]
-    resized = image.resize((size, size), method, (left, top, left + side, top + side))
-    return np.asarray(resized)
+    return np.asarray(image.resize((size, size), method, (left, top, left + side, top + side)))
 
 
 EXIF_PREFIX, EXIF_ENTRY = b"Exif\0\0", 12  # before the data in a JPEG; bytes of an entry of a directory
@@ -242,14 +222,15 @@ ORIENTATION_TAG, UPRIGHT = 0x0112, 1
 # Pillow returns it as bytes and does not turn pictures by it.
 WHOLE_NUMBERS = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 # Transformations that make the stored pixels upright, by the tag's value.
+Turn = Image.Transpose
 TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: Turn.FLIP_LEFT_RIGHT,
+    3: Turn.ROTATE_180,
+    4: Turn.FLIP_TOP_BOTTOM,
+    5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270,
+    7: Turn.TRANSVERSE,
+    8: Turn.ROTATE_90,
 }
 RAW_PROFILE, XMP_TEXT = "Raw profile type exif", "XML:com.adobe.xmp"  # keywords of texts in a PNG
 HEADER_LINES = 3  # of a raw profile: an empty one, the name and the length
