@@ -47,10 +47,9 @@ class ImageSet:
     def pixel_hashes(self) -> dict[str, str]:
         """Return the sha256 of each image's pixels [row][column][RGB] by path, in the order of the set."""
         if self.cached is not None:
-            hashes = [row.tobytes().hex() for row in self.cached.hashes]
-        else:
-            hashes = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in self.pixels]
-        return dict(zip(self.paths, hashes, strict=True))
+            return {path: row.tobytes().hex() for path, row in zip(self.paths, self.cached.hashes, strict=True)}
+        pixels = map(np.ascontiguousarray, self.pixels)
+        return {path: hashlib.sha256(each.data).hexdigest() for path, each in zip(self.paths, pixels, strict=True)}
 
     def pixels_sha256(self) -> str:
         """Return one sha256 over the sha256 of each image's pixels, in the order of the set."""

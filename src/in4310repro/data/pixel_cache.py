@@ -21,7 +21,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -131,7 +131,7 @@ def decode_privately(file: Path, wanted: Wanted, progress: Progress) -> CachedPi
             stream.truncate(wanted.file_size)
             records = CachedPixels(file, stream, wanted)
             records.fill(progress)
-    return records
+            return records
 
 
 class CachedPixels:
@@ -224,8 +224,9 @@ class CachedPixels:
             last: whether this is the last attempt.
             share: indices of the missing records of the group.
         """
-        claim = claims and claims / f"{share[0] // self._wanted.share}.lock"
-        with _claim(claim, self._wanted.patience if last else 0, lambda: self._stopped) as ours:
+        lock = f"{share[0] // self._wanted.share}.lock"
+        patience = self._wanted.patience if last else 0
+        with _claim(claims / lock, patience, lambda: self._stopped) if claims else nullcontext(True) as ours:
             if not ours and not last:
                 return False
             for position in share:
@@ -243,10 +244,9 @@ class CachedPixels:
         stored = record["sha256"].tobytes()
         if any(stored):
             digest = _sha256(record["pixels"])
-            if stored == self._signed(position, digest):
-                self._note(position, digest)
-            else:
-                self.damaged = True
+            self.missing[position] = damaged = stored != self._signed(position, digest)
+            self.damaged |= damaged
+            self.hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _write(self, position: int, pixels: NDArray[np.uint8]) -> None:
         digest = _sha256(pixels)
@@ -256,9 +256,6 @@ class CachedPixels:
             # On a full disk one call writes less than requested, and the next one raises an error.
             while content:
                 content = content[self._stream.write(content) :]
-        self._note(position, digest)
-
-    def _note(self, position: int, digest: bytes) -> None:
         self.missing[position], self.hashes[position] = False, np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
@@ -271,12 +268,9 @@ class CachedPixels:
 
 def _open(file: Path) -> IO[bytes]:
     """Open a file for reading, and for writing if permitted; refuse symbolic links."""
-
-    def opener(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-
+    create = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
-        return open(file, "r+b", buffering=0, opener=opener)
+        return open(file, "r+b", buffering=0, opener=lambda path, flags: os.open(path, flags | create, 0o666))
     except OSError:
         # A complete file in a read-only cache can be used as well.
         if not file.is_file() or file.is_symlink():
@@ -286,20 +280,16 @@ def _open(file: Path) -> IO[bytes]:
 
 def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
     if wanted.file_size >= SAID:
-        free = shutil.disk_usage(nearest(folder)).free
-        size, left = size_text(wanted.file_size), size_text(free)
+        size, left = size_text(wanted.file_size), size_text(shutil.disk_usage(nearest(folder)).free)
         progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {left} are free")
 
 
 @contextmanager
-def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> Iterator[bool]:
+def _claim(claim: Path, patience: float, stopped: Callable[[], bool]) -> Iterator[bool]:
     """Lock a group of records within the `with` block, so that no other process decodes the same images.
 
-    The context manager yields True if this process has the lock, or if `claim` is None and no lock is needed.
+    The context manager yields whether this process has the lock.
     """
-    if claim is None:
-        yield True
-        return
     lock, ours = FileLock(claim), False
     # If no lock can be created, or another process has just removed them all, processes work independently.
     with suppress(OSError):

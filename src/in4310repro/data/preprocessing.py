@@ -54,13 +54,8 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
         raise ValueError(f"crop_ratio is {ratio!r}; a number is expected")
     if isinstance(size, bool) or not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size is {size!r}; a whole number from {SIZES[0]} to {SIZES[1]} is expected")
-    record = Preprocessing(
-        mean=channels(values["mean"], "mean"),
-        std=channels(values["std"], "std"),
-        interpolation=interpolation,
-        crop_ratio=float(ratio),
-        size=size,
-    )
+    mean, std = (channels(values[name], name) for name in ("mean", "std"))
+    record = Preprocessing(mean=mean, std=std, interpolation=interpolation, crop_ratio=float(ratio), size=size)
     refuse_invalid(record)
     return record
 
@@ -89,22 +84,19 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
         >>> channels("0.5,0.5,0.25", "mean")
         (0.5, 0.5, 0.25)
     """
-    parts = value.split(",") if isinstance(value, str) else value
     try:
-        numbers = tuple(float(part) for part in parts if not isinstance(part, bool))  # type: ignore[arg-type]
+        parts = value.split(",") if isinstance(value, str) else value
+        red, green, blue = (float(part) for part in parts if not isinstance(part, bool))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        numbers = ()
-    if len(numbers) != 3:
-        raise ValueError(f"{name} is {str(value)[:100]}; three numbers are valid, such as 0.5,0.5,0.5")
-    return numbers
+        raise ValueError(f"{name} is {str(value)[:100]}; three numbers are valid, such as 0.5,0.5,0.5") from None
+    return red, green, blue
 
 
 def refuse_invalid(values: Preprocessing) -> None:
     """Raise ValueError if a value is invalid, such as a standard deviation of 0 or a crop ratio above 1."""
-    if not all(-1e6 < value < 1e6 for value in values.mean):
-        raise ValueError(f"mean is {list(values.mean)}; numbers of red, green and blue are valid")
-    if not all(1e-6 < value < 1e6 for value in values.std):
-        raise ValueError(f"std is {list(values.std)}; numbers above 0 of red, green and blue are valid")
+    for name, low, which in (("mean", -1e6, "numbers"), ("std", 1e-6, "numbers above 0")):
+        if not all(low < value < 1e6 for value in getattr(values, name)):
+            raise ValueError(f"{name} is {list(getattr(values, name))}; {which} of red, green and blue are valid")
     if values.interpolation not in INTERPOLATIONS:
         raise ValueError(f"no interpolation {values.interpolation!r}; valid are {', '.join(INTERPOLATIONS)}")
     if not 0 < values.crop_ratio <= 1:
