@@ -102,7 +102,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     ),
     "convolve_and_normalise": (
         lambda maps, weight, bias, norm: products.convolve_and_normalise(
-            maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"
+            (maps, weight, bias, (1, 1), (0, 0), 1), norm, "relu"
         ),
         lambda maps, weight, bias, norm: functional.relu(
             (functional.conv2d(maps, weight, bias) - norm[0, :, None, None]) * norm[1, :, None, None]
@@ -112,7 +112,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     ),
     "normalised_convolution": (
         lambda maps, weight, bias, scale, shift: products.normalised_convolution(
-            maps, weight, bias, (1, 1), (0, 0), 1, NORM | {"weight": scale, "bias": shift}
+            (maps, weight, bias, (1, 1), (0, 0), 1), NORM | {"weight": scale, "bias": shift}
         ),
         lambda maps, weight, bias, scale, shift: functional.relu(
             functional.batch_norm(functional.conv2d(maps, weight, bias), None, None, scale, shift, training=True)

@@ -300,7 +300,7 @@ def test_a_fused_batch_norm_of_a_convolution_has_the_bits_of_a_separate_one(
 
     def fused() -> list[Tensor]:
         coefficients = functions.coefficients(*norm, 1e-5)
-        return [convolve_and_normalise(maps, weight, bias, (1, 1), case.padding, 1, coefficients, activation)]
+        return [convolve_and_normalise((maps, weight, bias, (1, 1), case.padding, 1), coefficients, activation)]
 
     result = by_ours(case, maps, weight, bias)
     separate = functions.batch_norm(result, *norm, training=False, epsilon=1e-5, activation=activation)

@@ -87,9 +87,9 @@ def tangled() -> Tangled:
 
 @pytest.fixture
 def images() -> Tensor:
-    """Return 26 images of 14 x 14 pixels with different brightness and contrast."""
+    """Return 26 images of 15 x 15 pixels that differ in brightness; no map of Tangled is a cube."""
     generator = torch.Generator().manual_seed(4)
-    noise = torch.randn(26, 3, 14, 14, generator=generator)
+    noise = torch.randn(26, 3, 15, 15, generator=generator)
     scale, mean = torch.rand(2, 26, 1, 1, 1, generator=generator)
     brightened: Tensor = noise * (0.3 + scale) + 2 * mean - 1
     return brightened

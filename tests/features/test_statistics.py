@@ -105,7 +105,7 @@ class Nested(nn.Module):
 
 def test_every_tensor_of_a_nested_output_has_its_own_result(images: Tensor) -> None:
     model = nn.Sequential(Nested())
-    results = run(FeatureStatistics(model, ["0"], "images"), model, images).result()
+    results = run(FeatureStatistics(model, ["0"], "images", channel_axis={"0": 1}), model, images).result()
     assert list(results) == ["0[logits]", "0[maps][0]"]
     assert results["0[maps][0]"].non_positive_values == int((images <= 0).sum())
     assert error_of(results["0[maps][0]"].covariance, covariance_by_numpy(images * 2, "images")) <= 1e-6

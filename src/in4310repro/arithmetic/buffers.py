@@ -11,6 +11,7 @@ import ctypes
 import functools
 import mmap
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,17 +26,18 @@ SPARE = 1 << 28  # bytes
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
+def empty(*sizes: int, dtype: torch.dtype = torch.float32, **layout: Any) -> Tensor:
+    """Return uninitialised values on the CPU, even if torch's defaults are different."""
+    return torch.empty(sizes, dtype=dtype, device="cpu", **layout)
+
+
 def maps(shape: Sequence[int]) -> Tensor:
     """Return an uninitialised float32 tensor [image, channel, height, width] in channels_last memory layout."""
     images, channels, height, width = shape
     number = images * channels * height * width
     if 4 * number < LEAST:
-        return torch.empty(
-            (images, channels, height, width), dtype=torch.float32, device="cpu", memory_format=torch.channels_last
-        )
-    return _tensor(
-        number, (images, channels, height, width), (channels * height * width, 1, channels * width, channels)
-    )
+        return empty(images, channels, height, width, memory_format=torch.channels_last)
+    return _tensor(number, shape, (channels * height * width, 1, channels * width, channels))
 
 
 def like(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ Second derivatives and those of forward mode, which autograd would silently comp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,15 +18,30 @@ from in4310repro.arithmetic import buffers, library, shares, tree
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
 SUM_RELU = 3
 
-Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
+
+class Unrecorded:
+    """Context of a function whose gradient is not recorded: it keeps nothing."""
+
+    needs_input_grad = (False,) * 16
+
+    def save_for_backward(self, *_values: Tensor | None) -> None:
+        """Save no values."""
 
 
 class Function(torch.autograd.Function):
     """Base class of the package's functions of autograd, which can be differentiated once, in reverse mode."""
 
+    once = True  # False where second derivatives are right too
+
+    def __init_subclass__(cls) -> None:
+        if cls.once:
+            cls.backward = staticmethod(first_only(cls.backward))  # type: ignore[method-assign]
+
     @classmethod
     def apply(cls, *arguments: Any) -> Any:
-        """Apply the function; inside of torch.func, raise an error that names it."""
+        """Apply the function, recorded where gradients are; inside of torch.func, raise an error that names it."""
+        if not torch.is_grad_enabled():
+            return cls.forward(Unrecorded(), *arguments)
         if _are_functorch_transforms_active():
             raise ValueError(
                 f"{cls.__name__.strip('_')} inside of torch.func; valid is outside of it; {library.NATIVE}"
@@ -34,7 +49,7 @@ class Function(torch.autograd.Function):
         return super().apply(*arguments)  # type: ignore[no-untyped-call]
 
 
-def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap an autograd.Function's backward() so that computing second derivatives raises an error.
 
     torch's `once_differentiable` raises an error only if the gradient passed to backward() requires a gradient.
@@ -43,7 +58,7 @@ def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     has to be each input that the gradients depend on.
     """
 
-    def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
+    def differentiated(ctx: Any, *gradients: Tensor | None) -> Any:
         name = backward.__qualname__.partition(".")[0].strip("_")
         for gradient in gradients:
             if gradient is not None:
@@ -60,8 +75,7 @@ def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
         def refuse(result: Any) -> Any:
             return None if result is None else _Refusal.apply(name, result.detach(), *given)  # type: ignore[no-untyped-call]
 
-        refusing: Gradients = tuple(map(refuse, results)) if isinstance(results, tuple) else refuse(results)  # type: ignore[assignment]
-        return refusing
+        return tuple(map(refuse, results)) if isinstance(results, tuple) else refuse(results)
 
     return differentiated
 
@@ -111,22 +125,23 @@ def batch_norm(
             training.
     """
     maps = check_maps("maps", maps).contiguous(memory_format=torch.channels_last)
-    weight, bias, other, settings = check_norm(
-        tuple(maps.shape),
-        running_mean,
-        running_variance,
-        weight,
-        bias,
-        training=training,
-        momentum=momentum,
-        epsilon=epsilon,
-        activation=activation,
-        other=other,
-    )
-    if torch.is_grad_enabled():
-        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)
-        return result
-    return normalise(maps, weight, bias, other, settings)[0]
+    norm = Norm(running_mean, running_variance, weight, bias, training, momentum, epsilon, activation, other)
+    result: Tensor = _BatchNorm.apply(maps, *check_norm(tuple(maps.shape), norm))
+    return result
+
+
+class Norm(NamedTuple):
+    """The arguments of `batch_norm` after the maps."""
+
+    running_mean: Tensor | None
+    running_variance: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+    training: bool
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    activation: str = "none"
+    other: Tensor | None = None
 
 
 class Settings(NamedTuple):
@@ -140,41 +155,26 @@ class Settings(NamedTuple):
     form: int  # of enum Form in normalisation.hpp
 
 
-def check_norm(
-    shape: tuple[int, ...],
-    running_mean: Tensor | None,
-    running_variance: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    *,
-    training: bool,
-    momentum: float,
-    epsilon: float,
-    activation: str,
-    other: Tensor | None,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Settings]:
+def check_norm(shape: tuple[int, ...], norm: Norm) -> tuple[Tensor | None, Tensor | None, Tensor | None, Settings]:
     """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map and settings."""
-    names = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
-    values = (
-        None if value is None else library.check(name, value, torch.float32, (shape[1],))
-        for name, value in names.items()
+    names, training, activation = ("running mean", "variance", "weight", "bias"), norm.training, norm.activation
+    mean, variance, weight, bias = (
+        library.check(name, value, torch.float32, (shape[1],)) for name, value in zip(names, norm[:4], strict=True)
     )
-    mean, variance, weight, bias = values
     if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
         raise ValueError(f"maps of shape {shape} have one value per channel; batch norm in training needs 2 or more")
-    if not training and (running_mean is None or running_variance is None):
+    if not training and (mean is None or variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
-    if (running_mean is None) != (running_variance is None):
+    if (mean is None) != (variance is None):
         raise ValueError("batch norm with one of running mean and variance; valid are both and neither")
-    form = form_of(activation)
+    form, other = form_of(activation), norm.other
     if other is not None:
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
-        other = library.check("second map", other, torch.float32, shape)
-        form = SUM_RELU
+        form, other = SUM_RELU, library.check("second map", other, torch.float32, shape)
     # In training they are updated in place, so that the originals are needed instead of checked copies.
-    mean, variance = (running_mean, running_variance) if training else (mean, variance)
-    return weight, bias, other, Settings(mean, variance, training, momentum, epsilon, form)
+    mean, variance = norm[:2] if training else (mean, variance)
+    return weight, bias, other, Settings(mean, variance, training, norm.momentum, norm.epsilon, form)
 
 
 def form_of(activation: str) -> int:
@@ -198,13 +198,10 @@ def coefficients(
     Raises:
         ValueError: dtypes or shapes are wrong.
     """
-    given = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
-    mean, variance, weight, bias = (
-        None if value is None else library.rows(name, value, running_mean.shape) for name, value in given.items()
-    )
-    result = _empty(3, *running_mean.shape)
-    numbers = (len(running_mean), float(epsilon))
-    library.library().call("normalisation_coefficients", *numbers, weight, bias, mean, variance, result)
+    given = {"weight": weight, "bias": bias, "running mean": running_mean, "variance": running_variance}
+    tensors = [library.rows(name, value, running_mean.shape) for name, value in given.items()]
+    result = buffers.empty(3, *running_mean.shape)
+    library.call("normalisation_coefficients", len(running_mean), float(epsilon), *tensors, result)
     return result
 
 
@@ -217,19 +214,18 @@ def normalise(
     """
     images, channels, height, width = maps.shape
     sizes = (images, height * width, channels, settings.form)
-    result = buffers.maps(maps.shape)
-    statistics = torch.empty(2, channels, dtype=torch.float64, device="cpu")
+    result, statistics = buffers.maps(maps.shape), buffers.empty(2, channels, dtype=torch.float64)
     tensors = (maps, weight, bias, settings.running_mean, settings.running_variance, other, result, statistics)
     if settings.training:
         batch, sums = shares.current(), None
         if batch.is_shared:
             rows = tree.rows(images, 2 * channels)
-            library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
+            library.call("normalisation_leaves", *sizes[:3], maps, rows)
             sums = batch.total(rows)
         numbers = (batch.images_of_batch(images) * height * width, float(settings.momentum), float(settings.epsilon))
-        library.library().call("normalise", *sizes, *numbers, sums, *tensors)
+        library.call("normalise", *sizes, *numbers, sums, *tensors)
     else:
-        library.library().call("normalise_by", *sizes, float(settings.epsilon), *tensors)
+        library.call("normalise_by", *sizes, float(settings.epsilon), *tensors)
     return result, statistics
 
 
@@ -250,15 +246,15 @@ def normalise_backward(
     gradient = gradient.contiguous(memory_format=torch.channels_last)
     of_maps = buffers.maps(maps.shape)
     of_other = buffers.maps(maps.shape) if settings.form == SUM_RELU else None
-    of_weight, of_bias = _empty(channels), _empty(channels)
+    of_weight, of_bias = buffers.empty(channels), buffers.empty(channels)
     sizes, sums = (images, height * width, channels, settings.form), None
     given = (gradient, maps, result, weight, bias, statistics, of_other)
     if batch.is_shared:
         rows = tree.rows(images, 2 * channels)
-        library.library().call("normalisation_gradient_leaves", *sizes, *given, rows)
+        library.call("normalisation_gradient_leaves", *sizes, *given, rows)
         sums = batch.total(rows)
     numbers = (batch.images_of_batch(images) * height * width, int(not settings.training), sums)
-    library.library().call("normalise_backward", *sizes, *numbers, *given, of_maps, of_weight, of_bias)
+    library.call("normalise_backward", *sizes, *numbers, *given, of_maps, of_weight, of_bias)
     return of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other
 
 
@@ -273,7 +269,6 @@ class _BatchNorm(Function):
         return result
 
     @staticmethod
-    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return *normalise_backward(ctx.batch, gradient, ctx.saved_tensors, ctx.settings), None
 
@@ -289,30 +284,23 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         ValueError: there is no image, a label is out of range, or dtypes or shapes are wrong.
     """
     scores, labels = _scores_and_labels(scores, labels)
-    if torch.is_grad_enabled() and scores.requires_grad:
-        result: Tensor = _CrossEntropy.apply(scores, labels)
-        return result
-    return _cross_entropy(scores, labels, None)
-
-
-def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> Tensor:
-    (images, classes), batch = scores.shape, shares.current()
-    whole = batch.images_of_batch(images)
-    rows = tree.rows(images, 1)
-    library.library().call("loss_leaves", images, whole, classes, scores, labels, rows, gradient)
-    return tree.quotients(batch.total(rows), whole).reshape(())
+    if not scores.requires_grad:
+        return _CrossEntropy.forward(Unrecorded(), scores, labels)
+    result: Tensor = _CrossEntropy.apply(scores, labels)
+    return result
 
 
 class _CrossEntropy(Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor) -> Tensor:
-        gradient = _empty(*scores.shape)
-        loss = _cross_entropy(scores, labels, gradient)
+        (images, classes), batch = scores.shape, shares.current()
+        gradient = buffers.empty(images, classes) if ctx.needs_input_grad[0] else None
+        whole, rows = batch.images_of_batch(images), tree.rows(images, 1)
+        library.call("loss_leaves", images, whole, classes, scores, labels, rows, gradient)
         ctx.save_for_backward(gradient, scores)
-        return loss
+        return tree.quotients(batch.total(rows), whole).reshape(())
 
     @staticmethod
-    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         of_scores, _scores = ctx.saved_tensors
         # A product with 1 is skipped because it would flush denormals if torch is set to do so.
@@ -328,8 +316,8 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
     _refuse_gradient("losses", scores)
     scores, labels = _scores_and_labels(scores, labels)
     images, classes = scores.shape
-    result = torch.empty(images, dtype=torch.float64, device="cpu")
-    library.library().call("losses", images, images, classes, scores, labels, result, None)
+    result = buffers.empty(images, dtype=torch.float64)
+    library.call("losses", images, images, classes, scores, labels, result, None)
     return result
 
 
@@ -340,20 +328,15 @@ def softmax(scores: Tensor) -> Tensor:
         ValueError: the scores are not float32 [image, class], or require a gradient, which this function has not.
     """
     _refuse_gradient("softmax", scores)
-    scores = _check_scores(scores)
-    result = _empty(*scores.shape)
-    library.library().call("softmax", *scores.shape, scores, result)
+    scores = _not_empty("scores", scores, 2, "[image, class]")
+    result = buffers.empty(*scores.shape)
+    library.call("softmax", *scores.shape, scores, result)
     return result
 
 
 def _refuse_gradient(name: str, scores: Tensor) -> None:
     if torch.is_grad_enabled() and scores.requires_grad:
         raise ValueError(f"portable arithmetic has no gradient of {name}; detach the scores, or call torch's")
-
-
-def _empty(*sizes: int) -> Tensor:
-    """Return uninitialised float32 values on the CPU, even if torch's defaults are different."""
-    return torch.empty(*sizes, dtype=torch.float32, device="cpu")
 
 
 def check_maps(what: str, maps: Tensor) -> Tensor:
@@ -365,21 +348,17 @@ def check_maps(what: str, maps: Tensor) -> Tensor:
     return _not_empty(what, maps, 4, "[image, channel, height, width]")
 
 
-def _check_scores(scores: Tensor) -> Tensor:
-    return _not_empty("scores", scores, 2, "[image, class]")
-
-
 def _not_empty(what: str, values: Tensor, axes: int, valid: str) -> Tensor:
     if library.is_plain(values, torch.float32) and values.ndim == axes:
         return values
-    wrong = values.is_nested or values.dtype != torch.float32 or values.ndim != axes or values.device.type != "cpu"
-    if wrong or not values.numel():
+    fits = not values.is_nested and (values.dtype, values.ndim, values.device.type) == (torch.float32, axes, "cpu")
+    if not (fits and values.numel()):
         raise ValueError(f"{what}: {library.describe(values)}; valid is torch.float32 {valid} on the CPU, not empty")
     return library.as_plain(what, values)
 
 
 def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    scores = _check_scores(scores)
+    scores = _not_empty("scores", scores, 2, "[image, class]")
     images, classes = scores.shape
     labels = library.check("labels", labels, torch.int64, (images,))
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:

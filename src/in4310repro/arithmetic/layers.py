@@ -12,9 +12,6 @@ from torch.nn import functional
 
 from in4310repro.arithmetic import functions, library, pooling, products, same
 
-# Maps, weight, bias, stride, padding and groups.
-Arguments = tuple[Tensor, Tensor, Tensor | None, products.Pair, products.Padding, int]
-
 
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, computed by products.convolution."""
@@ -31,10 +28,10 @@ class Conv2d(nn.Conv2d):
         Where no gradients are recorded, it is one pass, which requires norm.is_fixed() and no `other`.
         """
         if torch.is_grad_enabled():
-            return products.normalised_convolution(*self._arguments(maps), norm.arguments(activation, other))
-        return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
+            return products.normalised_convolution(self._arguments(maps), norm.arguments(activation, other))
+        return products.convolve_and_normalise(self._arguments(maps), norm.coefficients(), activation)
 
-    def _arguments(self, maps: Tensor) -> Arguments:
+    def _arguments(self, maps: Tensor) -> products.Convolution:
         _refuse(convolution_reason(self))
         return maps, self.weight, self.bias, pair(self.stride), self._padding(maps), self.groups
 
@@ -108,9 +105,8 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Average maps [image, channel, height, width] over windows; the result has the layer's output size."""
         sizes = (self.output_size,) * 2 if isinstance(self.output_size, int | None) else self.output_size
-        height, width = (
-            size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
-        )
+        pairs = zip(sizes, input.shape[2:], strict=True)
+        height, width = (size if wanted is None else wanted for wanted, size in pairs)
         return pooling.adaptive_average_pool(input, (height, width))
 
 
@@ -130,7 +126,7 @@ class ReLU(nn.ReLU):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return max(x, 0) element by element, with 0 instead of -0."""
-        return functional.relu(_drop_negative_zeros(input, self.inplace), inplace=True)
+        return functional.relu(input.add_(0.0) if self.inplace else input + 0.0, inplace=True)
 
 
 class ReLU6(nn.ReLU6):
@@ -146,10 +142,6 @@ class ReLU6(nn.ReLU6):
             return functional.relu(values.masked_fill_(values >= 6, 6.0), inplace=True)
         values = functional.relu(input + 0.0, inplace=True)
         return values.masked_fill(values >= 6, 6.0)
-
-
-def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
-    return values.add_(0.0) if inplace else values + 0.0
 
 
 class Dropout(nn.Dropout):
@@ -183,29 +175,24 @@ def _refuse(reason: str | None) -> None:
 def convolution_reason(module: nn.Conv2d) -> str | None:
     """Return the reason why the kernels cannot compute a convolution with its present attributes; None if they can."""
     kind = "Conv2dSame" if isinstance(module, same.Conv2dSame) else "Conv2d"
+    padding, sizes = module.padding, tuple(module.weight.shape[2:])
     if "_conv_forward" in vars(module):
-        return f"{kind} with a _conv_forward() of its own"
-    if module.padding_mode != "zeros":
-        return f"{kind} with padding_mode={module.padding_mode!r}; valid is 'zeros'"
-    if pair(module.dilation) != (1, 1):
-        return f"{kind} with dilation={module.dilation}; valid is 1"
-    if kind == "Conv2dSame":
-        return None if module.padding in (0, (0, 0)) else f"{kind} with padding={module.padding!r}; valid is 0"
-    if isinstance(module.padding, str):
-        return _padding_reason(module)
-    return None
-
-
-def _padding_reason(module: nn.Conv2d) -> str | None:
-    given = f"Conv2d with padding={module.padding!r}"
-    if module.padding not in ("same", "valid"):
-        return f"{given}; valid are 'same', 'valid' and numbers"
-    sizes = tuple(module.weight.shape[2:])
-    if module.padding == "same" and any(size % 2 == 0 for size in sizes):
-        return f"{given} and an even kernel {sizes}; valid are numbers"
-    if module.padding == "same" and pair(module.stride) != (1, 1):
-        return f"{given} and stride={module.stride}; valid are numbers"
-    return None
+        wrong = "a _conv_forward() of its own"
+    elif module.padding_mode != "zeros":
+        wrong = f"padding_mode={module.padding_mode!r}; valid is 'zeros'"
+    elif pair(module.dilation) != (1, 1):
+        wrong = f"dilation={module.dilation}; valid is 1"
+    elif kind == "Conv2dSame" and padding not in (0, (0, 0)):
+        wrong = f"padding={padding!r}; valid is 0"
+    elif isinstance(padding, str) and padding not in ("same", "valid"):
+        wrong = f"padding={padding!r}; valid are 'same', 'valid' and numbers"
+    elif padding == "same" and any(size % 2 == 0 for size in sizes):
+        wrong = f"padding={padding!r} and an even kernel {sizes}; valid are numbers"
+    elif padding == "same" and pair(module.stride) != (1, 1):
+        wrong = f"padding={padding!r} and stride={module.stride}; valid are numbers"
+    else:
+        return None
+    return f"{kind} with {wrong}"
 
 
 def max_pool_reason(module: nn.MaxPool2d) -> str | None:
@@ -217,6 +204,8 @@ def max_pool_reason(module: nn.MaxPool2d) -> str | None:
 
 def relu6_reason(module: nn.ReLU6) -> str | None:
     """Return the reason why a ReLU6 is none with its present attributes, or None."""
-    if module.min_val == 0 and module.max_val == 6:
-        return None
-    return f"ReLU6 with min_val={module.min_val} and max_val={module.max_val}; valid are 0 and 6"
+    return (
+        None
+        if (module.min_val, module.max_val) == (0, 6)
+        else f"ReLU6 with min_val={module.min_val} and max_val={module.max_val}; valid are 0 and 6"
+    )

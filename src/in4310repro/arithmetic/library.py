@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -38,14 +39,12 @@ class Shape(ctypes.Structure):
     @property
     def rows(self) -> int:
         """Number of rows of the convolution's result."""
-        padded = self.padding_top + self.height + self.padding_bottom
-        return int((padded - self.kernel_height) // self.stride_y + 1)
+        return int((self.padding_top + self.height + self.padding_bottom - self.kernel_height) // self.stride_y + 1)
 
     @property
     def columns(self) -> int:
         """Number of columns of the convolution's result."""
-        padded = self.padding_left + self.width + self.padding_right
-        return int((padded - self.kernel_width) // self.stride_x + 1)
+        return int((self.padding_left + self.width + self.padding_right - self.kernel_width) // self.stride_x + 1)
 
     @property
     def group_channels(self) -> int:
@@ -56,98 +55,84 @@ class Shape(ctypes.Structure):
 DECLARATIONS = """
 const char *source()
 ptrdiff_t usable()
-ptrdiff_t fused_operations(ptrdiff_t rounds, float sink[1])
-int shared_out(ptrdiff_t threads, ptrdiff_t items, ptrdiff_t rounds, double factor, float results[items],
-    int64_t who[items])
+ptrdiff_t fused_operations(rounds, float sink[1])
+int shared_out(threads, items, rounds, double factor, float results[items], int64_t who[items])
 
-ptrdiff_t method(const Shape *shape, ptrdiff_t result)
-int convolution(ptrdiff_t threads, const Shape *shape, const float maps[images height width channels],
+ptrdiff_t method(const Shape *shape, result)
+int convolution(threads, const Shape *shape, const float maps[images height width channels],
     const float weights[outputs kernel_height kernel_width group_channels], const float bias?[outputs],
-    const float norm?[3 outputs], ptrdiff_t form, float result[images rows columns outputs])
-int convolution_backward(ptrdiff_t threads, const Shape *shape, const float gradient[images rows columns outputs],
-    const float weights[outputs kernel_height kernel_width group_channels],
-    float result[images height width channels])
-int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t whole,
-    const float maps[images height width channels], const float gradient[images rows columns outputs],
-    float result[outputs kernel_height kernel_width group_channels])
-int bias_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t outputs,
-    const float gradient[images positions outputs], double leaves[images/8 2 outputs])
+    const float norm?[3 outputs], form, float result[images rows columns outputs])
+int convolution_backward(threads, const Shape *shape, const float gradient[images rows columns outputs],
+    const float weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
+int weight_gradient(threads, const Shape *shape, whole, const float maps[images height width channels],
+    const float gradient[images rows columns outputs], float result[outputs kernel_height kernel_width group_channels])
+int bias_leaves(threads, images, positions, outputs, const float gradient[images positions outputs],
+    double leaves[images/8 2 outputs])
 
-int linear(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t features, ptrdiff_t outputs,
-    const float rows[images features], const float weight[outputs features], const float bias?[outputs],
-    float result[images outputs])
-int linear_rows_gradient(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t features, ptrdiff_t outputs,
-    const float gradient[images outputs], const float weight[outputs features], float result[images features])
-int product(ptrdiff_t threads, ptrdiff_t rows, ptrdiff_t columns, const double values[rows columns],
-    double result[columns columns])
+int linear(threads, images, features, outputs, const float rows[images features], const float weight[outputs features],
+    const float bias?[outputs], float result[images outputs])
+int linear_rows_gradient(threads, images, features, outputs, const float gradient[images outputs],
+    const float weight[outputs features], float result[images features])
+int product(threads, rows, columns, const double values[rows columns], double result[columns columns])
 
-int normalisation_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
-    const float maps[images positions channels], double leaves[images/8 2 channels])
-int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-    ptrdiff_t rows, double momentum, double epsilon, const double sums?[2 channels],
-    const float maps[images positions channels], const float weight?[channels], const float bias?[channels],
-    float running_mean?[channels], float running_variance?[channels], const float other?[images positions channels],
-    float result[images positions channels], double statistics[2 channels])
-int normalise_by(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-    double epsilon, const float maps[images positions channels], const float weight?[channels],
-    const float bias?[channels], const float mean[channels], const float variance[channels],
+int normalisation_leaves(threads, images, positions, channels, const float maps[images positions channels],
+    double leaves[images/8 2 channels])
+int normalise(threads, images, positions, channels, form, rows, double momentum, double epsilon,
+    const double sums?[2 channels], const float maps[images positions channels], const float weight?[channels],
+    const float bias?[channels], float running_mean?[channels], float running_variance?[channels],
     const float other?[images positions channels], float result[images positions channels],
     double statistics[2 channels])
-int normalisation_coefficients(ptrdiff_t threads, ptrdiff_t channels, double epsilon, const float weight?[channels],
+int normalise_by(threads, images, positions, channels, form, double epsilon,
+    const float maps[images positions channels], const float weight?[channels], const float bias?[channels],
+    const float mean[channels], const float variance[channels], const float other?[images positions channels],
+    float result[images positions channels], double statistics[2 channels])
+int normalisation_coefficients(threads, channels, double epsilon, const float weight?[channels],
     const float bias?[channels], const float mean[channels], const float variance[channels],
     float coefficients_of[3 channels])
-int normalisation_gradient_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
-    ptrdiff_t form, const float gradient[images positions channels], const float maps[images positions channels],
+int normalisation_gradient_leaves(threads, images, positions, channels, form,
+    const float gradient[images positions channels], const float maps[images positions channels],
     const float output?[images positions channels], const float weight?[channels], const float bias?[channels],
     const double statistics[2 channels], float other_gradient?[images positions channels],
     double leaves[images/8 2 channels])
-int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-    ptrdiff_t rows, ptrdiff_t given, const double sums?[2 channels], const float gradient[images positions channels],
-    const float maps[images positions channels], const float output?[images positions channels],
-    const float weight?[channels], const float bias?[channels], const double statistics[2 channels],
-    float other_gradient?[images positions channels], float maps_gradient[images positions channels],
-    float weight_gradient[channels], float bias_gradient[channels])
+int normalise_backward(threads, images, positions, channels, form, rows, given, const double sums?[2 channels],
+    const float gradient[images positions channels], const float maps[images positions channels],
+    const float output?[images positions channels], const float weight?[channels], const float bias?[channels],
+    const double statistics[2 channels], float other_gradient?[images positions channels],
+    float maps_gradient[images positions channels], float weight_gradient[channels], float bias_gradient[channels])
 
-int average_pool(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t channels, ptrdiff_t height, ptrdiff_t width,
-    ptrdiff_t rows, ptrdiff_t columns, const float maps[images height width channels],
-    float result[images rows columns channels])
-int average_pool_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t channels, ptrdiff_t height, ptrdiff_t width,
-    ptrdiff_t rows, ptrdiff_t columns, const float gradient[images rows columns channels],
-    float result[images height width channels])
-int max_pool(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t channels, ptrdiff_t height, ptrdiff_t width,
-    ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t kernel_y, ptrdiff_t kernel_x, ptrdiff_t stride_y, ptrdiff_t stride_x,
-    ptrdiff_t padding_y, ptrdiff_t padding_x, const float maps[images height width channels],
-    float result[images rows columns channels], int32_t places?[images rows columns channels])
-int max_pool_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t channels, ptrdiff_t height, ptrdiff_t width,
-    ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t kernel_y, ptrdiff_t kernel_x, ptrdiff_t stride_y, ptrdiff_t stride_x,
-    ptrdiff_t padding_y, ptrdiff_t padding_x, const float gradient[images rows columns channels],
+int average_pool(threads, images, channels, height, width, rows, columns,
+    const float maps[images height width channels], float result[images rows columns channels])
+int average_pool_backward(threads, images, channels, height, width, rows, columns,
+    const float gradient[images rows columns channels], float result[images height width channels])
+int max_pool(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x, padding_y,
+    padding_x, const float maps[images height width channels], float result[images rows columns channels],
+    int32_t places?[images rows columns channels])
+int max_pool_backward(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x,
+    padding_y, padding_x, const float gradient[images rows columns channels],
     const int32_t places[images rows columns channels], float result[images height width channels])
-int add(ptrdiff_t threads, ptrdiff_t values, const float first[values], const float second[values],
-    float result[values])
+int add(threads, values, const float first[values], const float second[values], float result[values])
 
-int losses(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t whole, ptrdiff_t classes, const float scores[images classes],
-    const int64_t labels[images], double each[images], float gradient?[images classes])
-int loss_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t whole, ptrdiff_t classes,
-    const float scores[images classes], const int64_t labels[images], double leaves[images/8],
-    float gradient?[images classes])
-int softmax(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t classes, const float scores[images classes],
-    float result[images classes])
+int losses(threads, images, whole, classes, const float scores[images classes], const int64_t labels[images],
+    double each[images], float gradient?[images classes])
+int loss_leaves(threads, images, whole, classes, const float scores[images classes], const int64_t labels[images],
+    double leaves[images/8], float gradient?[images classes])
+int softmax(threads, images, classes, const float scores[images classes], float result[images classes])
 
-int add_leaves(ptrdiff_t threads, ptrdiff_t leaves, ptrdiff_t width, double rows[leaves width])
-int add_doubles(ptrdiff_t threads, ptrdiff_t number, const double right[number], double left[number])
-int add_floats(ptrdiff_t threads, ptrdiff_t number, const float right[number], float left[number])
-int quotients(ptrdiff_t threads, ptrdiff_t number, double divisor, const double values[number], float result[number])
+int add_leaves(threads, leaves, width, double rows[leaves width])
+int add_doubles(threads, number, const double right[number], double left[number])
+int add_floats(threads, number, const float right[number], float left[number])
+int quotients(threads, number, double divisor, const double values[number], float result[number])
 
-int adamw(ptrdiff_t threads, ptrdiff_t tensors, double keep, double first, double beta2, double second, double rate,
-    double scale, double epsilon, const int64_t sizes[tensors], float *const parameters[tensors sizes],
+int adamw(threads, tensors, double keep, double first, double beta2, double second, double rate, double scale,
+    double epsilon, const int64_t sizes[tensors], float *const parameters[tensors sizes],
     const float *const gradients[tensors sizes], float *const averages[tensors sizes],
     float *const squares[tensors sizes])
-int rmsprop(ptrdiff_t threads, ptrdiff_t tensors, double decay, double alpha, double gain, double rate, double epsilon,
-    const int64_t sizes[tensors], float *const parameters[tensors sizes],
-    const float *const gradients[tensors sizes], float *const squares[tensors sizes])
-int sgd(ptrdiff_t threads, ptrdiff_t tensors, double decay, double momentum, double rate,
-    const int64_t sizes[tensors], float *const parameters[tensors sizes],
-    const float *const gradients[tensors sizes], float *const buffers?[tensors sizes])
+int rmsprop(threads, tensors, double decay, double alpha, double gain, double rate, double epsilon,
+    const int64_t sizes[tensors], float *const parameters[tensors sizes], const float *const gradients[tensors sizes],
+    float *const squares[tensors sizes])
+int sgd(threads, tensors, double decay, double momentum, double rate, const int64_t sizes[tensors],
+    float *const parameters[tensors sizes], const float *const gradients[tensors sizes],
+    float *const buffers?[tensors sizes])
 """
 
 SIGNATURES = parse(DECLARATIONS, {"Shape": Shape})
@@ -158,6 +143,7 @@ NATIVE = "compute it in native arithmetic, by a model that portable() has not ch
 NO_MEMORY = 1  # of enum Status in vectors.hpp
 
 T = TypeVar("T")
+V = TypeVar("V", bound=Tensor | None)
 
 
 class Library:
@@ -183,8 +169,7 @@ class Library:
         sources: str | None = None,
         others: str = "other sources",
     ) -> None:
-        self.instruction_set = instruction_set
-        self.signatures = signatures
+        self.instruction_set, self.signatures = instruction_set, signatures
         loaded = load(file, sources or source_hash(), others)
         self.functions = {name: signature.declare(loaded) for name, signature in signatures.items()}
 
@@ -215,10 +200,9 @@ class Library:
         Raises:
             ValueError: a tensor does not fit the function's declaration.
         """
-        if _are_functorch_transforms_active():
-            for value in arguments:
-                if isinstance(value, Tensor):
-                    refuse_transforms(function, value)
+        for value in arguments if _are_functorch_transforms_active() else ():
+            if isinstance(value, Tensor):
+                refuse_transforms(function, value)
         passed, _kept = self.signatures[function].bind(arguments)
         return int(self.functions[function](*passed) or 0)
 
@@ -295,8 +279,7 @@ def available(open_set: Callable[[str], Library | None] = open_library) -> Libra
     Args:
         open_set: function that opens the library of an instruction set.
     """
-    libraries = map(open_set, SETS)
-    return next((library for library in libraries if library and library.usable), None)
+    return next((library for library in map(open_set, SETS) if library and library.usable), None)
 
 
 def library() -> Library:
@@ -311,6 +294,12 @@ def library() -> Library:
         "no kernel was built for this processor (a C++ compiler and fused products are needed: pip install -e .); "
         f"there are {', '.join(built_instruction_sets()) or 'none'}"
     )
+
+
+def call(function: str, *arguments: Argument) -> Tensor:
+    """Call a function of `library`, see `Library.call`; return its last argument, the result."""
+    library().call(function, *arguments)
+    return arguments[-1]  # type: ignore[return-value]
 
 
 def built_instruction_sets() -> list[str]:
@@ -343,7 +332,6 @@ def as_plain(what: str, values: Tensor) -> Tensor:
 
 def refuse_transforms(what: str, values: Tensor) -> None:
     """Raise ValueError if a tensor stands for other values, or for more values, than those in its memory."""
-    kind = ""
     if _is_wrapped(values):
         kind = "a tensor inside of torch.func"
     elif values.is_nested:
@@ -352,8 +340,9 @@ def refuse_transforms(what: str, values: Tensor) -> None:
         kind = "a functional tensor" if type(values) is Tensor else type(values).__name__
     elif _has_tangent(values):
         kind = "a tensor with a tangent of forward-mode differentiation"
-    if kind:
-        raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
+    else:
+        return
+    raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
 
 
 def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
@@ -376,9 +365,7 @@ def _has_tangent(values: Tensor) -> bool:
 def leave_uncompiled() -> None:
     """Make torch.compile call what this package computes as it is, and compile the rest."""
     # torchvision, which `networks` needs, imports it too. Without that the import would take seconds.
-    from torch._dynamo import trace_rules
-
-    trace_rules.add("in4310repro.arithmetic")
+    importlib.import_module("torch._dynamo.trace_rules").add("in4310repro.arithmetic")
 
 
 def _is_wrapped(values: Tensor) -> bool:
@@ -386,13 +373,13 @@ def _is_wrapped(values: Tensor) -> bool:
     return is_functorch_wrapped_tensor(values) or is_legacy_batchedtensor(values)
 
 
-def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
-    """Return the values, converted by `as_plain`, after checking their dtype and shape.
+def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
+    """Return the values, converted by `as_plain`, after checking their dtype and shape; None is returned as it is.
 
     Raises:
         ValueError: dtype, shape or device are wrong.
     """
-    if is_plain(values, dtype) and values.shape == shape:
+    if values is None or (is_plain(values, dtype) and values.shape == shape):
         return values
     if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
@@ -406,6 +393,6 @@ def describe(values: Tensor) -> str:
     return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
 
 
-def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Check dtype and shape; return the values as a contiguous tensor without gradients."""
-    return check(what, values, dtype, shape).detach().contiguous()
+def rows(what: str, values: V, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> V:
+    """Check dtype and shape; return the values as a contiguous tensor without gradients, and None as it is."""
+    return values if values is None else check(what, values, dtype, shape).detach().contiguous()

@@ -38,20 +38,17 @@ class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ig
 
 
 def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
-    place = 0
-    while place < len(modules):
-        module, *following = modules[place : place + 3]
-        if following and _can_fuse(module, following[0]):
-            fused = len(following) == 2 and _fusible(following[0], following[1])
-            activation = _activation(following[1]) if fused else "none"
-            values = cast("Conv2d", module).normalise_after(values, cast("BatchNorm2d", following[0]), activation)
-            place += 3 if fused else 2
-        elif following and _fusible(module, following[0]):
-            values = normalise(module, following[0], values)
-            place += 2
+    while modules:
+        module, following, last = (*modules, None, None)[:3]
+        if _can_fuse(module, following):
+            number = 3 if _fusible(following, last) else 2
+            activation = _activation(last) if number == 3 else "none"
+            values = cast("Conv2d", module).normalise_after(values, cast("BatchNorm2d", following), activation)
+        elif _fusible(module, following):
+            number, values = 2, normalise(module, cast("nn.Module", following), values)
         else:
-            values = module(values)
-            place += 1
+            number, values = 1, cast("nn.Module", module)(values)
+        modules = modules[number:]
     return values
 
 
@@ -60,10 +57,7 @@ class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply two convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
-        x, identity = pooling.fork(x)
-        maps = convolve(self.conv1, self.bn1, self.relu, x)
-        identity = identity if self.downsample is None else self.downsample(identity)
-        return convolve(self.conv2, self.bn2, self.relu, maps, identity)
+        return _add_to_input(self, x, (self.conv1, self.bn1), (self.conv2, self.bn2))
 
 
 class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
@@ -71,11 +65,15 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply three convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
-        x, identity = pooling.fork(x)
-        maps = convolve(self.conv1, self.bn1, self.relu, x)
-        maps = convolve(self.conv2, self.bn2, self.relu, maps)
-        identity = identity if self.downsample is None else self.downsample(identity)
-        return convolve(self.conv3, self.bn3, self.relu, maps, identity)
+        return _add_to_input(self, x, (self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
+
+
+def _add_to_input(block: Any, x: Tensor, *layers: tuple[nn.Module, nn.Module]) -> Tensor:
+    maps, identity = pooling.fork(x)
+    for layer in layers[:-1]:
+        maps = convolve(*layer, block.relu, maps)
+    identity = identity if block.downsample is None else block.downsample(identity)
+    return convolve(*layers[-1], block.relu, maps, identity)
 
 
 class ResNet(resnet.ResNet):  # type: ignore[misc]
@@ -86,8 +84,7 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
         maps = self.maxpool(convolve(self.conv1, self.bn1, self.relu, x))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
-        scores: Tensor = self.fc(torch.flatten(self.avgpool(maps), 1))
-        return scores
+        return cast("Tensor", self.fc(torch.flatten(self.avgpool(maps), 1)))
 
 
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
@@ -96,8 +93,7 @@ class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block's convolutions to maps [image, ...]; add the input if the block has a residual connection."""
         if not self.use_res_connect:
-            maps: Tensor = self.conv(x)
-            return maps
+            return cast("Tensor", self.conv(x))
         x, identity = pooling.fork(x)
         return pooling.add(identity, self.conv(x))
 
@@ -108,8 +104,7 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
     def _forward_impl(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
         maps = pooling.adaptive_average_pool(self.features(x), (1, 1))
-        scores: Tensor = self.classifier(torch.flatten(maps, 1))
-        return scores
+        return cast("Tensor", self.classifier(torch.flatten(maps, 1)))
 
 
 def convolve(
@@ -132,62 +127,45 @@ def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | No
     maps = norm(maps)
     if other is not None:
         maps += other
-    result: Tensor = relu(maps)
-    return result
+    return cast("Tensor", relu(maps))
 
 
-def _activation(relu: nn.Module) -> str:
+def _activation(relu: nn.Module | None) -> str:
     return "relu6" if isinstance(relu, nn.ReLU6) else "relu"
 
 
-def _can_fuse(convolution: nn.Module, norm: nn.Module, other: Tensor | None = None) -> bool:
+def _can_fuse(convolution: nn.Module | None, norm: nn.Module | None, other: Tensor | None = None) -> bool:
     """Return whether one function can compute a convolution, the batch norm after it and the sum with a second map."""
     return (
         type(convolution) in (Conv2d, Conv2dSame)
         and type(norm) is BatchNorm2d
-        and not _is_observed(convolution)
-        and not _is_observed(norm)
+        and not (_is_observed(cast("nn.Module", convolution)) or _is_observed(norm))
         and (torch.is_grad_enabled() or (norm.is_fixed() and other is None))
     )
 
 
-def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:
+def _fusible(norm: nn.Module | None, relu: nn.Module | None, other: Tensor | None = None) -> bool:
     follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.relu6_reason(relu))
     return type(norm) is BatchNorm2d and follows and not _is_observed(norm) and not _is_observed(relu)
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
 def _is_observed(module: nn.Module) -> bool:
     """Return whether a hook, or a forward() assigned to this module object, can see the module's inputs or outputs."""
-    registered = torch.nn.modules.module
-    return "forward" in vars(module) or bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or registered._global_forward_hooks
-        or registered._global_forward_pre_hooks
-        or registered._global_backward_hooks
-        or registered._global_backward_pre_hooks
-    )
+    own, everywhere = vars(module), vars(torch.nn.modules.module)
+    return "forward" in own or any(own[name] or everywhere[f"_global{name}"] for name in HOOKS)
 
 
+# The layers' classes first, by the class that each computes.
 EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv2d: layers.Conv2d,
-    nn.Linear: layers.Linear,
-    nn.BatchNorm2d: layers.BatchNorm2d,
-    nn.AdaptiveAvgPool2d: layers.AdaptiveAvgPool2d,
-    nn.MaxPool2d: layers.MaxPool2d,
-    nn.ReLU: layers.ReLU,
-    nn.ReLU6: layers.ReLU6,
-    nn.Dropout: layers.Dropout,
-    same.Conv2dSame: layers.Conv2dSame,
-    nn.Sequential: Sequential,
-    torchvision.ops.misc.Conv2dNormActivation: ConvNormActivation,
-    resnet.BasicBlock: BasicBlock,
-    resnet.Bottleneck: Bottleneck,
-    resnet.ResNet: ResNet,
-    mobilenetv2.InvertedResidual: InvertedResidual,
-    mobilenetv2.MobileNetV2: MobileNetV2,
+    kind.__bases__[-1]: kind
+    for kind in (
+        *(layers.Conv2d, layers.Linear, layers.BatchNorm2d, layers.AdaptiveAvgPool2d, layers.MaxPool2d, layers.ReLU),
+        *(layers.ReLU6, layers.Dropout, layers.Conv2dSame, Sequential, ConvNormActivation, BasicBlock, Bottleneck),
+        *(ResNet, InvertedResidual, MobileNetV2),
+    )
 }
 # Of layers whose attributes decide whether the kernels can compute them.
 REASONS: dict[tuple[type[nn.Module], ...], Callable[[Any], str | None]] = {
@@ -235,11 +213,9 @@ def _reason(module: nn.Module) -> str | None:
         return f"{kind.__name__} with {wrong[0].dtype} on {wrong[0].device}; valid is torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
-    for kinds, reason in REASONS.items():
-        if kind in kinds and (found := reason(module)):
-            return found
-    if kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
-        return None
+    reason = next((reason(module) for kinds, reason in REASONS.items() if kind in kinds), None)
+    if reason or kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
+        return reason
     calls_others = next(module.children(), None) is not None and next(module.parameters(recurse=False), None) is None
     return None if calls_others else kind.__name__
 

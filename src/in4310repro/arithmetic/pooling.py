@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
-from in4310repro.arithmetic.functions import Function, check_maps, first_only
+from in4310repro.arithmetic.functions import Function, check_maps
 
 Pair = tuple[int, int]
 
@@ -21,30 +21,19 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     maps = check_maps("maps", maps)
     if min(size) < 1:
         raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
-    if torch.is_grad_enabled():
-        result: Tensor = _AveragePool.apply(maps, size)
-        return result
-    return _average_pool(maps, size)
-
-
-def _average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    result = buffers.maps((*maps.shape[:2], *size))
-    library.library().call("average_pool", *maps.shape, *size, maps, result)
+    result: Tensor = _AveragePool.apply(maps, size)
     return result
 
 
 class _AveragePool(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        ctx.shape, ctx.size = maps.shape, size
-        return _average_pool(maps, size)
+        ctx.sizes = *maps.shape, *size
+        return library.call("average_pool", *ctx.sizes, maps, buffers.maps((*maps.shape[:2], *size)))
 
     @staticmethod
-    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        result = buffers.maps(ctx.shape)
-        library.library().call("average_pool_backward", *ctx.shape, *ctx.size, gradient, result)
-        return result, None
+        return library.call("average_pool_backward", *ctx.sizes, gradient, buffers.maps(ctx.sizes[:4])), None
 
 
 def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: bool = False) -> Tensor:
@@ -57,10 +46,8 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
     sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)
     rows, columns = (_windows(*side, round_up) for side in sides)
     sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
-    if torch.is_grad_enabled():
-        result: Tensor = _MaxPool.apply(maps, sizes)
-        return result
-    return _max_pool(maps, sizes, None)
+    result: Tensor = _MaxPool.apply(maps, sizes)
+    return result
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
@@ -79,28 +66,22 @@ def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) 
     return windows - (round_up and (windows - 1) * stride >= size + padding)
 
 
-def _max_pool(maps: Tensor, sizes: tuple[int, ...], places: Tensor | None) -> Tensor:
-    result = buffers.maps((*sizes[:2], *sizes[4:6]))
-    library.library().call("max_pool", *sizes, maps, result, None if places is None else places.view(torch.int32))
-    return result
-
-
 class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
+        result = buffers.maps((*sizes[:2], *sizes[4:6]))
         # 32-bit indices stored as floats; no arithmetic is done on them.
-        places = buffers.maps((*sizes[:2], *sizes[4:6]))
+        places = buffers.like(result) if ctx.needs_input_grad[0] else None
         ctx.sizes = sizes
         ctx.save_for_backward(places)
-        return _max_pool(maps, sizes, places)
+        library.call("max_pool", *sizes, maps, result, None if places is None else places.view(torch.int32))
+        return result
 
     @staticmethod
-    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (places,) = ctx.saved_tensors
         result = buffers.maps(ctx.sizes[:4])
-        library.library().call("max_pool_backward", *ctx.sizes, gradient, places.view(torch.int32), result)
-        return result, None
+        return library.call("max_pool_backward", *ctx.sizes, gradient, places.view(torch.int32), result), None
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,22 +100,16 @@ def add(first: Tensor, second: Tensor) -> Tensor:
     """Return the elementwise sum of two maps [image, channel, height, width] of equal shape."""
     first = check_maps("first maps", first)
     second = library.check("second maps", second, torch.float32, first.shape)
-    if torch.is_grad_enabled():
-        result: Tensor = _Sum.apply(first, second)
-        return result
-    return _add(first, second)
-
-
-def _add(first: Tensor, second: Tensor) -> Tensor:
-    result = buffers.maps(first.shape)
-    library.library().call("add", first.numel(), first, second, result)
+    result: Tensor = _Sum.apply(first, second)
     return result
 
 
 class _Sum(Function):
+    once = False
+
     @staticmethod
     def forward(_ctx: Any, first: Tensor, second: Tensor) -> Tensor:
-        return _add(first, second)
+        return library.call("add", first.numel(), first, second, buffers.maps(first.shape))
 
     @staticmethod
     def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,6 +117,8 @@ class _Sum(Function):
 
 
 class _Fork(Function):
+    once = False
+
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)

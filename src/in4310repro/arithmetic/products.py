@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import buffers, functions, library, products, shares, tree
-from in4310repro.arithmetic.functions import Function, first_only
+from in4310repro.arithmetic import buffers, functions, library, shares, tree
+from in4310repro.arithmetic.functions import Function
 from in4310repro.arithmetic.library import Shape
 
 Pair = tuple[int, int]
 Padding = tuple[int | Pair, int | Pair]
-Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+Convolution = tuple[Tensor, Tensor, Tensor | None, Pair, Padding, int]  # the arguments of `convolution`
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # of maps or rows, weight and bias
 
 
 @functools.lru_cache(maxsize=1024)
@@ -75,33 +76,16 @@ def convolution(
     Raises:
         ValueError: dtypes or shapes are wrong.
     """
-    shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
-    if torch.is_grad_enabled():
-        result: Tensor = _Convolution.apply(maps, weight, bias, shape)
-        return result
-    return _forward(maps, weight, bias, shape)
+    result: Tensor = _Convolution.apply(*_check(maps, weight, bias, stride, padding, groups))
+    return result
 
 
 @torch.no_grad()
-def convolve_and_normalise(
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Padding,
-    groups: int,
-    coefficients: Tensor,
-    activation: str,
-) -> Tensor:
-    """Return activation(batch_norm(convolution(maps))) in one pass, with batch norm in evaluation mode.
+def convolve_and_normalise(given: Convolution, coefficients: Tensor, activation: str) -> Tensor:
+    """Return activation(batch_norm(convolution(*given))) in one pass, with batch norm in evaluation mode.
 
     Args:
-        maps: as in `convolution`.
-        weight: as in `convolution`.
-        bias: as in `convolution`.
-        stride: as in `convolution`.
-        padding: as in `convolution`.
-        groups: as in `convolution`.
+        given: the arguments of `convolution`.
         coefficients: the result of `functions.coefficients` for the output channels.
         activation: "none", "relu" or "relu6".
 
@@ -111,78 +95,60 @@ def convolve_and_normalise(
     Raises:
         ValueError: dtypes or shapes are wrong, or the activation is unknown.
     """
-    shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
+    *tensors, shape = _check(*given)
     coefficients = library.check("coefficients", coefficients, torch.float32, (3, shape.outputs))
-    return _forward(maps, weight, bias, shape, coefficients, functions.form_of(activation))
+    return _forward(*tensors, shape, coefficients, functions.form_of(activation))
 
 
-def normalised_convolution(
-    maps: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Padding,
-    groups: int,
-    norm: Mapping[str, Any],
-) -> Tensor:
-    """Return batch_norm(convolution(maps)) as one function with gradients: one call by autograd instead of two.
+def normalised_convolution(given: Convolution, norm: Mapping[str, Any]) -> Tensor:
+    """Return batch_norm(convolution(*given)) as one function with gradients: one call by autograd instead of two.
 
     Args:
-        maps: as in `convolution`.
-        weight: as in `convolution`.
-        bias: as in `convolution`.
-        stride: as in `convolution`.
-        padding: as in `convolution`.
-        groups: as in `convolution`.
+        given: the arguments of `convolution`.
         norm: the arguments of `functions.batch_norm` after the maps, by name.
 
     Raises:
         ValueError: dtypes or shapes are wrong, or the activation is unknown.
     """
-    shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
-    scale, shift, other, settings = functions.check_norm(_result_sizes(shape), **norm)
-    result: Tensor = _NormalisedConvolution.apply(maps, weight, bias, scale, shift, other, shape, settings)
+    *tensors, shape = _check(*given)
+    checked = functions.check_norm(_result_sizes(shape), functions.Norm(**norm))
+    result: Tensor = _NormalisedConvolution.apply(*tensors, *checked[:3], shape, checked[3])
     return result
 
 
 def _check(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Padding, groups: int
-) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
-    """Check the arguments of a convolution; return its sizes and the checked maps, weight and bias."""
-    ends = tuple(padding)
+) -> tuple[Tensor, Tensor, Tensor | None, Shape]:
+    """Check the arguments of a convolution; return the checked maps, weight and bias, and its sizes."""
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
-    shape = _shape(sizes, kernel, tuple(stride), ends, groups)
+    shape = _shape(sizes, kernel, tuple(stride), tuple(padding), groups)
     maps = library.check("maps", maps, torch.float32, sizes).contiguous(memory_format=torch.channels_last)
     weight = library.check("weight", weight, torch.float32, kernel)
-    if bias is not None:
-        bias = library.check("bias", bias, torch.float32, kernel[:1])
-    return shape, maps, weight, bias
-
-
-def _rows(values: Tensor) -> Tensor:
-    return library.as_plain("maps", values).contiguous(memory_format=torch.channels_last)
+    return maps, weight, library.check("bias", bias, torch.float32, kernel[:1]), shape
 
 
 def _forward(
     maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, norm: Tensor | None = None, form: int = 0
 ) -> Tensor:
-    result = buffers.maps(_result_sizes(shape))
-    library.library().call("convolution", shape, maps, weight, bias, norm, form, result)
-    return result
+    return library.call("convolution", shape, maps, weight, bias, norm, form, buffers.maps(_result_sizes(shape)))
+
+
+def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Tensor | None) -> None:
+    """Keep what `_gradients` needs, and the batch of this pass."""
+    ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
+    ctx.save_for_backward(*saved)
 
 
 class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
-        ctx.save_for_backward(maps, weight)
-        ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
+        _keep(ctx, weight, shape, maps, weight)
         return _forward(maps, weight, bias, shape)
 
     @staticmethod
-    @first_only
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        maps, weight = ctx.saved_tensors
-        return *_gradients(ctx, maps, weight, _rows(gradient)), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = library.as_plain("maps", gradient).contiguous(memory_format=torch.channels_last)
+        return *_gradients(ctx, *ctx.saved_tensors, gradient), None
 
 
 class _NormalisedConvolution(Function):
@@ -200,31 +166,31 @@ class _NormalisedConvolution(Function):
     ) -> Tensor:
         between = _forward(maps, weight, bias, shape)
         result, statistics = functions.normalise(between, scale, shift, other, settings)
-        ctx.shape, ctx.settings, ctx.weight, ctx.batch = shape, settings, weight, shares.current()
-        ctx.save_for_backward(maps, weight, bias, between, scale, shift, None if other is None else result, statistics)
+        kept = None if other is None else result
+        _keep(ctx, weight, shape, maps, weight, bias, between, scale, shift, kept, statistics)
+        ctx.settings = settings
         return result
 
     @staticmethod
-    @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, _bias, *saved = ctx.saved_tensors
         of_between, *others = functions.normalise_backward(ctx.batch, gradient, saved, ctx.settings)
         return *_gradients(ctx, maps, weight, of_between), *others, None, None
 
 
-def _gradients(
-    ctx: Any, maps: Tensor, weight: Tensor, gradient: Tensor
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of a convolution's maps, weight and bias that are needed, from that of its result."""
-    of_maps = of_weight = of_bias = None
-    if ctx.needs_input_grad[0]:
-        of_maps = buffers.maps(maps.shape)
-        library.library().call("convolution_backward", ctx.shape, gradient, weight, of_maps)
+def _gradients(ctx: Any, inputs: Tensor, weight: Tensor, gradient: Tensor) -> Gradients:
+    """Return those gradients of a layer's inputs, weight and bias that are needed, from that of its result."""
+    of_inputs = of_weight = of_bias = None
+    if ctx.needs_input_grad[0] and inputs.ndim == 4:
+        of_inputs = library.call("convolution_backward", ctx.shape, gradient, weight, buffers.maps(inputs.shape))
+    elif ctx.needs_input_grad[0]:
+        sizes, result = (*inputs.shape, len(weight)), buffers.empty(*inputs.shape)
+        of_inputs = library.call("linear_rows_gradient", *sizes, gradient, weight, result)
     if ctx.needs_input_grad[1]:
-        of_weight = weight_gradient(ctx.batch, ctx.weight, ctx.shape, maps, gradient)
+        of_weight = weight_gradient(ctx.batch, ctx.weight, ctx.shape, inputs, gradient)
     if ctx.needs_input_grad[2]:
         of_bias = bias_gradient(ctx.batch, gradient)
-    return of_maps, of_weight, of_bias
+    return of_inputs, of_weight, of_bias
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
@@ -241,7 +207,7 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
             part = Shape.from_buffer_copy(shape)
             part.images = len(images)
             of_images = maps[images.start : images.stop], gradient[images.start : images.stop]
-        library.library().call("weight_gradient", part, whole, *of_images, result)
+        library.call("weight_gradient", part, whole, *of_images, result)
 
     return batch.weight_gradient(weight, shape.images, compute)
 
@@ -254,7 +220,7 @@ def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)
-    library.library().call("bias_leaves", images, positions, outputs, gradient, rows)
+    library.call("bias_leaves", images, positions, outputs, gradient, rows)
     return tree.quotients(batch.total(rows)[:outputs])
 
 
@@ -277,42 +243,22 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
     rows = library.check("rows", rows, torch.float32, rows.shape)
     weight = library.check("weight", weight, torch.float32, weight.shape)
-    if bias is not None:
-        bias = library.check("bias", bias, torch.float32, weight.shape[:1])
-    if torch.is_grad_enabled():
-        result: Tensor = _Linear.apply(rows, weight, bias)
-        return result
-    return _linear(rows, weight, bias)
-
-
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    result = torch.empty((len(rows), len(weight)), dtype=torch.float32, device="cpu")
-    library.library().call("linear", *rows.shape, len(weight), rows, weight, bias, result)
+    result: Tensor = _Linear.apply(rows, weight, library.check("bias", bias, torch.float32, weight.shape[:1]))
     return result
 
 
 class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.weight, ctx.batch = weight, shares.current()
-        ctx.save_for_backward(rows, weight)
-        return _linear(rows, weight, bias)
+        _keep(ctx, weight, None, rows, weight)
+        result = buffers.empty(len(rows), len(weight))
+        return library.call("linear", *rows.shape, len(weight), rows, weight, bias, result)
 
     @staticmethod
-    @first_only
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> Gradients:
         rows, weight = ctx.saved_tensors
-        gradient, kernels, (images, features) = gradient.contiguous(), library.library(), rows.shape
-        of_rows = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_rows = torch.empty((images, features), dtype=torch.float32, device="cpu")
-            kernels.call("linear_rows_gradient", images, features, len(weight), gradient, weight, of_rows)
-        if ctx.needs_input_grad[1]:
-            shape = Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 0, 0, 1)
-            of_weight = products.weight_gradient(ctx.batch, ctx.weight, shape, rows, gradient)
-        if ctx.needs_input_grad[2]:
-            of_bias = products.bias_gradient(ctx.batch, gradient)
-        return of_rows, of_weight, of_bias
+        ctx.shape = Shape(*rows.shape, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 0, 0, 1)
+        return _gradients(ctx, rows, weight, gradient.contiguous())
 
 
 def product(centred: Tensor) -> Tensor:
@@ -327,6 +273,5 @@ def product(centred: Tensor) -> Tensor:
     if centred.ndim != 2 or not centred.shape[1]:
         raise ValueError(f"a product of {tuple(centred.shape)}; valid is [row, column] with a column or more")
     values = library.rows("rows of a product", centred, centred.shape, torch.float64)
-    result = torch.empty((centred.shape[1], centred.shape[1]), dtype=torch.float64, device="cpu")
-    library.library().call("product", *centred.shape, values, result)
-    return result
+    columns = centred.shape[1]
+    return library.call("product", *centred.shape, values, buffers.empty(columns, columns, dtype=torch.float64))

@@ -71,21 +71,13 @@ def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[
     return [result.detach(), *(cast("Tensor", leaf.grad) for leaf in leaves)]
 
 
-def _convolution(stride: int, groups: int) -> list[Tensor]:
-    inputs = values(9, 6, 7, 6), values(12, 6 // groups, 3, 3, seed=2), values(12, seed=3)
+def _convolution(
+    sizes: tuple[int, ...], outputs: int, stride: int = 1, groups: int = 1, bias: bool = True
+) -> list[Tensor]:
+    inputs = values(*sizes), values(outputs, sizes[1] // groups, 3, 3, seed=2), values(outputs, seed=3)
     return _append_gradients(
-        lambda maps, weight, bias: convolution(maps, weight, bias, (stride, stride), (1, 1), groups), *inputs
+        lambda *given: convolution(*given, *[None][bias:], (stride, stride), (1, 1), groups), *inputs[: 2 + bias]
     )
-
-
-def _fewer_products(images: int, channels: int, size: tuple[int, int], outputs: int) -> list[Tensor]:
-    inputs = values(images, channels, *size), values(outputs, channels, 3, 3, seed=2), values(outputs, seed=3)
-    return _append_gradients(lambda maps, weight, bias: convolution(maps, weight, bias, (1, 1), (1, 1)), *inputs)
-
-
-def _depthwise() -> list[Tensor]:
-    inputs = values(9, 6, 7, 6), values(6, 1, 3, 3, seed=2)
-    return _append_gradients(lambda maps, weight: convolution(maps, weight, None, (2, 2), (1, 1), 6), *inputs)
 
 
 def _batch_norm(activation: str = "none", add: bool = False, training: bool = True) -> list[Tensor]:
@@ -112,15 +104,15 @@ def _steps(kind: type[torch.optim.Optimizer], **settings: float) -> list[Tensor]
 
 
 KERNELS: dict[str, Callable[[], list[Tensor]]] = {
-    "convolution": lambda: _convolution(1, 1),
-    "convolution, stride 2": lambda: _convolution(2, 1),
-    "convolution, groups": lambda: _convolution(1, 3),
-    "convolution, depth-wise": _depthwise,
+    "convolution": lambda: _convolution((9, 6, 7, 6), 12),
+    "convolution, stride 2": lambda: _convolution((9, 6, 7, 6), 12, stride=2),
+    "convolution, groups": lambda: _convolution((9, 6, 7, 6), 12, groups=3),
+    "convolution, depth-wise": lambda: _convolution((9, 6, 7, 6), 6, stride=2, groups=6, bias=False),
     # By the smallest numbers of channels for which each method is used; see docs/arithmetic.md.
-    "convolution, two by two": lambda: _fewer_products(2, 32, (5, 8), 33),
-    "convolution, two by four": lambda: _fewer_products(9, 64, (8, 8), 64),
-    "convolution, four by four": lambda: _fewer_products(2, 512, (4, 4), 16),
-    "convolution, maps of two by two": lambda: _fewer_products(3, 32, (2, 2), 33),
+    "convolution, two by two": lambda: _convolution((2, 32, 5, 8), 33),
+    "convolution, two by four": lambda: _convolution((9, 64, 8, 8), 64),
+    "convolution, four by four": lambda: _convolution((2, 512, 4, 4), 16),
+    "convolution, maps of two by two": lambda: _convolution((3, 32, 2, 2), 33),
     "linear": lambda: _append_gradients(linear, values(9, 20), values(5, 20, seed=2), values(5, seed=3)),
     "batch norm": _batch_norm,
     "batch norm, ReLU": lambda: _batch_norm("relu"),
@@ -146,10 +138,8 @@ def _labels() -> Tensor:
 
 
 def _sha256(results: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for result in results:
-        digest.update(result.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+    content = b"".join(result.contiguous().numpy().tobytes() for result in results)
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def fused_operations(rounds: int) -> int:

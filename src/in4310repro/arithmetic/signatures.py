@@ -1,11 +1,10 @@
 """Signatures of compiled functions: their types in ctypes, and checks of the tensors that are passed to them.
 
 A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its
-name:
+name; a name without a type is a ptrdiff_t:
 
-    int linear(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t features, ptrdiff_t outputs,
-               const float rows[images features], const float weight[outputs features], const float bias?[outputs],
-               float result[images outputs])
+    int linear(threads, images, features, outputs, const float rows[images features],
+               const float weight[outputs features], const float bias?[outputs], float result[images outputs])
 
 A size is a number, the name of an earlier integer argument, a field or property of an earlier structure, or
 `images/8`, rounded up. A `const` array is read, any other array is written; `?` allows None. `float *const`
@@ -45,7 +44,7 @@ PLAIN = (Tensor, torch.nn.Parameter)
 STRIDED, CHANNELS_LAST = torch.strided, torch.channels_last
 
 _DECLARATION = re.compile(r"(const char \*|\w+)\s*(\w+)\(([^)]*)\)")
-_PARAMETER = re.compile(r"(const )?(\w+)( \*const)? (\*?)(\w+)(\??)(?:\[([^\]]+)\])?")
+_PARAMETER = re.compile(r"(const )?(?:(\w+)( \*const)? \*?)?(\w+)(\??)(?:\[([^\]]+)\])?")
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,8 @@ class Parameter:
         """Type of the parameter in ctypes."""
         if self.structure:
             return ctypes.POINTER(self.structure)
-        kind = TYPES[self.base]
-        for _ in range(bool(self.extents) + self.of_list):
-            kind = ctypes.POINTER(kind)
-        return kind
+        kind = ctypes.POINTER(TYPES[self.base]) if self.extents else TYPES[self.base]
+        return ctypes.POINTER(kind) if self.of_list else kind
 
     @functools.cached_property
     def dtype(self) -> torch.dtype:
@@ -143,9 +140,7 @@ class Signature:
             bytes if each.structure else int if each.name in named and not each.extents else type
             for each in self.parameters
         ]
-        while keys and keys[-1] is type:
-            keys.pop()
-        return keys
+        return keys[: max((place + 1 for place, key in enumerate(keys) if key is not type), default=0)]
 
     @functools.cached_property
     def _arrays(self) -> Callable[..., list[tuple[int, Parameter, tuple[int, ...]]]]:
@@ -182,24 +177,19 @@ def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
 
 
 def _parameter(text: str, structures: Structures) -> Parameter:
-    match = _PARAMETER.fullmatch(" ".join(text.split()))
-    if not match:
+    if not (match := _PARAMETER.fullmatch(" ".join(text.split()))):
         raise ValueError(f"{text!r} is no parameter of a declaration")
-    const, base, of_list, _star, name, optional, extents = match.groups()
-    return Parameter(
-        name, base, bool(const), bool(optional), tuple((extents or "").split()), bool(of_list), structures.get(base)
-    )
+    const, base, of_list, name, optional, extents = match.groups("")
+    base = base or "ptrdiff_t"
+    structure = structures.get(base)
+    return Parameter(name, base, bool(const), bool(optional), tuple(extents.split()), bool(of_list), structure)
 
 
 def _size(name: str, sizes: Mapping[str, Any]) -> int:
-    if name in sizes:
-        return int(sizes[name])
-    if name.isdigit():
-        return int(name)
     dividend, slash, divisor = name.partition("/")
     if slash:
         return -(-_size(dividend, sizes) // int(divisor))
-    return int(getattr(sizes[""], name))
+    return int(sizes[name] if name in sizes else name if name.isdigit() else getattr(sizes[""], name))
 
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
@@ -253,12 +243,10 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
         raise ValueError(f"{what}: zeros of shape {tuple(values.shape)} without memory; valid are values in memory")
     if torch._is_functional_tensor(values):
         raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; valid are values in memory")
-    extent = values.numel()
-    if extent and not values.is_contiguous():
-        extent = 1 + sum((size - 1) * step for size, step in zip(values.shape, values.stride(), strict=True))
-    needed = (values.storage_offset() + extent) * values.dtype.itemsize if extent else 0
-    found = values.untyped_storage().nbytes()
-    if found < needed:
+    steps = zip(values.shape, values.stride(), strict=True)
+    last = values.storage_offset() + sum((size - 1) * step for size, step in steps)
+    needed = (last + 1) * values.dtype.itemsize if values.numel() else 0
+    if (found := values.untyped_storage().nbytes()) < needed:
         kind = f"{values.dtype} of shape {tuple(values.shape)}"
         raise ValueError(f"{what}: {kind} in {found} bytes of memory; valid are {needed} or more")
     return values

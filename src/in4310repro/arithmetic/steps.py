@@ -21,8 +21,39 @@ Parameters = Iterable[Tensor] | Iterable[Group]
 Updated = tuple[Tensor, Tensor, Tensor]  # a parameter, and its values and gradient as plain tensors
 
 
-class AdamW(torch.optim.AdamW):
+class _Steps(torch.optim.Optimizer):
+    """An optimizer whose step is that of a kernel."""
+
+    kernel: str
+    moments: tuple[str, ...]  # names of a parameter's states
+    counts = True  # whether a state has a number of steps
+    refused: tuple[str, ...]  # options that the kernel has not
+    # The kernel's numbers for the parameters of a group that are updated the n-th time.
+    numbers: Callable[[Group, int], Sequence[float]]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient; does not support a closure."""
+        name = next(kind.__name__ for kind in type(self).__mro__ if "kernel" in vars(kind))
+        if closure is not None:
+            raise ValueError(f"{name}.step takes no closure in portable arithmetic; call it without")
+        for option in self.refused:
+            if wrong := [group[option] for group in self.param_groups if group.get(option)]:
+                raise ValueError(
+                    f"{name} with {option}={wrong[0]} has no portable kernel; valid is {option}=0 or False"
+                )
+        for group in self.param_groups:
+            names = [each for each in self.moments if each != "momentum_buffer" or group["momentum"]]
+            parameters, states = _states(self, group, names, self.counts)
+            for step, members in _by_step(states).items():
+                moments = [[states[place][each] for place in members] for each in names] or [None]
+                _call(self.kernel, self.numbers(group, step), [parameters[place] for place in members], moments)
+
+
+class AdamW(_Steps, torch.optim.AdamW):
     """AdamW (Loshchilov and Hutter 2019); the state of a parameter is step, exp_avg and exp_avg_sq."""
+
+    kernel, moments, refused = "adamw", ("exp_avg", "exp_avg_sq"), ("amsgrad", "maximize")
 
     def __init__(
         self,
@@ -34,57 +65,34 @@ class AdamW(torch.optim.AdamW):
     ) -> None:
         super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; does not support a closure."""
-        _refuse("AdamW", closure, self.param_groups, ("amsgrad", "maximize"))
-        for group in self.param_groups:
-            parameters, states = _states(self, group, ("exp_avg", "exp_avg_sq"))
-            for step, members in _by_step(states).items():
-                _adamw([parameters[i] for i in members], [states[i] for i in members], group, step)
+    @staticmethod
+    def numbers(group: Group, step: int) -> Sequence[float]:
+        """Return the numbers of the kernel; see `_Steps.numbers`."""
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        rate, scale = lr / (1 - power(beta1, step)), 1 / math.sqrt(1 - power(beta2, step))
+        return 1 - lr * group["weight_decay"], 1 - beta1, beta2, 1 - beta2, rate, scale, group["eps"]
 
 
-def _adamw(parameters: list[Updated], states: list[dict[str, Tensor]], group: Group, step: int) -> None:
-    beta1, beta2 = group["betas"]
-    rate = group["lr"] / (1 - power(beta1, step))
-    scale = 1 / math.sqrt(1 - power(beta2, step))
-    numbers = (1 - group["lr"] * group["weight_decay"], 1 - beta1, beta2, 1 - beta2, rate, scale, group["eps"])
-    _call("adamw", numbers, parameters, [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")])
-
-
-class RMSprop(torch.optim.RMSprop):
+class RMSprop(_Steps, torch.optim.RMSprop):
     """RMSprop (Tieleman and Hinton 2012); the state of a parameter is step and square_avg."""
+
+    kernel, moments, refused = "rmsprop", ("square_avg",), ("momentum", "centered", "maximize")
+    numbers = staticmethod(lambda of, _: (of["weight_decay"], of["alpha"], 1 - of["alpha"], of["lr"], of["eps"]))
 
     def __init__(
         self, parameters: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0
     ) -> None:
         super().__init__(parameters, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; does not support a closure."""
-        _refuse("RMSprop", closure, self.param_groups, ("momentum", "centered", "maximize"))
-        for group in self.param_groups:
-            parameters, states = _states(self, group, ("square_avg",))
-            numbers = (group["weight_decay"], group["alpha"], 1 - group["alpha"], group["lr"], group["eps"])
-            _call("rmsprop", numbers, parameters, [[state["square_avg"] for state in states]])
 
-
-class SGD(torch.optim.SGD):
+class SGD(_Steps, torch.optim.SGD):
     """Stochastic gradient descent with momentum as in torch.optim.SGD; a parameter's state is momentum_buffer."""
+
+    kernel, moments, refused = "sgd", ("momentum_buffer",), ("dampening", "nesterov", "maximize")
+    counts, numbers = False, staticmethod(lambda of, _: (of["weight_decay"], of["momentum"], of["lr"]))
 
     def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
         super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; does not support a closure."""
-        _refuse("SGD", closure, self.param_groups, ("dampening", "nesterov", "maximize"))
-        for group in self.param_groups:
-            names = ("momentum_buffer",) if group["momentum"] else ()
-            parameters, states = _states(self, group, names, counts=False)
-            buffers = [state["momentum_buffer"] for state in states] if names else None
-            _call("sgd", (group["weight_decay"], group["momentum"], group["lr"]), parameters, [buffers])
 
 
 def power(base: float, exponent: int) -> float:
@@ -100,14 +108,6 @@ def power(base: float, exponent: int) -> float:
 
 # Last exponent and power by base: the next step needs the next power.
 _reached: dict[float, tuple[int, float]] = {}
-
-
-def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[str]) -> None:
-    if closure is not None:
-        raise ValueError(f"{name}.step takes no closure in portable arithmetic; call it without")
-    for option in options:
-        if wrong := [group[option] for group in groups if group.get(option)]:
-            raise ValueError(f"{name} with {option}={wrong[0]} has no portable kernel; valid is {option}=0 or False")
 
 
 def _states(
@@ -126,8 +126,10 @@ def _states(
         for name in names:
             if state.get(name) is None:
                 state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
+            elif (moment := check_moment(name, state[name], parameter)).stride() == values.stride():
+                state[name] = moment
             else:
-                state[name] = _match_layout(values, check_moment(name, state[name], parameter))
+                state[name] = torch.empty_like(values).copy_(moment)
         if counts:
             state["step"] = check_count(state["step"]) if "step" in state else torch.tensor(0.0, dtype=torch.float32)
     if counts and states:
@@ -175,17 +177,11 @@ def check_count(value: object, name: str = "step") -> Tensor:
     return count
 
 
-def _match_layout(parameter: Tensor, value: Tensor) -> Tensor:
-    if value.stride() == parameter.stride():
-        return value
-    return torch.empty_like(parameter).copy_(value)
-
-
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
     """Return a dict from number of optimizer steps to the indices of the parameters with that number."""
     places: dict[int, list[int]] = {}
     for place, state in enumerate(states):
-        places.setdefault(int(state["step"].item()), []).append(place)
+        places.setdefault(int(state["step"].item()) if "step" in state else 0, []).append(place)
     return places
 
 
@@ -198,6 +194,6 @@ def _call(
     """
     values, gradients = ([each[place] for each in parameters] for place in (1, 2))
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
-    library.library().call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
+    library.call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
     # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using new values.
     torch.autograd.graph.increment_version([parameter for parameter, _, _ in parameters])

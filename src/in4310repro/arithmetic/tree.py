@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import library
+from in4310repro.arithmetic import buffers, library
 
 LEAF = 8  # images
 
@@ -82,24 +82,22 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
         raise ValueError(f"no sum has leaf {node.start}")
     left, right = (add(half, sums) for half in halves(node))
     function = "add_doubles" if left.dtype == torch.float64 else "add_floats"
-    library.library().call(function, left.numel(), right, left)
+    library.call(function, left.numel(), right, left)
     return left
 
 
 def rows(images: int, width: int) -> Tensor:
     """Return uninitialised memory for float64 sums [leaf, width], one row per leaf of a batch."""
-    return torch.empty(len(leaves(images)), width, dtype=torch.float64, device="cpu")
+    return buffers.empty(len(leaves(images)), width, dtype=torch.float64)
 
 
 def add_rows(rows: Tensor) -> Tensor:
     """Return the sum of float64 `rows` [leaf, width] over all leaves, in the order of the tree. Overwrites `rows`."""
-    library.library().call("add_leaves", *rows.shape, rows)
+    library.call("add_leaves", *rows.shape, rows)
     return rows[0]
 
 
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
     """Divide float64 `values` by `divisor` in float64; return the results converted to float32."""
     values = library.as_plain("values", values)
-    result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
-    library.library().call("quotients", values.numel(), float(divisor), values, result)
-    return result
+    return library.call("quotients", values.numel(), float(divisor), values, buffers.empty(*values.shape))

@@ -9,17 +9,19 @@ The response of a channel to an image is the largest finite value over its posit
 the lower image index. Therefore the first K of all images can be found from the first K of each subset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, inf
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from in4310repro.features.kernel import BINS, SIDE, kernel_for, make_dense, widen
+from in4310repro.features.tensors import BinCounts, FeatureMaps, Keys, Values, finite_magnitudes
 
 FRACTION_BITS = 5
 RELATIVE_ERROR = 2.0 ** -(FRACTION_BITS + 1)  # of a quantile
@@ -45,7 +47,7 @@ class Histogram:
     """
 
     middles: Float64[Tensor, " bin"]
-    counts: Int64[Tensor, " bin"]
+    counts: BinCounts
 
     def quantile(self, share: float) -> float:
         """Return a quantile of the values, for example the median for share 0.5.
@@ -71,15 +73,12 @@ class Histogram:
         The magnitudes of a triple lie in [2^exponent, 2^(exponent + 1)). Zero has the sign 0 and the exponent None.
         Subnormal magnitudes, which have no leading 1, all have the exponent -127.
         """
-        _, exponents = torch.frexp(self.middles)
-        exponents = (exponents - 1).clamp(min=-127)
-        found: dict[tuple[int, int | None], int] = {}
-        for sign, exponent, count in zip(
-            self.middles.sign().int().tolist(), exponents.tolist(), self.counts.tolist(), strict=True
-        ):
-            key = (sign, exponent if sign else None)
-            found[key] = found.get(key, 0) + count
-        return [(sign, exponent, count) for (sign, exponent), count in found.items()]
+        exponents = (torch.frexp(self.middles).exponent - 1).clamp(min=-127)
+        found = Counter[tuple[int, int | None]]()
+        columns = (self.middles.sign().int(), exponents, self.counts)
+        for sign, exponent, count in zip(*(column.tolist() for column in columns), strict=True):
+            found[sign, exponent if sign else None] += count
+        return [(*key, count) for key, count in found.items()]
 
     def to_json(self) -> dict[str, Any]:
         """Return the middles and counts of the bins as lists."""
@@ -92,7 +91,7 @@ class Histogram:
         return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
 
 
-def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
+def histogram_of(counts: BinCounts) -> Histogram:
     """Return the histogram of the values that `count_bins` has counted in `counts`."""
     # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32, device="cpu") << DROPPED).view(torch.float32).double()
@@ -105,7 +104,7 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
     return Histogram(values[ordered > 0], ordered[ordered > 0])
 
 
-def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
+def count_bins(output: Values, counts: BinCounts) -> None:
     """Count the values of `output` in histogram bins, and add the numbers to `counts` in place.
 
     Bins for positive values and 0 come first. Bins for negative values and -0 start at index SIDE. A float64
@@ -120,7 +119,7 @@ def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> N
     counts.scatter_add_(0, bins, torch.ones_like(bins))
 
 
-def _bins(values: Float[Tensor, "..."]) -> Int64[Tensor, "..."]:
+def _bins(values: Values) -> Int64[Tensor, "..."]:
     bits = values.float().view(torch.int32)
     magnitude = (bits & 0x7FFFFFFF).clamp(max=INFINITE)
     if values.dtype == torch.float64:
@@ -155,7 +154,7 @@ class TopImages:
         [False, True]
     """
 
-    images: Int64[Tensor, "channel place"]
+    images: Keys
     responses: Float32[Tensor, "channel place"]
 
     @property
@@ -175,9 +174,7 @@ class TopImages:
         return cls(torch.tensor(content["images"]), torch.tensor(responses, dtype=torch.float32))
 
 
-def response_keys(
-    maps: Float[Tensor, "image channel height width"], first_image: int
-) -> Int64[Tensor, "channel image"]:
+def response_keys(maps: FeatureMaps, first_image: int) -> Int64[Tensor, "channel image"]:
     """Return sort keys of the images in each channel; a larger response has a larger key.
 
     An image's response is its largest finite value in the channel; without one, the key is NO_IMAGE. If two
@@ -192,7 +189,7 @@ def response_keys(
     return torch.where(responses == -inf, NO_IMAGE, keys).T
 
 
-def _responses(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
+def _responses(maps: FeatureMaps) -> Float32[Tensor, "image channel"]:
     if kernel := kernel_for(maps):
         return kernel.peaks(maps)
     peaks = torch.where(maps.isfinite(), maps, -inf).amax(dim=(2, 3))
@@ -200,7 +197,7 @@ def _responses(maps: Float[Tensor, "image channel height width"]) -> Float32[Ten
     return peaks.float() + 0.0
 
 
-def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tensor, "channel place"]:
+def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Keys:
     """Return each channel's `number` largest keys, in decreasing order; NO_IMAGE fills missing ones."""
     missing = number - keys.shape[1]
     if missing > 0:
@@ -208,7 +205,7 @@ def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tenso
     return keys.topk(number, dim=1).values
 
 
-def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
+def top_images_of(keys: Keys) -> TopImages:
     """Decode sorted keys from `response_keys`; return each channel's top images and their responses."""
     keys = keys.cpu()
     absent = keys == NO_IMAGE
@@ -218,7 +215,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
     return TopImages(torch.where(absent, -1, images), torch.where(absent, -inf, responses))
 
 
-def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
+def without_repeats(keys: Keys) -> Keys:
     """Return the keys, with all but the first key of each image in a channel replaced by NO_IMAGE.
 
     The keys of a channel are in decreasing order, so that the first key of an image is its largest.
@@ -243,15 +240,15 @@ class Activations:
     def __init__(self, *, histogram: bool, top_images: int) -> None:
         self._histogram = histogram
         self._top_images = top_images
-        self._counts: Int64[Tensor, " bin"] | None = None
-        self._keys: Int64[Tensor, "channel place"] | None = None
+        self._counts: BinCounts | None = None
+        self._keys: Keys | None = None
 
     @property
     def channels(self) -> int | None:
         """Number of channels; None before the first image, or if no top images are kept."""
         return None if self._keys is None else len(self._keys)
 
-    def check(self, output: Float[Tensor, "..."]) -> None:
+    def check(self, output: Values) -> None:
         """Check that no value of an output is too large for the histogram and the top images.
 
         Raises:
@@ -259,21 +256,20 @@ class Activations:
         """
         if not (self._histogram or self._top_images) or output.dtype != torch.float64 or not output.numel():
             return
-        largest = float(torch.nan_to_num(output, nan=0.0, posinf=0.0, neginf=0.0).abs().max())
-        if largest > LARGEST:
+        if (largest := float(finite_magnitudes(output).max())) > LARGEST:
             raise ValueError(
                 f"the largest magnitude is {largest:.3g}, in float64; histograms and top images are of values up to "
                 f"{LARGEST:.3g}: scale them"
             )
 
-    def count(self, output: Float[Tensor, "..."]) -> None:
+    def count(self, output: Values) -> None:
         """Count the values of an output, which may have any shape, in the bins of the histogram."""
         if self._histogram:
             if self._counts is None:
                 self._counts = torch.zeros(BINS, dtype=torch.int64, device=output.device)
             count_bins(output, self._counts)
 
-    def rank(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
+    def rank(self, first_image: int, maps: FeatureMaps) -> None:
         """Update each channel's top images with the maps of images first_image, first_image + 1, ..."""
         self._add_keys(response_keys(maps, first_image))
 
@@ -307,16 +303,21 @@ class Activations:
         Raises:
             ValueError: an entry of the state has a wrong dtype or shape, or a count is negative.
         """
-        self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
-        for part in (self._counts, self._keys):
-            if part is not None and part.dtype != torch.int64:
-                raise ValueError(f"histograms and top images of {part.dtype}; torch.int64 is valid")
-        if self._counts is not None and self._counts.shape != (BINS,):
-            raise ValueError(f"a histogram of shape {tuple(self._counts.shape)}; {(BINS,)} is valid")
-        if self._counts is not None and int(self._counts.min()) < 0:
-            raise ValueError(f"a histogram with a count of {int(self._counts.min())}; counts from 0 are valid")
-        if self._keys is not None and (self._keys.dim(), self._keys.shape[-1:]) != (2, (self._top_images,)):
-            raise ValueError(f"top images of shape {tuple(self._keys.shape)}; {self._top_images} a channel are valid")
+        counts, keys = self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
+        if wrong := [part.dtype for part in (counts, keys) if part is not None and part.dtype != torch.int64]:
+            raise ValueError(f"histograms and top images of {wrong[0]}; torch.int64 is valid")
+        if counts is not None and counts.shape != (BINS,):
+            raise ValueError(f"a histogram of shape {tuple(counts.shape)}; {(BINS,)} is valid")
+        if counts is not None and int(counts.min()) < 0:
+            raise ValueError(f"a histogram with a count of {int(counts.min())}; counts from 0 are valid")
+        if keys is not None and (keys.dim(), keys.shape[-1:]) != (2, (self._top_images,)):
+            raise ValueError(f"top images of shape {tuple(keys.shape)}; {self._top_images} a channel are valid")
+
+
+def check_poolable(channels: Iterable[int]) -> None:
+    """Raise ValueError where the calls of a module differ in their number of channels."""
+    if len(different := sorted({*channels})) > 1:
+        raise ValueError(f'its calls have {different} channels and cannot be pooled; measure them with calls="keep"')
 
 
 def pool_histogram(calls: Sequence[Activations]) -> Histogram | None:
@@ -334,9 +335,7 @@ def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
     keys = [call._keys for call in calls if call._keys is not None]
     if not keys:
         return None
-    channels = sorted(set(map(len, keys)))
-    if len(channels) > 1:
-        raise ValueError(f'its calls have {channels} channels and cannot be pooled; measure them with calls="keep"')
+    check_poolable(map(len, keys))
     # An image among the top of all calls is among the top of the call in which its response is largest.
     number = keys[0].shape[1]
     every = torch.cat(keys, dim=1)

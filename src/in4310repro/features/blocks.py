@@ -6,23 +6,16 @@ alone, to the last bit: it depends neither on the number of processes nor on whe
 B blocks leave at most log2(B) + 1 nodes.
 """
 
+from functools import reduce
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from in4310repro.features.covariance import (
-    ImageRows,
-    Moments,
-    PositionRows,
-    Precision,
-    check_keys,
-    check_tensor,
-    estimate_shift,
-    merge_moments,
-)
+from in4310repro.features import covariance
+from in4310repro.features.covariance import ImageRows, Moments, PositionRows, Precision, merge_moments
 from in4310repro.features.kernel import Counts
+from in4310repro.features.tensors import FeatureMaps
 
 BLOCK = 64  # images
 
@@ -32,9 +25,8 @@ Nodes = dict[Node, Moments]
 
 def image_range(node: Node) -> range:
     """Return the range of images that a tree node covers."""
-    level, index = node
-    width = BLOCK << level
-    return range(index * width, (index + 1) * width)
+    width = BLOCK << node[0]
+    return range(node[1] * width, (node[1] + 1) * width)
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
@@ -52,11 +44,7 @@ def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
 
 def merge_nodes(nodes: Nodes) -> Moments:
     """Merge the moments of all nodes, in the order of their images, and return the result."""
-    first, *others = sorted(nodes, key=lambda node: image_range(node).start)
-    result = nodes[first]
-    for node in others:
-        result = merge_moments(result, nodes[node])
-    return result
+    return reduce(merge_moments, (nodes[node] for node in sorted(nodes, key=lambda node: image_range(node).start)))
 
 
 class BlockMoments:
@@ -65,30 +53,24 @@ class BlockMoments:
     def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._row_type = ImageRows if samples == "images" else PositionRows
         self._precision = precision
-        self._channels: int | None = None
+        self.row_width: int | None = None  # channels of the maps; None before any maps are added
         self._nodes: Nodes = {}
         self._open_block: tuple[int, ImageRows | PositionRows] | None = None  # its index and sums
 
-    @property
-    def row_width(self) -> int | None:
-        """Number of channels of the maps; None before any maps are added."""
-        return self._channels
-
-    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+    def add(self, first_image: int, maps: FeatureMaps) -> Counts:
         """Add the maps of images first_image, first_image + 1, ... to their blocks; return counts of the values.
 
         Raises:
             ValueError: the number of channels differs from that of earlier maps.
         """
         self._check_channels(maps.shape[1])
-        start, stop = first_image, first_image + len(maps)
-        counts = Counts()
+        start, stop, counts = first_image, first_image + len(maps), Counts()
         while start < stop:
             block = start // BLOCK
             end = min(stop, (block + 1) * BLOCK)
             part = maps[start - first_image : end - first_image]
             if self._open_block is None:
-                self._open_block = (block, self._row_type(estimate_shift(part), self._precision))
+                self._open_block = (block, self._row_type(covariance.estimate_shift(part), self._precision))
             counts += self._open_block[1].add(part)
             if end == (block + 1) * BLOCK:
                 insert(self._nodes, (0, block), self._open_block[1].moments())
@@ -97,18 +79,17 @@ class BlockMoments:
         return counts
 
     def _check_channels(self, channels: int | None) -> None:
-        if None not in (channels, self._channels) and channels != self._channels:
+        if None not in (channels, self.row_width) and channels != self.row_width:
             raise ValueError(
-                f"{channels} channels, and {self._channels} before; a covariance needs the same channels in all images"
+                f"{channels} channels, and {self.row_width} before; a covariance needs the same channels in all images"
             )
-        self._channels = self._channels or channels
+        self.row_width = self.row_width or channels
 
     def nodes(self) -> Nodes:
         """Return the moments of all added images as tree nodes, including those of the unfinished block."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
-            block, rows = self._open_block
-            insert(nodes, (0, block), rows.moments())
+            insert(nodes, (0, self._open_block[0]), self._open_block[1].moments())
         return nodes
 
     def merge(self, other: "BlockMoments") -> None:
@@ -126,13 +107,10 @@ class BlockMoments:
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that `restore` needs, named `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
-        state: dict[str, Tensor] = {}
-        for (level, index), moments in self._nodes.items():
-            state |= {f"node.{level}.{index}.{name}": value for name, value in vars(moments).items()}
+        groups = {f"node.{level}.{index}": vars(moments) for (level, index), moments in self._nodes.items()}
         if self._open_block is not None:
-            block, rows = self._open_block
-            state |= {f"open.{block}.{name}": value for name, value in rows.state().items()}
-        return state
+            groups[f"open.{self._open_block[0]}"] = self._open_block[1].state()
+        return {f"{prefix}.{name}": value for prefix, group in groups.items() for name, value in group.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Load the moments of a saved state. No maps may have been added before.
@@ -147,11 +125,9 @@ class BlockMoments:
         for prefix, values in groups.items():
             kind, *indices = prefix.split(".")
             if kind == "node":
-                check_keys(values, *Moments.__annotations__)
-                channels = values["shift"].numel()
-                shapes = {"rows": (), "shift": (channels,), "offset": (channels,), "scatter": (channels, channels)}
-                for name, shape in shapes.items():
-                    check_tensor(name, values[name], torch.float64, *shape)
+                channels = covariance.check_keys(values, torch.float64, "rows", "offset", "scatter")
+                for name, axes in (("rows", 0), ("offset", 1), ("scatter", 2)):
+                    covariance.check_tensor(name, values[name], torch.float64, *[channels] * axes)
                 self._nodes[(int(indices[0]), int(indices[1]))] = Moments(**values)
             else:
                 self._open_block = (int(indices[0]), self._row_type.from_state(values, self._precision))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import LEADING, Counts, column_sums, count, kernel_for, self_product, widen
+from in4310repro.features.tensors import FeatureMaps, ImageMeans, Shift, Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +39,7 @@ class Moments:
 
     def to(self, device: torch.device | str) -> "Moments":
         """Return the moments with tensors on this device."""
-        return Moments(
-            rows=self.rows.to(device),
-            shift=self.shift.to(device),
-            offset=self.offset.to(device),
-            scatter=self.scatter.to(device),
-        )
+        return Moments(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
@@ -85,7 +81,7 @@ class ImageRows:
     All rows are stored, since `moments` reads them twice. Only `add` changes the attributes.
     """
 
-    def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
+    def __init__(self, shift: Shift, precision: Precision) -> None:
         self._shift = shift
         self._precision = precision
         self._rows: list[Tensor] = []
@@ -98,16 +94,13 @@ class ImageRows:
         Raises:
             ValueError: the state has wrong entries, or rows and shift differ in their number of channels.
         """
-        check_keys(state, "shift", "rows")
-        check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
-        channels = state["shift"].numel()
+        channels = check_keys(state, torch.float32, "rows")
         check_tensor("rows", state["rows"], torch.float64, state["rows"].numel() // max(1, channels), channels)
-        rows = cls(state["shift"].float(), precision)
-        rows._rows = [state["rows"]]
-        rows._all_finite = False
+        rows = cls(state["shift"], precision)
+        rows._rows, rows._all_finite = [state["rows"]], False
         return rows
 
-    def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
+    def add(self, maps: FeatureMaps) -> Counts:
         """Append a row for each image, with its channel means minus the shift; return counts of values in `maps`.
 
         The counts are those of all, non-positive, zero and non-finite values.
@@ -142,7 +135,7 @@ class PositionRows:
     LEADING channels. Only `add` changes the attributes.
     """
 
-    def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
+    def __init__(self, shift: Shift, precision: Precision) -> None:
         self._precision = precision
         self._channels = len(shift)
         self._shift = torch.nn.functional.pad(shift, (0, -len(shift) % LEADING))
@@ -157,15 +150,14 @@ class PositionRows:
         Raises:
             ValueError: the state has wrong entries, or sums, products and shift differ in their number of channels.
         """
-        check_keys(state, "shift", "row_count", "sums", "products")
-        check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
-        rows = cls(state["shift"].float(), precision)
+        check_keys(state, torch.float32, "row_count", "sums", "products")
+        rows = cls(state["shift"], precision)
         for name, target in (("row_count", rows._row_count), ("sums", rows._sums), ("products", rows._products)):
             check_tensor(name, state[name], target.dtype, *target.shape)
             target.copy_(state[name])
         return rows
 
-    def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
+    def add(self, maps: FeatureMaps) -> Counts:
         """Add the samples at all positions with finite values to the sums; return counts of values in `maps`.
 
         The counts are those of all, non-positive, zero and non-finite values.
@@ -184,7 +176,7 @@ class PositionRows:
             self._add(part, all_finite=all_finite)
         return counts
 
-    def _add(self, maps: Float[Tensor, "image channel height width"], *, all_finite: bool) -> None:
+    def _add(self, maps: FeatureMaps, *, all_finite: bool) -> None:
         shift = self._shift[: self._channels, None, None]
         rows = maps.to(working_dtype(maps, self._precision)) - shift
         if all_finite and not bool(rows.isfinite().all()):
@@ -216,14 +208,16 @@ class PositionRows:
         return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 
 
-def check_keys(state: dict[str, Tensor], *names: str) -> None:
-    """Check that the keys of a block's saved state are exactly `names`.
+def check_keys(state: dict[str, Tensor], dtype: torch.dtype, *names: str) -> int:
+    """Check that a block's saved state has exactly `names` and `shift`, a vector of `dtype`; return its channels.
 
     Raises:
         ValueError: the entries are different: another version saved the state, or it is corrupt.
     """
-    if state.keys() != set(names):
-        raise ValueError(f"a block saved with {sorted(state)}; {sorted(names)} are valid")
+    if state.keys() != {"shift", *names}:
+        raise ValueError(f"a block saved with {sorted(state)}; {sorted(['shift', *names])} are valid")
+    check_tensor("shift", state["shift"], dtype, state["shift"].numel())
+    return state["shift"].numel()
 
 
 def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> None:
@@ -236,7 +230,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
         raise ValueError(f"{name} is {value.dtype} of shape {tuple(value.shape)}; {dtype} of shape {shape} is valid")
 
 
-def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
+def estimate_shift(maps: FeatureMaps) -> Shift:
     """Return each channel's mean over some positions of the first image in `maps`; 0 if the mean is not finite.
 
     The mean is float32, so that the difference of two shifts is exact in float64.
@@ -247,9 +241,7 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
     return torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def spatial_means(
-    maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
-) -> tuple[Float64[Tensor, "image channel"], Counts]:
+def spatial_means(maps: FeatureMaps, shift: Shift, precision: Precision) -> tuple[ImageMeans, Counts]:
     """Return each image's channel means over positions, minus the shift, and counts of the values in `maps`.
 
     The counts are those of all, non-positive, zero and non-finite values. On a CPU the compiled kernel and torch
@@ -263,9 +255,7 @@ def spatial_means(
     return means_by_sums(maps, shift, precision), count(maps)
 
 
-def means_by_sums(
-    maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
-) -> Float64[Tensor, "image channel"]:
+def means_by_sums(maps: FeatureMaps, shift: Shift, precision: Precision) -> ImageMeans:
     """Return each image's channel means over positions, minus the shift, by `torch.sum`; used on a GPU.
 
     The order in which a GPU adds the values may vary.
@@ -274,12 +264,12 @@ def means_by_sums(
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
 
-def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
+def working_dtype(maps: Values, precision: Precision) -> torch.dtype:
     """Return float64 for the precision "exact" and for float64 maps, otherwise float32."""
     return torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
 
 
-def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
+def scale(rows: FeatureMaps) -> tuple[Tensor, Float64[Tensor, " channel"]]:
     """Divide each channel by a power of two; return the divided rows and the powers.
 
     The power is 1 for most channels. Channels with extremely large or small values are scaled, since float32
@@ -294,14 +284,12 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
     return rows * torch.exp2(-exponents).float()[:, None, None], torch.exp2(exponents)
 
 
-def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
+def split_images(maps: FeatureMaps) -> tuple[Tensor, ...]:
     """Return the maps in slices of a few images each."""
     return torch.split(maps, max(1, MAX_PRODUCT_ROWS // max(1, maps[0, 0].numel())))
 
 
-def means_by_lanes(
-    maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
-) -> Float64[Tensor, "image channel"]:
+def means_by_lanes(maps: FeatureMaps, shift: Shift) -> ImageMeans:
     """Return each image's channel means minus the shift; sum positions in the order of the compiled kernel.
 
     Lane l sums positions l, l + 16, ... Then the upper half of the lanes is added to the lower half, repeatedly,

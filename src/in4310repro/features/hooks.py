@@ -53,8 +53,7 @@ class LeaveOut:
         for left_out in () if isinstance(self._names, re.Pattern) else self._names:
             if not any(_is_inside(name, left_out) or _is_inside(left_out, name) for name in modules):
                 raise ValueError(f"leave_out names {left_out!r}; the modules are {sorted(modules)}")
-        dropped = [name for name in modules if self.includes(name)]
-        for name in dropped:
+        for name in filter(self.includes, [*modules]):
             del modules[name]
         if not modules:
             raise ValueError(f"leave_out is {self.describe()}; no module is left")
@@ -79,37 +78,30 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     """
     named = dict(model.named_modules(remove_duplicate=False))
     if isinstance(modules, re.Pattern):
-        matching = {name: module for name, module in named.items() if modules.fullmatch(name)}
-        if not matching:
-            raise ValueError(f"no module name matches {modules.pattern!r}; the model has {sorted(named)}")
-        return matching
+        if matching := {name: module for name, module in named.items() if modules.fullmatch(name)}:
+            return matching
+        raise ValueError(f"no module name matches {modules.pattern!r}; the model has {sorted(named)}")
     if isinstance(modules, str):
         if modules != "leaves":
             raise ValueError(f'modules is {modules!r}; give a list of names, a compiled pattern or "leaves"')
         return dict(_leaves(model))
-    modules = list(modules)
-    missing = [name for name in modules if name not in named]
-    if missing:
+    if missing := [name for name in modules if name not in named]:
         raise ValueError(f"no module named {missing}; the model has {sorted(named)}")
-    repeated = [name for name, times in Counter(modules).items() if times > 1]
-    if repeated or not modules:
+    if not modules or len({*modules}) < len(modules):
         raise ValueError(f"modules is {list(modules)}; give at least one name, each once")
     return {name: named[name] for name in modules}
 
 
 def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield modules without children, with their names; do not descend into quantised modules."""
-    quantised: str | None = None
+    within: str | None = None  # of a quantised module
     for name, module in model.named_modules():
-        if quantised is not None and name.startswith(quantised):
+        if within is not None and name.startswith(within):
             continue
-        quantised = f"{name}." if _is_quantised(module) and name else None
-        if quantised or not any(module.children()):
+        quantised = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized"))
+        within = f"{name}." if quantised and name else None
+        if within or not any(module.children()):
             yield name, module
-
-
-def _is_quantised(module: nn.Module) -> bool:
-    return type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized"))
 
 
 def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
@@ -123,13 +115,12 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
     """
     for name, module in {"": model, **modules}.items():
         # Python calls a traced model itself, but not the modules inside it.
-        scripted = isinstance(module, torch.jit.ScriptModule) and type(module).__name__ != "TopLevelTracedModule"
-        if scripted or any(kind.__module__.startswith("torch.export") for kind in type(module).__mro__):
+        kind = type(module)
+        scripted = isinstance(module, torch.jit.ScriptModule) and kind.__name__ != "TopLevelTracedModule"
+        if scripted or any(base.__module__.startswith("torch.export") for base in kind.__mro__):
+            program = f"a program that torch.jit or torch.export made ({kind.__name__}), which calls no hooks"
             hint = "measure the model that it was made of" + (f", or leave_out={[name]}" if name else "")
-            raise ValueError(
-                f"module {name!r} is part of a program that torch.jit or torch.export made ({type(module).__name__}), "
-                f"which calls no hooks; {hint}"
-            )
+            raise ValueError(f"module {name!r} is part of {program}; {hint}")
 
 
 def is_compiled(model: nn.Module) -> bool:
@@ -157,8 +148,7 @@ def _mode(owner: Owner) -> bool:
 
 def _keep_switch(owner: Owner, held: _Held) -> None:
     """Where the caller has switched the mode inside of the blocks, let it stay after them."""
-    if held.given is not None and _mode(owner) != held.given:
-        held.before = _mode(owner)
+    held.before = held.before if held.given in (None, _mode(owner)) else _mode(owner)
 
 
 @contextmanager
@@ -183,12 +173,11 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for owner in owners:
-            if (of_owner := _held.get(owner)) is None:
-                continue
+            of_owner = _held.get(owner, _Held(False))
             of_owner.blocks.discard(block)
-            if of_owner.blocks:
+            if of_owner.blocks or not _held.pop(owner, None):
                 continue
-            _keep_switch(owner, _held.pop(owner))
+            _keep_switch(owner, of_owner)
             if isinstance(owner, nn.Module):
                 owner.training = of_owner.before
             else:
@@ -213,16 +202,14 @@ class ForwardPass:
         """Record the number of images of a forward pass; called before the model runs."""
         if self.running:
             # After Ctrl-C, the hooks that end a forward pass are not called.
-            raise ValueError(
-                "the model began a forward pass inside of another one, or after one that was interrupted; "
-                "images would count twice: measure a part that does not call itself, or anew"
-            )
-        if self.count is None:
-            if getattr(model, "batch_first", True) is False:
-                raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
-            self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
-        else:
+            began = "the model began a forward pass inside of another one, or after one that was interrupted"
+            raise ValueError(f"{began}; images would count twice: measure a part that does not call itself, or anew")
+        if self.count is not None:
             self.batch_size, self.certain = check_count(self.count(*args, **kwargs)), True
+        elif getattr(model, "batch_first", True) is False:
+            raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
+        else:
+            self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
         self.aborted |= self.changed
         self.failed, self.running = False, True
 

@@ -7,16 +7,18 @@ compiler the package is installed without it.
 import ctypes
 import functools
 import math
+import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
-from torch import Tensor, nn
+from jaxtyping import Float32, Float64
+from torch import Tensor
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic import library, signatures
+from in4310repro.features.tensors import BinCounts, ImageMeans, Shift, SingleMaps, Values
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 SIDE = 1 << 13  # bins of a histogram for each sign, as in kernel.cpp
@@ -29,12 +31,8 @@ class Maps(ctypes.Structure):
 
     _fields_ = (
         ("data", ctypes.c_void_p),
-        ("images", ctypes.c_ssize_t),
-        ("channels", ctypes.c_ssize_t),
-        ("positions", ctypes.c_ssize_t),
-        ("image_stride", ctypes.c_ssize_t),
-        ("channel_stride", ctypes.c_ssize_t),
-        ("position_stride", ctypes.c_ssize_t),
+        *((name, ctypes.c_ssize_t) for name in ("images", "channels", "positions")),
+        *((f"{name}_stride", ctypes.c_ssize_t) for name in ("image", "channel", "position")),
     )
 
 
@@ -66,32 +64,31 @@ class Kernel:
 
     def __init__(self, file: Path, instruction_set: str, source: Path = SOURCE) -> None:
         self.instruction_set = instruction_set
-        headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
-        sources = library.hash_of([source, *headers])
+        sources = library.hash_of([source, *sorted(Path(library.__file__).parent.glob("*.hpp"))])
         self.library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
+
+    def _count(self, function: str, *arguments: signatures.Argument, number: int = 3) -> tuple[int, ...]:
+        """Call a function whose last argument is an array of counts; return these."""
+        counts = torch.zeros(number, dtype=torch.int64, device="cpu")
+        self.library.call(function, *arguments, counts)
+        return tuple(counts.tolist())
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
         """Return three numbers: how many values are non-positive, how many are zero, and how many are not finite."""
-        values, counts = _in_one_row(values), _zeros(3)
-        self.library.call("count", values.numel(), values, counts)
-        return tuple(counts.tolist())
+        return self._count("count", values.numel(), _in_one_row(values))
 
-    def spatial_means(
-        self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
-    ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
+    def spatial_means(self, maps: SingleMaps, shift: Shift) -> tuple[ImageMeans, tuple[int, ...]]:
         """Return the float64 means of (values - shift) over positions, and three counts.
 
         The counts are the numbers of non-positive, zero, and non-finite values.
         """
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
-        counts = _zeros(3)
-        self.library.call("spatial_means", layout, library.as_plain("shift", shift), means, counts)
-        return means, tuple(counts.tolist())
+        return means, self._count("spatial_means", layout, library.as_plain("shift", shift), means)
 
     def position_sums(
         self,
-        maps: Float32[Tensor, "image channel height width"],
+        maps: SingleMaps,
         shift: Float32[Tensor, " leading"],
         sums: Float64[Tensor, " leading"],
         products: Float64[Tensor, "leading leading"],
@@ -109,17 +106,16 @@ class Kernel:
         """
         maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
-        counts, shift = _zeros(4), library.as_plain("shift", shift)
-        self.library.call("position_sums", layout, leading, int(exact), shift, sums, products, counts)
-        return tuple(counts.tolist())
+        shift = library.as_plain("shift", shift)
+        return self._count("position_sums", layout, leading, int(exact), shift, sums, products, number=4)
 
-    def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
+    def histogram(self, values: Float32[Tensor, "..."], counts: BinCounts) -> None:
         """Add the number of values in each histogram bin to `counts`."""
         # The kernel counts in 32 bits.
         for part in torch.split(_in_one_row(values), 2**31):
             self.library.call("histogram", part.numel(), part, counts)
 
-    def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
+    def peaks(self, maps: SingleMaps) -> Float32[Tensor, "image channel"]:
         """Return each channel's largest finite value in each image; -inf if no value is finite.
 
         A largest value of -0 is returned as 0.
@@ -134,10 +130,6 @@ def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
     """Flatten values to one axis, in memory order; copy them if they have gaps in memory."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
-
-
-def _zeros(number: int) -> Int64[Tensor, " count"]:
-    return torch.zeros(number, dtype=torch.int64, device="cpu")
 
 
 @functools.cache
@@ -191,20 +183,20 @@ def kernel_description() -> str:
     return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
-def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
+def kernel_for(values: Values) -> Kernel | None:
     """Return the active kernel if it can read the values; None if it cannot or if there is no kernel.
 
     The kernel reads strided float32 tensors in CPU memory.
     """
-    plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
+    plain = type(values) in signatures.PLAIN and values.layout == torch.strided and values.device.type == "cpu"
     # The kernel counts the values of an image in 32 bits.
-    plain &= math.prod(values.shape[1:]) < 2**31
-    return active_kernel() if plain and values.dtype == torch.float32 and values.device.type == "cpu" else None
+    small = math.prod(values.shape[1:]) < 2**31
+    return active_kernel() if plain and small and values.dtype == torch.float32 else None
 
 
 def locate(
-    maps: Float32[Tensor, "image channel height width"],
-) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
+    maps: SingleMaps,
+) -> tuple[SingleMaps, Maps]:
     """Return the maps and their memory layout, as the kernel needs them.
 
     The maps are copied unless channels or positions are adjacent in memory and the distance from one
@@ -216,24 +208,18 @@ def locate(
     if maps.ndim != 4:
         raise ValueError(f"maps of shape {tuple(maps.shape)}; [image, channel, height, width] is valid")
     maps = library.check("maps", maps, torch.float32, maps.shape)
-    images, channels, height, width = maps.shape
-    image, channel, row, position = maps.stride()
+    (images, channels, height, width), (image, channel, row, position) = maps.shape, maps.stride()
     # An axis of size 1 has an arbitrary stride.
-    if width == 1:
-        position = row
-    elif height > 1 and row != width * position:
-        return locate(maps.contiguous())
-    if channels == 1 and position != 1:
-        channel = 1
-    if height * width == 1 and channel != 1:
-        position = 1
-    if 1 not in (channel, position):
+    gaps = height > 1 < width and row != width * position
+    position = row if width == 1 else position
+    channel = 1 if channels == 1 and position != 1 else channel
+    position = 1 if height * width == 1 and channel != 1 else position
+    if gaps or 1 not in (channel, position):
         return locate(maps.contiguous())
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)
 
 
-@dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """Numbers of all, non-positive, zero and non-finite values, as integers or as scalars on the GPU."""
 
     values: int | Tensor = 0
@@ -241,20 +227,15 @@ class Counts:
     zeros: int | Tensor = 0
     non_finite: int | Tensor = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.values + other.values,
-            self.non_positive + other.non_positive,
-            self.zeros + other.zeros,
-            self.non_finite + other.non_finite,
-        )
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+        return Counts(*map(operator.add, self, other))
 
-    def to_ints(self) -> tuple[int, int, int, int]:
+    def to_ints(self) -> tuple[int, ...]:
         """Return the four counts as Python integers. If they are on the GPU, this waits until they are computed."""
-        return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
+        return tuple(map(int, self))
 
 
-def count(maps: Float[Tensor, "..."]) -> Counts:
+def count(maps: Values) -> Counts:
     """Count the values of a tensor: all of them, the non-positive, the zero and the non-finite ones.
 
     -inf counts as non-positive, nan does not.
@@ -266,12 +247,12 @@ def count(maps: Float[Tensor, "..."]) -> Counts:
     return Counts(maps.numel(), *(counts if maps.is_cuda else map(int, counts)))
 
 
-def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def widen(maps: Values) -> Values:
     """Return float64 maps as they are, and maps of other types as float32."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
-def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def make_dense(maps: Values) -> Values:
     """Return contiguous or channels-last maps as they are, and maps with another layout as a contiguous copy."""
     is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
     return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

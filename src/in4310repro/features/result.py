@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from in4310repro.features.activations import Histogram, TopImages, pool_histogram, pool_top_images
+from in4310repro.features.activations import Histogram, TopImages, check_poolable, pool_histogram, pool_top_images
 from in4310repro.features.blocks import BlockMoments, merge_nodes
 from in4310repro.features.covariance import Moments, merge_moments
 from in4310repro.features.kernel import Counts
@@ -150,23 +150,19 @@ class FeatureResult:
 
             _, axes = pyplot.subplots()
         axes.semilogy(range(1, len(values) + 1), values, marker=".")
-        axes.set_xlabel("index of the eigenvalue")
-        axes.set_ylabel("variance")
+        axes.set(xlabel="index of the eigenvalue", ylabel="variance")
         return axes
 
     def _require_moments(self) -> Moments:
         if self.moments is None:
-            raise ValueError(
-                'mean and covariance need samples="images" or "positions"; None counts only, '
-                '"flat" has only eigenvalues'
-            )
+            valid = 'samples="images" or "positions"; None counts only, "flat" has only eigenvalues'
+            raise ValueError(f"mean and covariance need {valid}")
         return self.moments
 
     def _normalize(self, scatter: Tensor) -> Tensor:
         if self.rows <= self.correction:
-            raise ValueError(
-                f"{self.rows} rows give no covariance with correction {self.correction}; more rows than that are needed"
-            )
+            given = f"{self.rows} rows give no covariance with correction {self.correction}"
+            raise ValueError(f"{given}; more rows than that are needed")
         return scatter / (self.rows - self.correction)
 
 
@@ -186,7 +182,9 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
     if non_finite and settings.on_non_finite == "raise":
         raise ValueError(f"{non_finite} of {values} values are not finite")
     moments = pool_moments([s.accumulator for s in streams if isinstance(s.accumulator, BlockMoments)])
-    gram = pool_gram([s.accumulator for s in streams if isinstance(s.accumulator, FlatMaps)])
+    maps = [s.accumulator.maps() for s in streams if isinstance(s.accumulator, FlatMaps)]
+    gram = gram_matrix(torch.cat(maps)).cpu() if maps else None
+    activations = [stream.activations for stream in streams]
     rows = int(moments.rows) if moments is not None else 0 if gram is None else len(gram)
     return FeatureResult(
         images=max(stream.images for stream in streams),
@@ -199,8 +197,8 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
         correction=settings.correction,
         moments=moments,
         gram=gram,
-        histogram=pool_histogram([stream.activations for stream in streams]),
-        top_images=pool_top_images([stream.activations for stream in streams]),
+        histogram=pool_histogram(activations),
+        top_images=pool_top_images(activations),
     )
 
 
@@ -213,12 +211,5 @@ def pool_moments(calls: list[BlockMoments]) -> Moments | None:
     if not calls:
         return None
     totals = [merge_nodes(call.nodes()).to("cpu") for call in calls]
-    channels = sorted({len(moments.shift) for moments in totals})
-    if len(channels) > 1:
-        raise ValueError(f'its calls have {channels} channels and cannot be pooled; measure them with calls="keep"')
+    check_poolable(len(moments.shift) for moments in totals)
     return reduce(merge_moments, totals)
-
-
-def pool_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
-    """Return the Gram matrix of the maps of all calls of a module, in their order; None without calls."""
-    return gram_matrix(torch.cat([call.maps() for call in calls])).cpu() if calls else None

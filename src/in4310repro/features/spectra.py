@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import Counts, column_sums, count, self_product
+from in4310repro.features.tensors import FeatureMaps
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,8 @@ class Spectrum:
         Raises:
             ValueError: k is not in 1..channels.
         """
-        channels = len(self.eigenvalues)
-        if k is not None and not 1 <= k <= channels:
-            raise ValueError(f"{k} eigenvalues asked for; there are 1 to {channels}")
+        if k is not None and not 1 <= k <= len(self.eigenvalues):
+            raise ValueError(f"{k} eigenvalues asked for; there are 1 to {len(self.eigenvalues)}")
         return self.eigenvalues[:k]
 
     def trace_share(self, k: int) -> float:
@@ -95,7 +95,7 @@ class FlatMaps:
         """Number of values in a flattened map; None before the first map."""
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
-    def check(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
+    def check(self, first_image: int, maps: FeatureMaps) -> None:
         """Check that copies of the maps of images first_image, first_image + 1, ... fit.
 
         Raises:
@@ -108,7 +108,7 @@ class FlatMaps:
                 f"{self._max_bytes}: measure fewer images"
             )
 
-    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+    def add(self, first_image: int, maps: FeatureMaps) -> Counts:
         """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values.
 
         Raises:

@@ -12,22 +12,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from in4310repro.features import hooks, stream, tensors
 from in4310repro.features.activations import INDICES
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
-from in4310repro.features.hooks import (
-    ForwardPass,
-    LeaveOut,
-    ModuleChoice,
-    capture_outputs,
-    check_calls_hooks,
-    choose,
-    evaluation_mode,
-)
+from in4310repro.features.hooks import ForwardPass, LeaveOut, ModuleChoice
 from in4310repro.features.result import FeatureResult, finalize
-from in4310repro.features.stream import Settings, StateMetadata, Stream, pack, tensors_of_stream, unpack
-from in4310repro.features.tensors import ImageCounter, images_of_samples, images_of_values, iterate_values, plain_tensor
+from in4310repro.features.stream import Settings, Stream
+from in4310repro.features.tensors import ImageCounter, iterate_values
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 Source = tuple[str, str]  # module, and the path with keys by `repr`
@@ -58,10 +51,10 @@ class FeatureStatistics:
             once, on a GPU in `result()`.
         first_image: index of the first image, a multiple of 64; for shards that are merged later. Top images need
             indices below 2^32.
-        channel_axis: the axis of the channels, by names of modules or of parts of outputs such as `attention[1]`.
-            It is needed only if the axis is not known. Layers define their axis, and other modules have the axis
-            of the layers before them. Inputs of the model are assumed to have channels on axis 1 (images) or on
-            the last axis (tokens: image, token, channel).
+        channel_axis: the axis of the channels, by names of modules, of parts of outputs such as `attention[1]`, or of
+            modules' classes. It is needed only if the axis is not known. Layers define their axis, and activations
+            after a layer and sums of layers have it too. Inputs of the model are assumed to have channels on axis 1
+            (images) or on the last axis (tokens: image, token, channel).
         leave_out: names of modules or of parts of outputs, such as `pool[1]`, that are not measured; a module
             includes its children. Or a compiled pattern for whole names. Outputs that cannot be measured must be
             left out, since they raise an error: outputs that are not dense floating-point tensors and, unless
@@ -106,15 +99,7 @@ class FeatureStatistics:
         histogram: bool = False,
         top_images: int = 0,
     ) -> None:
-        self._settings = Settings(
-            samples=samples,
-            precision=precision,
-            calls=calls,
-            on_non_finite=on_non_finite,
-            correction=correction,
-            histogram=histogram,
-            top_images=top_images,
-        )
+        self._settings = Settings(samples, precision, calls, on_non_finite, correction, histogram, top_images)
         if not hasattr(first_image, "__index__") or first_image < 0 or first_image % BLOCK:
             raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
         if top_images and first_image >= INDICES:
@@ -122,18 +107,16 @@ class FeatureStatistics:
         self._model = model
         # A compiled model wraps the one whose names the caller knows.
         original = getattr(model, "_orig_mod", model)
-        self._modules, self._leave_out = choose(original, modules), LeaveOut(leave_out)
+        self._modules, self._leave_out = hooks.choose(original, modules), LeaveOut(leave_out)
         self._leave_out.drop_modules(self._modules)
-        check_calls_hooks(original, self._modules)
-        self._count_images = count_images
-        self._all_must_run = not isinstance(modules, str | re.Pattern)
-        self._first_image = operator.index(first_image)
-        self._channel_axes = dict(channel_axis or {})
-        cut = samples in ("images", "positions") or top_images > 0
-        self._axes = AxisFinder(model, self._modules, self._channel_axes, needed=cut)
+        hooks.check_calls_hooks(original, self._modules)
+        self._count_images, self._first_image = count_images, operator.index(first_image)
+        self._all_must_run, self._channel_axes = not isinstance(modules, str | re.Pattern), dict(channel_axis or {})
         self._reset()
 
     def _reset(self) -> None:
+        cut = self._settings.samples in ("images", "positions") or self._settings.top_images > 0
+        self._axes = AxisFinder(self._model, self._modules, self._channel_axes, needed=cut)
         self._streams: dict[StreamKey, Stream] = {}
         self._sources: dict[str, Source] = {}  # by the name in the result
         self._thread: int | None = None
@@ -146,9 +129,9 @@ class FeatureStatistics:
             raise ValueError("these statistics were entered before; make new ones for another set of images")
         self._entered = True
         with ExitStack() as stack:
-            stack.enter_context(evaluation_mode(self._model))
+            stack.enter_context(hooks.evaluation_mode(self._model))
             stack.enter_context(self._axes.watch())
-            stack.enter_context(capture_outputs(self._model, self._modules, self._consume, self._forward))
+            stack.enter_context(hooks.capture_outputs(self._model, self._modules, self._consume, self._forward))
             self._hooks = stack.pop_all()
         return self
 
@@ -163,46 +146,40 @@ class FeatureStatistics:
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
-        with self._axes.paused():
-            if not (torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
-                return self._measure(name, call, images, output)
-            # The caller has changed the mode: tensors made here must stay usable in every other mode.
-            with torch.inference_mode(mode=False), torch.no_grad():
-                return self._measure(name, call, images, output)
+        # Where the caller has changed the mode, tensors made here must stay usable in every other mode.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            self._measure(name, call, images, output)
 
     def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
-        paths, module = set[str](), self._modules[name]
+        paths, module = list[str](), self._modules[name]
         for (path, value), (exact, _) in zip(iterate_values(output), iterate_values(output, "", repr), strict=True):
-            repeated = path in paths
-            paths.add(path)
+            paths.append(path)
             if path and self._leave_out.includes(f"{name}{path}"):
                 continue
+            hint = f"; leave_out={[name + path]} leaves it out"
             try:
-                if repeated:
+                if paths.count(path) > 1:
                     raise ValueError("two parts of its output have this name, and would be pooled")
                 _name_source(self._sources, self._title(name, call, path), (name, exact))
-                values = plain_tensor(value)
+                values = tensors.plain_tensor(value)
                 if self._settings.samples is None and not self._settings.top_images:
-                    axis, image_count = 1, images_of_values(module, values, images, told=self._count_images is not None)
+                    told = self._count_images is not None
+                    axis, number = 1, tensors.images_of_values(module, values, images, told=told)
                 else:
                     uncut = "samples=None" + (" and top_images=0" if self._settings.top_images else "")
-                    image_count = images_of_samples(module, path, values, images, uncut)
-                    axis = self._axes.axis_of(name, path, value, values)
+                    number = tensors.images_of_samples(module, path, values, images, uncut)
+                    axis = self._axes.axis_of(name, path, value)
                 # Pooled calls share the stream of the first.
-                first_call = 0 if self._settings.calls == "pool" else call
-                if first := self._streams.get((name, first_call, path)):
+                if first := self._streams.get((name, 0 if self._settings.calls == "pool" else call, path)):
                     first.check_width(values, axis)
-                stream = self._streams.get((name, call, path)) or Stream(self._settings, self._first_image)
-            except ValueError as error:
-                hint = f"leave_out={[name + path]} leaves it out"
-                raise ValueError(f"module {name!r}{path}: {error}; {hint}") from error
-            try:
-                stream.check(values, axis, image_count)
+                hint = ""
+                measured = self._streams.get((name, call, path)) or Stream(self._settings, self._first_image)
+                measured.check(values, axis, number)
                 self._forward.changed = True
-                self._streams[name, call, path] = stream
-                stream.update(values, axis, image_count)
+                self._streams[name, call, path] = measured
+                measured.update(values, axis, number)
             except ValueError as error:
-                raise ValueError(f"module {name!r}{path}: {error}") from error
+                raise ValueError(f"module {name!r}{path}: {error}{hint}") from error
         if not paths and output not in ((), [], {}):
             text = f"its output is of type {type(output).__name__} and holds no tensor"
             raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
@@ -229,7 +206,7 @@ class FeatureStatistics:
         position = {name: index for index, name in enumerate(self._modules)}
         for key in sorted(self._streams, key=lambda key: (position[key[0]], *key[1:])):
             groups.setdefault(self._title(*key), []).append(self._streams[key])
-        results = {}
+        results: dict[str, FeatureResult] = {}
         for title, streams in groups.items():
             try:
                 results[title] = finalize(streams, self._settings)
@@ -239,9 +216,9 @@ class FeatureStatistics:
 
     def _check_not_aborted(self) -> None:
         if self._forward.aborted or self._forward.changed:
+            reason = "some modules measured its images and others did not"
             raise ValueError(
-                "a forward pass was aborted: some modules measured its images and others did not; measure again, "
-                "or continue from an earlier state_dict"
+                f"a forward pass was aborted: {reason}; measure again, or continue from an earlier state_dict"
             )
 
     def _check_ran(self) -> None:
@@ -250,9 +227,7 @@ class FeatureStatistics:
         if missing and (self._all_must_run or not ran):
             reason = "only forward passes inside the with block, of the very model that was given, count"
             if isinstance(self._model, torch.fx.GraphModule):
-                reason = (
-                    "a graph of torch.fx calls its innermost modules alone: name those, or measure the model itself"
-                )
+                reason = "a graph of torch.fx calls its innermost modules alone: name those, or measure the model"
             elif hasattr(self._model, "_orig_mod") or self._model._compiled_call_impl is not None:
                 reason = "code that torch.compile made before calls no hooks: measure the model that was compiled"
             raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
@@ -260,7 +235,6 @@ class FeatureStatistics:
     def fresh(self) -> "FeatureStatistics":
         """Return empty statistics of the same model with the same modules and settings, for another image set."""
         new = copy.copy(self)
-        new._axes = self._axes.fresh()
         new._reset()
         return new
 
@@ -275,17 +249,13 @@ class FeatureStatistics:
         self._check_not_aborted()
         streams, sources = dict(self._streams), dict(self._sources)
         for other in others:
-            if self._describe() != other._describe():
-                raise ValueError(
-                    f"two statistics have {_differing(self._describe(), other._describe())}; they must be equal"
-                )
+            self._check_settings("two statistics", other._describe())
             other._check_not_aborted()
             for title, source in other._sources.items():
                 _name_source(sources, title, source)
-            for key, stream in sorted(other._streams.items()):
-                merged = streams[key].copy() if key in streams else Stream(self._settings, self._first_image)
-                merged.merge(stream)
-                streams[key] = merged
+            for key, of_other in sorted(other._streams.items()):
+                streams[key] = streams[key].copy() if key in streams else Stream(self._settings, self._first_image)
+                streams[key].merge(of_other)
         self._streams, self._sources = streams, sources
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -297,12 +267,12 @@ class FeatureStatistics:
             ValueError: a forward pass was aborted.
         """
         self._check_not_aborted()
-        metadata: StateMetadata = {"settings": self._describe(), "streams": []}
-        tensors: dict[str, Tensor] = {}
-        for index, ((module, call, path), stream) in enumerate(sorted(self._streams.items())):
-            metadata["streams"].append({"module": module, "call": call, "path": path, "state": stream.state()})
-            tensors |= {f"{index}.{name}": value for name, value in stream.tensors().items()}
-        return pack(metadata, tensors)
+        metadata: stream.StateMetadata = {"settings": self._describe(), "streams": []}
+        values: dict[str, Tensor] = {}
+        for index, ((module, call, path), each) in enumerate(sorted(self._streams.items())):
+            metadata["streams"].append({"module": module, "call": call, "path": path, "state": each.state()})
+            values |= {f"{index}.{name}": value for name, value in each.tensors().items()}
+        return stream.pack(metadata, values)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a saved state; the remaining batches then give the same bits as without interruption.
@@ -311,16 +281,14 @@ class FeatureStatistics:
             ValueError: images have been measured already, modules or settings differ, or the state is corrupt.
         """
         device = next(self._model.parameters(), torch.empty(0, device="cpu")).device
-        metadata, tensors = unpack(state, device)
+        metadata, values = stream.unpack(state, device)
         if self._streams:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")
-        if metadata["settings"] != self._describe():
-            differing = _differing(self._describe(), metadata["settings"])
-            raise ValueError(f"these statistics and the state have {differing}; they must be equal")
+        self._check_settings("these statistics and the state", metadata["settings"])
         streams: dict[StreamKey, Stream] = {}
         for index, entry in enumerate(metadata["streams"]):
-            stream = streams[entry["module"], entry["call"], entry["path"]] = Stream(self._settings, self._first_image)
-            stream.restore(entry["state"], tensors_of_stream(tensors, index))
+            new = streams[entry["module"], entry["call"], entry["path"]] = Stream(self._settings, self._first_image)
+            new.restore(entry["state"], stream.tensors_of_stream(values, index))
         self._streams = streams
 
     def _describe(self) -> dict[str, object]:
@@ -328,15 +296,16 @@ class FeatureStatistics:
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
 
+    def _check_settings(self, which: str, other: Mapping[str, object]) -> None:
+        """Raise ValueError where settings differ, with both values of each."""
+        own = self._describe()
+        if differing := [name for name in sorted(own.keys() | other.keys()) if own.get(name) != other.get(name)]:
+            both = ", ".join(f"{name} {own.get(name)!r} and {other.get(name)!r}" for name in differing)
+            raise ValueError(f"{which} have {both}; they must be equal")
+
 
 def _name_source(sources: dict[str, Source], title: str, source: Source) -> None:
     """Record the source of an output in `sources`; raise ValueError if its title already names another one."""
     if (known := sources.setdefault(title, source)) != source:
         one, other = (f"{path or 'the output'} of module {module!r}" for module, path in (known, source))
         raise ValueError(f"{title!r} names {one}, and {other}: they would be pooled, so one needs another name")
-
-
-def _differing(own: Mapping[str, object], others: Mapping[str, object]) -> str:
-    """Return a text for an error message: each differing setting, with its value in both descriptions."""
-    named = sorted(own.keys() | others.keys())
-    return ", ".join(f"{n} {own.get(n)!r} and {others.get(n)!r}" for n in named if own.get(n) != others.get(n))

@@ -5,10 +5,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from in4310repro.features.activations import INDICES, PREFIX, Activations
@@ -16,7 +15,7 @@ from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.kernel import Counts, count
 from in4310repro.features.spectra import FlatMaps
-from in4310repro.features.tensors import check_range
+from in4310repro.features.tensors import FeatureMaps, Values, check_range
 
 VALID_VALUES: dict[str, tuple[object, ...]] = {
     "samples": (None, "images", "positions", "flat"),
@@ -30,7 +29,7 @@ VALID_VALUES: dict[str, tuple[object, ...]] = {
 OPTIONAL = ("histogram", "top_images")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Settings:
     """Settings of a measurement; only statistics with equal settings can be merged.
 
@@ -61,15 +60,6 @@ class Settings:
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
-class StreamState(TypedDict):
-    """State of a stream as JSON values, without its tensors."""
-
-    counts: list[int]  # the fields of Counts
-    sample_count: int
-    image_ranges: list[list[int]]  # start and stop of each
-    next_image: int
-
-
 class Stream:
     """Statistics of one output tensor over all images so far; image numbers start at `first_image`.
 
@@ -80,10 +70,8 @@ class Stream:
         self.counts = Counts()
         self.sample_count = 0  # finite or not
         self.image_ranges: list[range] = []
-        self.accumulator: BlockMoments | FlatMaps | None = None
-        if settings.samples == "flat":
-            self.accumulator = FlatMaps()
-        elif settings.samples is not None:
+        self.accumulator: BlockMoments | FlatMaps | None = FlatMaps() if settings.samples == "flat" else None
+        if settings.samples in ("images", "positions"):
             self.accumulator = BlockMoments(settings.samples, settings.precision)
         self.activations = Activations(histogram=settings.histogram, top_images=settings.top_images)
         self._settings = settings
@@ -94,7 +82,7 @@ class Stream:
         """Number of images measured so far."""
         return sum(map(len, self.image_ranges))
 
-    def check_width(self, output: Float[Tensor, "..."], axis: int) -> None:
+    def check_width(self, output: Values, axis: int) -> None:
         """Check that an output has as many channels, or values per image, as the earlier outputs.
 
         Raises:
@@ -103,17 +91,17 @@ class Stream:
         width = None if self.accumulator is None else self.accumulator.row_width
         flat = self._settings.samples == "flat"
         channels = self.activations.channels if flat or width is None else width
+        hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
         for unit, before, now in (
             ("values per image", width if flat else None, math.prod(output.shape[1:])),
-            ("channels", channels, None if channels is None else output.shape[axis]),
+            ("channels", channels, channels and output.shape[axis]),
         ):
             if before not in (None, now):
-                hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
                 raise ValueError(
                     f"{now} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
                 )
 
-    def check(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
+    def check(self, output: Values, axis: int, images: int) -> None:
         """Check that an output of `images` images can be added, before anything is changed.
 
         Raises:
@@ -131,7 +119,7 @@ class Stream:
             if isinstance(self.accumulator, FlatMaps):
                 self.accumulator.check(self._next_image, maps)
 
-    def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
+    def update(self, output: Values, axis: int, images: int) -> None:
         """Add an output of `images` images, with channels on `axis`, to the statistics; `check` has passed it.
 
         Axis 0 of the output must be the images. If only values are counted, axis 0 may be anything.
@@ -169,10 +157,8 @@ class Stream:
             ValueError: both have measured the same images, or their numbers of channels differ.
         """
         image_ranges = join_ranges(self.image_ranges, other.image_ranges)
-        if isinstance(self.accumulator, BlockMoments) and isinstance(other.accumulator, BlockMoments):
-            self.accumulator.merge(other.accumulator)
-        if isinstance(self.accumulator, FlatMaps) and isinstance(other.accumulator, FlatMaps):
-            self.accumulator.merge(other.accumulator)
+        if self.accumulator is not None:
+            self.accumulator.merge(other.accumulator)  # type: ignore[arg-type]  # equal settings make equal types
         self.activations.merge(other.activations)
         self.image_ranges = image_ranges
         self.counts += other.counts
@@ -182,23 +168,22 @@ class Stream:
         """Return the tensors that belong to the stream's state."""
         return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
 
-    def state(self) -> StreamState:
-        """Return the stream's state without its tensors, after waiting for the GPU to finish."""
+    def state(self) -> dict[str, Any]:
+        """Return the stream's state as JSON values, without its tensors, after waiting for the GPU to finish."""
         return {
-            "counts": list(self.counts.to_ints()),
+            "counts": [*self.counts.to_ints()],
             "sample_count": self.sample_count,
             "image_ranges": [[images.start, images.stop] for images in self.image_ranges],
             "next_image": self._next_image,
         }
 
-    def restore(self, state: StreamState, tensors: dict[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
         """Replace the statistics by those of a saved state, so that a measurement continues as if never interrupted.
 
         Raises:
             ValueError: the tensors do not fit together.
         """
-        self.counts = Counts(*state["counts"])
-        self.sample_count = state["sample_count"]
+        self.counts, self.sample_count = Counts(*state["counts"]), state["sample_count"]
         self.image_ranges = [range(start, stop) for start, stop in state["image_ranges"]]
         self._next_image = state["next_image"]
         self.activations.restore(tensors)
@@ -206,7 +191,7 @@ class Stream:
             self.accumulator.restore({name: part for name, part in tensors.items() if not name.startswith(PREFIX)})
 
 
-def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
+def view_as_maps(output: Values, axis: int) -> FeatureMaps:
     """Return the output as maps with four axes.
 
     If the output has more or fewer axes, all its positions are placed on the height axis, and the width is 1.
@@ -234,37 +219,24 @@ def join_ranges(first: list[range], second: list[range]) -> list[range]:
     """
     joined: list[range] = []
     for images in sorted(filter(len, [*first, *second]), key=lambda images: images.start):
-        last = joined[-1] if joined else range(-1)
+        last = joined.pop() if joined else range(images.start, images.start)
         if images.start < last.stop:
-            overlap = range(images.start, min(images.stop, last.stop))
             raise ValueError(
-                f"images {overlap.start} to {overlap.stop - 1} were measured before; each counts once: "
+                f"images {images.start} to {min(images.stop, last.stop) - 1} were measured before; each counts once: "
                 "give each part its own first_image"
             )
-        if images.start == last.stop:
-            joined[-1] = range(last.start, images.stop)
-        else:
-            joined.append(images)
+        joined += [range(last.start, images.stop)] if images.start == last.stop else [last, images]
     return joined
 
 
 METADATA = "metadata"  # a JSON text as uint8
 
 
-class StreamEntry(TypedDict):
-    """State of one stream (the statistics of one output tensor), with its module, call and path."""
-
-    module: str
-    call: int
-    path: str
-    state: StreamState
-
-
 class StateMetadata(TypedDict):
     """All parts of a state except its tensors, as JSON values."""
 
     settings: dict[str, object]  # what must be equal for the state to be loaded
-    streams: list[StreamEntry]
+    streams: list[dict[str, Any]]  # module, call, path and state of each
 
 
 def pack(metadata: StateMetadata, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

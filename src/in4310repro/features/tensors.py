@@ -5,12 +5,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from in4310repro.arithmetic.signatures import in_memory
+from in4310repro.arithmetic.signatures import PLAIN, in_memory
 
+FeatureMaps = Float[Tensor, "image channel height width"]
+SingleMaps = Float32[Tensor, "image channel height width"]
+Values = Float[Tensor, "..."]
+Shift = Float32[Tensor, " channel"]
+ImageMeans = Float64[Tensor, "image channel"]
+BinCounts = Int64[Tensor, " bin"]
+Keys = Int64[Tensor, "channel place"]
 ImageCounter = Callable[..., int]
 HINT = "say how many there are: count_images=FUNCTION, which gets the arguments of the model and returns their number"
 
@@ -127,10 +134,9 @@ def iterate_values(value: object, path: str = "", show: Callable[[object], str] 
 
 
 # Layers by the number of axes of their images besides channels, by the names of torch's classes.
-SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
+SPATIAL = re.compile(r"(?:Conv|ConvTranspose|(?:Max|Avg|LP)Pool|BatchNorm(?=[23]))([123])d")
 # Magnitudes of float64 values: the shift is a float32 number, and no deviation of like numbers has a square of 0.
 RANGE = (1e-120, torch.finfo(torch.float32).max)
-WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
 def plain_tensor(output: object) -> Tensor:
@@ -139,21 +145,26 @@ def plain_tensor(output: object) -> Tensor:
     Raises:
         ValueError: the output is not a tensor of floating-point values in memory.
     """
+    kind = type(output).__name__
     if isinstance(output, PackedSequence):
-        raise ValueError("its output is a packed sequence, whose rows are no images")
-    if not isinstance(output, Tensor):
-        raise ValueError(f"its output is of type {type(output).__name__}, in which statistics find no tensors")
-    if torch._C._functorch.is_functorch_wrapped_tensor(output):
-        raise ValueError("its output is inside of torch.func or vmap, and shows its values to no hook")
-    if output.is_nested:
-        raise ValueError("its output is a nested tensor, whose images have different shapes")
-    if type(output).__torch_dispatch__ is not WITHOUT_STORAGE:
-        raise ValueError(f"its output is of type {type(output).__name__}, which holds no plain values")
-    if output.layout != torch.strided or output.device.type == "meta":
-        raise ValueError(f"its output is {output.layout} on {output.device}; statistics are of dense values in memory")
-    if not output.is_floating_point():
-        raise ValueError(f"its output is {output.dtype}; statistics are of floating-point values")
-    if type(output) not in (Tensor, nn.Parameter):
+        wrong = "a packed sequence, whose rows are no images"
+    elif not isinstance(output, Tensor):
+        wrong = f"of type {kind}, in which statistics find no tensors"
+    elif torch._C._functorch.is_functorch_wrapped_tensor(output):
+        wrong = "inside of torch.func or vmap, and shows its values to no hook"
+    elif output.is_nested:
+        wrong = "a nested tensor, whose images have different shapes"
+    elif type(output).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        wrong = f"of type {kind}, which holds no plain values"
+    elif output.layout != torch.strided or output.device.type == "meta":
+        wrong = f"{output.layout} on {output.device}; statistics are of dense values in memory"
+    elif not output.is_floating_point():
+        wrong = f"{output.dtype}; statistics are of floating-point values"
+    else:
+        wrong = ""
+    if wrong or not isinstance(output, Tensor):
+        raise ValueError(f"its output is {wrong}")
+    if type(output) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             output = output.as_subclass(Tensor)
     # Without the tangent that forward-mode differentiation gives it.
@@ -166,7 +177,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
     An example is an output of Conv2d with three axes.
     """
     names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
-    return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
+    return any(name is not None and ndim == 1 + int(name[1]) for name in names)
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
@@ -179,11 +190,8 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
     if recurrent and path.startswith("[1]"):
         return "the layers of a hidden state"
     sequence = recurrent or (isinstance(module, nn.MultiheadAttention) and path == "[0]")
-    return (
-        "the steps of the sequence (batch_first is False)"
-        if sequence and not getattr(module, "batch_first", True)
-        else None
-    )
+    steps_first = sequence and not getattr(module, "batch_first", True)
+    return "the steps of the sequence (batch_first is False)" if steps_first else None
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
@@ -224,7 +232,12 @@ def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int 
     return shape[0]
 
 
-def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
+def finite_magnitudes(values: Values) -> Values:
+    """Return the magnitudes of values, and 0 for those that are not finite."""
+    return torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).abs()
+
+
+def check_range(maps: FeatureMaps) -> None:
     """Check that float64 values can be squared without overflow or loss of digits; float32 values always pass.
 
     Raises:
@@ -232,7 +245,7 @@ def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
     """
     if maps.dtype != torch.float64 or not maps.numel():
         return
-    peak = torch.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0).abs().amax(dim=(0, 2, 3))
+    peak = finite_magnitudes(maps).amax(dim=(0, 2, 3))
     outside = (peak != 0) & ((peak < RANGE[0]) | (peak > RANGE[1]))
     if bool(outside.any()):
         channel = int(outside.nonzero()[0])

@@ -149,7 +149,7 @@ class ChannelsLast(nn.Module):
 
 def test_a_channel_is_a_tile_where_channels_are_last_too() -> None:
     model = ChannelsLast()
-    made = maps_of(model, dict(model.named_children()), image_of_noise(), {})
+    made = maps_of(model, dict(model.named_children()), image_of_noise(), {"last": 3})
     assert torch.equal(made.maps["last"], made.maps["conv"])
     assert made.not_drawn == {"unused": "it did not run"}
 

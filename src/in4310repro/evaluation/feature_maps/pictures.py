@@ -115,14 +115,13 @@ def maps_of(
 
     def keep(name: str, call: int, _images: int | None, output: object) -> None:
         reasons.pop(name, None)
-        with axes.paused():
-            for path, value in iterate_values(output):
-                if (name, call, path) in outputs:
-                    alike.append(f"{name}{path}")
-                try:
-                    outputs[name, call, path] = _channels(axes, name, path, value)
-                except ValueError as error:
-                    reasons[f"{name}{path}"] = str(error)
+        for path, value in iterate_values(output):
+            if (name, call, path) in outputs:
+                alike.append(f"{name}{path}")
+            try:
+                outputs[name, call, path] = _channels(axes, name, path, value)
+            except ValueError as error:
+                reasons[f"{name}{path}"] = str(error)
 
     with evaluation_mode(model), axes.watch(), capture_outputs(model, modules, keep, ForwardPass()):
         model(image)
@@ -148,7 +147,7 @@ def _channels(axes: AxisFinder, name: str, path: str, output: object) -> Float[T
             f"its output has shape {tuple(values.shape)} for one image; image x channel x height x width is drawn"
         )
     # Cloned: torchvision's ReLU and residual sum overwrite it in place.
-    return values.movedim(axes.axis_of(name, path, output, values), 1)[0].detach().cpu().float().clone()
+    return values.movedim(axes.axis_of(name, path, output), 1)[0].detach().cpu().float().clone()
 
 
 def _refuse_undrawable(made: Maps, modules: ModuleChoice) -> None:
