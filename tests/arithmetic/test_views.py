@@ -84,15 +84,7 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
     return torch.stack([found[1 : kernel.SIDE].sum(), found[kernel.SIDE :].sum()])
 
 
-NORM: dict[str, Any] = {
-    "running_mean": None,
-    "running_variance": None,
-    "training": True,
-    "momentum": 0.1,
-    "epsilon": 1e-5,
-    "activation": "relu",
-    "other": None,
-}
+NORM = functions.Settings(None, None, True, 0.1, 1e-5, "relu")
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
@@ -112,7 +104,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     ),
     "normalised_convolution": (
         lambda maps, weight, bias, scale, shift: products.normalised_convolution(
-            (maps, weight, bias, (1, 1), (0, 0), 1), NORM | {"weight": scale, "bias": shift}
+            (maps, weight, bias, (1, 1), (0, 0), 1), (scale, shift, None, NORM)
         ),
         lambda maps, weight, bias, scale, shift: functional.relu(
             functional.batch_norm(functional.conv2d(maps, weight, bias), None, None, scale, shift, training=True)
@@ -308,7 +300,7 @@ def test_the_table_has_every_public_function() -> None:
         }
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
-    internal = {"form_of", "check_maps", "check_norm", "normalise", "normalise_backward", "first_only"}
+    internal = {"form_of", "check_maps", "check_norm", "batch_norm_by", "normalise", "normalise_backward", "first_only"}
     internal |= {"weight_gradient", "bias_gradient"}
     assert public - FACES.keys() - OTHERS - internal == set()
     assert not hasattr(arithmetic, "Sequential")  # of the module that portable() comes from

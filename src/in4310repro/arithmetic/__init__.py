@@ -16,21 +16,8 @@ from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 if TYPE_CHECKING:
     from in4310repro.arithmetic.networks import portable, refused_modules
 
-__all__ = [
-    "SGD",
-    "VERSION",
-    "AdamW",
-    "RMSprop",
-    "cross_entropy",
-    "instruction_set",
-    "losses",
-    "obstacle",
-    "portable",
-    "product",
-    "refused_modules",
-    "self_test",
-    "softmax",
-]
+__all__ = ["SGD", "VERSION", "AdamW", "RMSprop", "cross_entropy", "instruction_set", "losses", "obstacle"]
+__all__ += ["portable", "product", "refused_modules", "self_test", "softmax"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,8 +5,6 @@ zeros: 5 % of a step's time at 64 px, 10 % at 224 px. Here a finalizer puts a bl
 free blocks when the storage on it is freed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import mmap

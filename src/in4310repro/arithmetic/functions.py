@@ -4,8 +4,6 @@ Maps are float32 [image, channel, height, width]; results lie in channels_last m
 Second derivatives and those of forward mode, which autograd would silently compute wrongly, raise an error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from torch import Tensor
 from torch._C import _are_functorch_transforms_active
 
 from in4310repro.arithmetic import buffers, library, shares, tree
+from in4310repro.arithmetic.library import Maybe
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
 SUM_RELU = 3
@@ -24,7 +23,7 @@ class Unrecorded:
 
     needs_input_grad = (False,) * 16
 
-    def save_for_backward(self, *_values: Tensor | None) -> None:
+    def save_for_backward(self, *_values: Maybe) -> None:
         """Save no values."""
 
 
@@ -58,7 +57,7 @@ def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
     has to be each input that the gradients depend on.
     """
 
-    def differentiated(ctx: Any, *gradients: Tensor | None) -> Any:
+    def differentiated(ctx: Any, *gradients: Maybe) -> Any:
         name = backward.__qualname__.partition(".")[0].strip("_")
         for gradient in gradients:
             if gradient is not None:
@@ -93,16 +92,16 @@ class _Refusal(torch.autograd.Function):
 
 def batch_norm(
     maps: Tensor,
-    running_mean: Tensor | None,
-    running_variance: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
+    running_mean: Maybe,
+    running_variance: Maybe,
+    weight: Maybe,
+    bias: Maybe,
     *,
     training: bool,
     momentum: float = 0.1,
     epsilon: float = 1e-5,
     activation: str = "none",
-    other: Tensor | None = None,
+    other: Maybe = None,
 ) -> Tensor:
     """Return activation(batch_norm(maps) + other), computed in one pass.
 
@@ -124,57 +123,51 @@ def batch_norm(
         ValueError: dtypes or shapes are wrong, the activation is unknown, or each channel has only one value in
             training.
     """
+    settings = Settings(running_mean, running_variance, training, momentum, epsilon, activation)
+    return batch_norm_by(maps, weight, bias, other, settings)
+
+
+def batch_norm_by(maps: Tensor, *norm: Any) -> Tensor:
+    """Return the result of `batch_norm`, given weight, bias, second map and `Settings`."""
     maps = check_maps("maps", maps).contiguous(memory_format=torch.channels_last)
-    norm = Norm(running_mean, running_variance, weight, bias, training, momentum, epsilon, activation, other)
-    result: Tensor = _BatchNorm.apply(maps, *check_norm(tuple(maps.shape), norm))
+    result: Tensor = _BatchNorm.apply(maps, *check_norm(tuple(maps.shape), *norm))
     return result
 
 
-class Norm(NamedTuple):
-    """The arguments of `batch_norm` after the maps."""
-
-    running_mean: Tensor | None
-    running_variance: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-    training: bool
-    momentum: float = 0.1
-    epsilon: float = 1e-5
-    activation: str = "none"
-    other: Tensor | None = None
-
-
 class Settings(NamedTuple):
-    """What `normalise` needs beside tensors that have gradients."""
+    """What batch norm needs beside tensors that have gradients."""
 
-    running_mean: Tensor | None
-    running_variance: Tensor | None
+    running_mean: Maybe
+    running_variance: Maybe
     training: bool
     momentum: float
     epsilon: float
-    form: int  # of enum Form in normalisation.hpp
+    activation: str = "none"
+    form: int = 0  # of enum Form in normalisation.hpp; `check_norm` sets it
 
 
-def check_norm(shape: tuple[int, ...], norm: Norm) -> tuple[Tensor | None, Tensor | None, Tensor | None, Settings]:
+Norm = tuple[Maybe, Maybe, Maybe, Settings]  # weight, bias, second map, and settings
+
+
+def check_norm(shape: tuple[int, ...], weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> Norm:
     """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map and settings."""
-    names, training, activation = ("running mean", "variance", "weight", "bias"), norm.training, norm.activation
-    mean, variance, weight, bias = (
-        library.check(name, value, torch.float32, (shape[1],)) for name, value in zip(names, norm[:4], strict=True)
-    )
+    mean, variance, training, *_, activation, _ = settings
+    named = {"running mean": mean, "variance": variance, "weight": weight, "bias": bias}
+    checked = [library.check(name, value, torch.float32, (shape[1],)) for name, value in named.items()]
     if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
         raise ValueError(f"maps of shape {shape} have one value per channel; batch norm in training needs 2 or more")
     if not training and (mean is None or variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
     if (mean is None) != (variance is None):
         raise ValueError("batch norm with one of running mean and variance; valid are both and neither")
-    form, other = form_of(activation), norm.other
+    form = form_of(activation)
     if other is not None:
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
         form, other = SUM_RELU, library.check("second map", other, torch.float32, shape)
     # In training they are updated in place, so that the originals are needed instead of checked copies.
-    mean, variance = norm[:2] if training else (mean, variance)
-    return weight, bias, other, Settings(mean, variance, training, norm.momentum, norm.epsilon, form)
+    mean, variance = (mean, variance) if training else checked[:2]
+    return *checked[2:], other, settings._replace(running_mean=mean, running_variance=variance, form=form)
 
 
 def form_of(activation: str) -> int:
@@ -188,9 +181,7 @@ def form_of(activation: str) -> int:
     return ACTIVATIONS[activation]
 
 
-def coefficients(
-    running_mean: Tensor, running_variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
-) -> Tensor:
+def coefficients(running_mean: Tensor, running_variance: Tensor, weight: Maybe, bias: Maybe, epsilon: float) -> Tensor:
     """Return float32 [centre, scale, shift] per channel for batch norm in evaluation mode, without gradients.
 
     The arguments are those of `batch_norm`.
@@ -205,9 +196,7 @@ def coefficients(
     return result
 
 
-def normalise(
-    maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Settings
-) -> tuple[Tensor, Tensor]:
+def normalise(maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> tuple[Tensor, Tensor]:
     """Return the normalised maps, and each channel's mean and 1 / standard deviation as float64 [2, channel].
 
     The arguments are as `check_norm` returns them; `maps` are in channels_last memory.
@@ -231,7 +220,7 @@ def normalise(
 
 def normalise_backward(
     batch: shares.Whole, gradient: Tensor, saved: Sequence[Any], settings: Settings
-) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, Maybe, Maybe, Maybe]:
     """Return the gradients of maps, weight, bias and second map, from that of the result of `normalise`.
 
     Args:
@@ -260,16 +249,14 @@ def normalise_backward(
 
 class _BatchNorm(Function):
     @staticmethod
-    def forward(
-        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Settings
-    ) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> Tensor:
         result, statistics = normalise(maps, weight, bias, other, settings)
         ctx.settings, ctx.batch = settings, shares.current()
         ctx.save_for_backward(maps, weight, bias, None if other is None else result, statistics)
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
         return *normalise_backward(ctx.batch, gradient, ctx.saved_tensors, ctx.settings), None
 
 

@@ -1,7 +1,5 @@
 """Subclasses of torch's layers, with the same parameters, that compute by the compiled kernels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,6 +9,7 @@ from torch._C import _are_functorch_transforms_active
 from torch.nn import functional
 
 from in4310repro.arithmetic import functions, library, pooling, products, same
+from in4310repro.arithmetic.library import Maybe
 
 
 class Conv2d(nn.Conv2d):
@@ -21,7 +20,7 @@ class Conv2d(nn.Conv2d):
         return products.convolution(*self._arguments(input))
 
     def normalise_after(
-        self, maps: Tensor, norm: BatchNorm2d, activation: str = "none", other: Tensor | None = None
+        self, maps: Tensor, norm: "BatchNorm2d", activation: str = "none", other: Maybe = None
     ) -> Tensor:
         """Return norm.normalise(forward(maps), activation, other) by one function.
 
@@ -64,12 +63,12 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise each channel of maps [image, channel, height, width], then scale and shift it."""
         return self.normalise(input)
 
-    def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
+    def normalise(self, maps: Tensor, activation: str = "none", other: Maybe = None) -> Tensor:
         """Return activation(forward(maps) + other) in one pass; `other` is optional."""
-        return functions.batch_norm(maps, **self.arguments(activation, other))
+        return functions.batch_norm_by(maps, *self.arguments(activation, other))
 
-    def arguments(self, activation: str = "none", other: Tensor | None = None) -> dict[str, Any]:
-        """Return the arguments of functions.batch_norm after the maps, for a pass that begins now: it is counted."""
+    def arguments(self, activation: str = "none", other: Maybe = None) -> functions.Norm:
+        """Return the arguments of functions.batch_norm_by after the maps, for a pass that begins now: it is counted."""
         momentum = self.momentum
         if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:
             if _are_functorch_transforms_active():
@@ -77,17 +76,10 @@ class BatchNorm2d(nn.BatchNorm2d):
             batches.add_(1)
             momentum = 1 / int(batches) if momentum is None else momentum
         moved = not self.training or self.track_running_stats
-        return {
-            "running_mean": self.running_mean if moved else None,
-            "running_variance": self.running_var if moved else None,
-            "weight": self.weight,
-            "bias": self.bias,
-            "training": self.training or self.running_mean is None,
-            "momentum": 0.0 if momentum is None else momentum,
-            "epsilon": self.eps,
-            "activation": activation,
-            "other": other,
-        }
+        mean, variance = (self.running_mean, self.running_var) if moved else (None, None)
+        training = self.training or self.running_mean is None
+        settings = functions.Settings(mean, variance, training, momentum or 0.0, self.eps, activation)
+        return self.weight, self.bias, other, settings
 
     def is_fixed(self) -> bool:
         """Return whether the layer normalises with stored statistics instead of those of the batch."""

@@ -5,8 +5,6 @@ one build works with every version of Python. The library for the processor's wi
 `DECLARATIONS` has their exported functions (see `signatures`); a test compares them with the C++ files.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import hashlib
@@ -59,68 +57,64 @@ ptrdiff_t fused_operations(rounds, float sink[1])
 int shared_out(threads, items, rounds, double factor, float results[items], int64_t who[items])
 
 ptrdiff_t method(const Shape *shape, result)
-int convolution(threads, const Shape *shape, const float maps[images height width channels],
-    const float weights[outputs kernel_height kernel_width group_channels], const float bias?[outputs],
-    const float norm?[3 outputs], form, float result[images rows columns outputs])
-int convolution_backward(threads, const Shape *shape, const float gradient[images rows columns outputs],
-    const float weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
-int weight_gradient(threads, const Shape *shape, whole, const float maps[images height width channels],
-    const float gradient[images rows columns outputs], float result[outputs kernel_height kernel_width group_channels])
-int bias_leaves(threads, images, positions, outputs, const float gradient[images positions outputs],
+int convolution(threads, const Shape *shape, maps[images height width channels],
+    weights[outputs kernel_height kernel_width group_channels], bias?[outputs], norm?[3 outputs], form,
+    float result[images rows columns outputs])
+int convolution_backward(threads, const Shape *shape, gradient[images rows columns outputs],
+    weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
+int weight_gradient(threads, const Shape *shape, whole, maps[images height width channels],
+    gradient[images rows columns outputs], float result[outputs kernel_height kernel_width group_channels])
+int bias_leaves(threads, images, positions, outputs, gradient[images positions outputs],
     double leaves[images/8 2 outputs])
 
-int linear(threads, images, features, outputs, const float rows[images features], const float weight[outputs features],
-    const float bias?[outputs], float result[images outputs])
-int linear_rows_gradient(threads, images, features, outputs, const float gradient[images outputs],
-    const float weight[outputs features], float result[images features])
+int linear(threads, images, features, outputs, rows[images features], weight[outputs features], bias?[outputs],
+    float result[images outputs])
+int linear_rows_gradient(threads, images, features, outputs, gradient[images outputs], weight[outputs features],
+    float result[images features])
 int product(threads, rows, columns, const double values[rows columns], double result[columns columns])
 
-int normalisation_leaves(threads, images, positions, channels, const float maps[images positions channels],
+int normalisation_leaves(threads, images, positions, channels, maps[images positions channels],
     double leaves[images/8 2 channels])
 int normalise(threads, images, positions, channels, form, rows, double momentum, double epsilon,
-    const double sums?[2 channels], const float maps[images positions channels], const float weight?[channels],
-    const float bias?[channels], float running_mean?[channels], float running_variance?[channels],
-    const float other?[images positions channels], float result[images positions channels],
-    double statistics[2 channels])
-int normalise_by(threads, images, positions, channels, form, double epsilon,
-    const float maps[images positions channels], const float weight?[channels], const float bias?[channels],
-    const float mean[channels], const float variance[channels], const float other?[images positions channels],
+    const double sums?[2 channels], maps[images positions channels], weight?[channels], bias?[channels],
+    float running_mean?[channels], float running_variance?[channels], other?[images positions channels],
     float result[images positions channels], double statistics[2 channels])
-int normalisation_coefficients(threads, channels, double epsilon, const float weight?[channels],
-    const float bias?[channels], const float mean[channels], const float variance[channels],
-    float coefficients_of[3 channels])
-int normalisation_gradient_leaves(threads, images, positions, channels, form,
-    const float gradient[images positions channels], const float maps[images positions channels],
-    const float output?[images positions channels], const float weight?[channels], const float bias?[channels],
+int normalise_by(threads, images, positions, channels, form, double epsilon, maps[images positions channels],
+    weight?[channels], bias?[channels], mean[channels], variance[channels], other?[images positions channels],
+    float result[images positions channels], double statistics[2 channels])
+int normalisation_coefficients(threads, channels, double epsilon, weight?[channels], bias?[channels], mean[channels],
+    variance[channels], float coefficients_of[3 channels])
+int normalisation_gradient_leaves(threads, images, positions, channels, form, gradient[images positions channels],
+    maps[images positions channels], output?[images positions channels], weight?[channels], bias?[channels],
     const double statistics[2 channels], float other_gradient?[images positions channels],
     double leaves[images/8 2 channels])
 int normalise_backward(threads, images, positions, channels, form, rows, given, const double sums?[2 channels],
-    const float gradient[images positions channels], const float maps[images positions channels],
-    const float output?[images positions channels], const float weight?[channels], const float bias?[channels],
-    const double statistics[2 channels], float other_gradient?[images positions channels],
-    float maps_gradient[images positions channels], float weight_gradient[channels], float bias_gradient[channels])
+    gradient[images positions channels], maps[images positions channels], output?[images positions channels],
+    weight?[channels], bias?[channels], const double statistics[2 channels],
+    float other_gradient?[images positions channels], float maps_gradient[images positions channels],
+    float weight_gradient[channels], float bias_gradient[channels])
 
-int average_pool(threads, images, channels, height, width, rows, columns,
-    const float maps[images height width channels], float result[images rows columns channels])
+int average_pool(threads, images, channels, height, width, rows, columns, maps[images height width channels],
+    float result[images rows columns channels])
 int average_pool_backward(threads, images, channels, height, width, rows, columns,
-    const float gradient[images rows columns channels], float result[images height width channels])
+    gradient[images rows columns channels], float result[images height width channels])
 int max_pool(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x, padding_y,
-    padding_x, const float maps[images height width channels], float result[images rows columns channels],
+    padding_x, maps[images height width channels], float result[images rows columns channels],
     int32_t places?[images rows columns channels])
 int max_pool_backward(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x,
-    padding_y, padding_x, const float gradient[images rows columns channels],
-    const int32_t places[images rows columns channels], float result[images height width channels])
-int add(threads, values, const float first[values], const float second[values], float result[values])
+    padding_y, padding_x, gradient[images rows columns channels], const int32_t places[images rows columns channels],
+    float result[images height width channels])
+int add(threads, values, first[values], second[values], float result[values])
 
-int losses(threads, images, whole, classes, const float scores[images classes], const int64_t labels[images],
-    double each[images], float gradient?[images classes])
-int loss_leaves(threads, images, whole, classes, const float scores[images classes], const int64_t labels[images],
+int losses(threads, images, whole, classes, scores[images classes], const int64_t labels[images], double each[images],
+    float gradient?[images classes])
+int loss_leaves(threads, images, whole, classes, scores[images classes], const int64_t labels[images],
     double leaves[images/8], float gradient?[images classes])
-int softmax(threads, images, classes, const float scores[images classes], float result[images classes])
+int softmax(threads, images, classes, scores[images classes], float result[images classes])
 
 int add_leaves(threads, leaves, width, double rows[leaves width])
 int add_doubles(threads, number, const double right[number], double left[number])
-int add_floats(threads, number, const float right[number], float left[number])
+int add_floats(threads, number, right[number], float left[number])
 int quotients(threads, number, double divisor, const double values[number], float result[number])
 
 int adamw(threads, tensors, double keep, double first, double beta2, double second, double rate, double scale,
@@ -142,8 +136,9 @@ SETS = ("avx512", "avx2", "base")  # the widest first
 NATIVE = "compute it in native arithmetic, by a model that portable() has not changed"
 NO_MEMORY = 1  # of enum Status in vectors.hpp
 
+Maybe = Tensor | None
 T = TypeVar("T")
-V = TypeVar("V", bound=Tensor | None)
+V = TypeVar("V", bound=Maybe)
 
 
 class Library:

@@ -5,8 +5,6 @@ function computes a convolution, the batch norm after it, the sum with a second 
 these modules makes them separate functions; the bits are equal in both cases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

@@ -3,8 +3,6 @@
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
 from in4310repro.arithmetic.functions import Function, check_maps
+from in4310repro.arithmetic.library import Maybe
 
 Pair = tuple[int, int]
 
@@ -125,7 +124,7 @@ class _Fork(Function):
         return maps.view_as(maps), maps.view_as(maps)
 
     @staticmethod
-    def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    def backward(_ctx: Any, first: Maybe, second: Maybe) -> Maybe:
         if first is None or second is None:
             return second if first is None else first
         return add(first, second)

@@ -1,9 +1,6 @@
 """Convolutions, linear layers and matrix products by the compiled kernels, with gradients. See docs/arithmetic.md."""
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,12 +8,12 @@ from torch import Tensor
 
 from in4310repro.arithmetic import buffers, functions, library, shares, tree
 from in4310repro.arithmetic.functions import Function
-from in4310repro.arithmetic.library import Shape
+from in4310repro.arithmetic.library import Maybe, Shape
 
 Pair = tuple[int, int]
 Padding = tuple[int | Pair, int | Pair]
-Convolution = tuple[Tensor, Tensor, Tensor | None, Pair, Padding, int]  # the arguments of `convolution`
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]  # of maps or rows, weight and bias
+Convolution = tuple[Tensor, Tensor, Maybe, Pair, Padding, int]  # the arguments of `convolution`
+Gradients = tuple[Maybe, Maybe, Maybe]  # of maps or rows, weight and bias
 
 
 @functools.lru_cache(maxsize=1024)
@@ -57,7 +54,7 @@ def _result_sizes(shape: Shape) -> tuple[int, int, int, int]:
 def convolution(
     maps: Tensor,
     weight: Tensor,
-    bias: Tensor | None = None,
+    bias: Maybe = None,
     stride: Pair = (1, 1),
     padding: Padding = (0, 0),
     groups: int = 1,
@@ -100,25 +97,25 @@ def convolve_and_normalise(given: Convolution, coefficients: Tensor, activation:
     return _forward(*tensors, shape, coefficients, functions.form_of(activation))
 
 
-def normalised_convolution(given: Convolution, norm: Mapping[str, Any]) -> Tensor:
+def normalised_convolution(given: Convolution, norm: functions.Norm) -> Tensor:
     """Return batch_norm(convolution(*given)) as one function with gradients: one call by autograd instead of two.
 
     Args:
         given: the arguments of `convolution`.
-        norm: the arguments of `functions.batch_norm` after the maps, by name.
+        norm: the arguments of `functions.batch_norm_by` after the maps.
 
     Raises:
         ValueError: dtypes or shapes are wrong, or the activation is unknown.
     """
     *tensors, shape = _check(*given)
-    checked = functions.check_norm(_result_sizes(shape), functions.Norm(**norm))
+    checked = functions.check_norm(_result_sizes(shape), *norm)
     result: Tensor = _NormalisedConvolution.apply(*tensors, *checked[:3], shape, checked[3])
     return result
 
 
 def _check(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Padding, groups: int
-) -> tuple[Tensor, Tensor, Tensor | None, Shape]:
+    maps: Tensor, weight: Tensor, bias: Maybe, stride: Pair, padding: Padding, groups: int
+) -> tuple[Tensor, Tensor, Maybe, Shape]:
     """Check the arguments of a convolution; return the checked maps, weight and bias, and its sizes."""
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
     shape = _shape(sizes, kernel, tuple(stride), tuple(padding), groups)
@@ -127,13 +124,11 @@ def _check(
     return maps, weight, library.check("bias", bias, torch.float32, kernel[:1]), shape
 
 
-def _forward(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape, norm: Tensor | None = None, form: int = 0
-) -> Tensor:
+def _forward(maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, norm: Maybe = None, form: int = 0) -> Tensor:
     return library.call("convolution", shape, maps, weight, bias, norm, form, buffers.maps(_result_sizes(shape)))
 
 
-def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Tensor | None) -> None:
+def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Maybe) -> None:
     """Keep what `_gradients` needs, and the batch of this pass."""
     ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
     ctx.save_for_backward(*saved)
@@ -141,29 +136,20 @@ def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Tensor | None) 
 
 class _Convolution(Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape) -> Tensor:
         _keep(ctx, weight, shape, maps, weight)
         return _forward(maps, weight, bias, shape)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
         gradient = library.as_plain("maps", gradient).contiguous(memory_format=torch.channels_last)
         return *_gradients(ctx, *ctx.saved_tensors, gradient), None
 
 
 class _NormalisedConvolution(Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        maps: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        scale: Tensor | None,
-        shift: Tensor | None,
-        other: Tensor | None,
-        shape: Shape,
-        settings: functions.Settings,
-    ) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, *norm: Any) -> Tensor:
+        scale, shift, other, shape, settings = norm
         between = _forward(maps, weight, bias, shape)
         result, statistics = functions.normalise(between, scale, shift, other, settings)
         kept = None if other is None else result
@@ -172,7 +158,7 @@ class _NormalisedConvolution(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
         maps, weight, _bias, *saved = ctx.saved_tensors
         of_between, *others = functions.normalise_backward(ctx.batch, gradient, saved, ctx.settings)
         return *_gradients(ctx, maps, weight, of_between), *others, None, None
@@ -193,7 +179,7 @@ def _gradients(ctx: Any, inputs: Tensor, weight: Tensor, gradient: Tensor) -> Gr
     return of_inputs, of_weight, of_bias
 
 
-def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
+def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Maybe:
     """Return a weight's gradient, summed over the whole batch.
 
     `maps` are the inputs of the layer and `gradient` is the gradient of its output, for the images of this
@@ -224,7 +210,7 @@ def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
     return tree.quotients(batch.total(rows)[:outputs])
 
 
-def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(rows: Tensor, weight: Tensor, bias: Maybe = None) -> Tensor:
     """Return rows @ weight.T + bias, as torch.nn.functional.linear does.
 
     Args:
@@ -249,7 +235,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 class _Linear(Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Maybe) -> Tensor:
         _keep(ctx, weight, None, rows, weight)
         result = buffers.empty(len(rows), len(weight))
         return library.call("linear", *rows.shape, len(weight), rows, weight, bias, result)

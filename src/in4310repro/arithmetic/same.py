@@ -1,7 +1,5 @@
 """Convolution with TensorFlow's "same" padding, as a layer of torch; `layers.Conv2dSame` computes it by the kernels."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -3,8 +3,6 @@
 VERSION is the version of the expected bits; a change of the bits needs a new version.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable

@@ -14,14 +14,12 @@ sends it to the others. Therefore the bits are those of one process, for any num
 left to a library.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -126,8 +124,7 @@ class Share(Whole):
     is_shared = True
 
     def __init__(self, batch: int, connection: Connection) -> None:
-        self.batch = batch
-        self.connection = connection
+        self.batch, self.connection = batch, connection
         self.own = tree.share(batch, connection.rank, connection.size)
         self.images = images_of(batch, connection)
         self._nodes = _nodes(batch, connection.size)
@@ -140,24 +137,21 @@ class Share(Whole):
             ValueError: `images` is not the number of images in this process.
         """
         if images != len(self.images):
-            raise ValueError(
-                f"{images} images; valid are {len(self.images)}, the share of process {self.connection.rank} in a "
-                f"batch of {self.batch}"
-            )
+            share = f"the share of process {self.connection.rank} in a batch of {self.batch}"
+            raise ValueError(f"{images} images; valid are {len(self.images)}, {share}")
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
         """Return the sum of `rows` over the images of all processes, which exchange partial sums; see `Whole.total`."""
-        most = max(map(len, self._nodes))
-        sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
+        sent = torch.zeros((max(map(len, self._nodes)), rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
             to.copy_(tree.add_rows(rows[node.start - self.own.start : node.stop - self.own.start]))
         # Sent to each process directly: gloo's all-gather passes along a ring, one hop per process.
         copies = sent.expand(self.connection.size, *sent.shape).contiguous()
         received = torch.empty_like(copies)
         dist.all_to_all_single(received, copies, group=self.connection.messages)
-        places = [(rank, place, node) for rank, nodes in enumerate(self._nodes) for place, node in enumerate(nodes)]
-        sums = {node: received[rank, place] for rank, place, node in places}
+        rows_of = zip(self._nodes, received, strict=True)
+        sums = {node: row for nodes, sent_rows in rows_of for node, row in zip(nodes, sent_rows, strict=False)}
         return tree.add(tree.leaves(self.batch), sums)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
@@ -167,10 +161,8 @@ class Share(Whole):
             ValueError: the weight is computed from other tensors, so that torch does not fill its `.grad`.
         """
         if not weight.is_leaf:
-            raise ValueError(
-                "a weight is computed from other tensors, such as by torch.nn.utils.parametrize, and several processes "
-                "cannot sum its gradient; train in one process"
-            )
+            computed = "a weight is computed from other tensors, such as by torch.nn.utils.parametrize"
+            raise ValueError(f"{computed}, and several processes cannot sum its gradient; train in one process")
         whole = self.images_of_batch(images)
         for to, node in zip(self._bucket_for(weight), self._nodes[self.connection.rank], strict=True):
             of_node = tree.images_of(node, self.batch)
@@ -182,7 +174,7 @@ class Share(Whole):
 
         If the current bucket has too little space left, the bucket is sent and a new one is begun.
         """
-        if self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity and self._buckets[-1].used:
+        if (last := self._buckets[-1]).used and last.used + weight.numel() > last.capacity:
             self._send()
             self._buckets.append(_Bucket(self._nodes, self.connection))
         return self._buckets[-1].place(weight)
@@ -206,13 +198,9 @@ class _Bucket:
     """Gradients of several weights that are sent together to other processes."""
 
     def __init__(self, nodes: list[list[range]], connection: Connection) -> None:
-        self.used = 0
-        self.capacity = BUCKET
-        self._nodes = nodes
-        self._connection = connection
+        self.used, self.capacity = 0, BUCKET
+        self._nodes, self._connection = nodes, connection
         self._weights: list[tuple[Tensor, int]] = []  # and where in the bucket each begins
-        self._values = torch.empty(0)
-        self._work: Any = None
 
     def place(self, weight: Tensor) -> Tensor:
         """Reserve a tensor [node, value] in the bucket for the partial sums of a weight's gradient; return it.
@@ -221,9 +209,9 @@ class _Bucket:
         """
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
-            rows = len(self._nodes[self._connection.rank])
             # All processes get pieces of equal size, so the last one may extend beyond the last value.
-            self._values = torch.empty((rows, self.capacity + self._connection.size), dtype=torch.float32, device="cpu")
+            rows, columns = len(self._nodes[self._connection.rank]), self.capacity + self._connection.size
+            self._values = buffers.empty(rows, columns)
         begin, self.used = self.used, self.used + weight.numel()
         self._weights.append((weight, begin))
         return self._values[:, begin : self.used]
@@ -237,18 +225,15 @@ class _Bucket:
         rows = self._values[:, : size * self._piece].reshape(len(self._values), size, self._piece)
         self._sent = rows.transpose(0, 1).flatten()
         self._received = rows.new_empty(sum(numbers))
-        own = [numbers[self._connection.rank]] * size
-        self._work = dist.all_to_all_single(
-            self._received, self._sent, numbers, own, group=self._connection.gradients, async_op=True
-        )
+        own, group = [numbers[self._connection.rank]] * size, self._connection.gradients
+        self._work = dist.all_to_all_single(self._received, self._sent, numbers, own, group=group, async_op=True)
 
     def add(self) -> None:
         """Sum this process's range of gradient values over all processes; start sending the sums to all processes."""
         self._work.wait()
         rows = self._received.reshape(-1, self._piece)
         sums = dict(zip(itertools.chain(*self._nodes), rows, strict=True))
-        root = range(max(node.stop for node in sums))
-        self._sum = tree.add(root, sums)
+        self._sum = tree.add(range(max(node.stop for node in sums)), sums)
         self._values = rows.new_empty(self._connection.size * self._piece)
         pieces = list(self._values.reshape(self._connection.size, self._piece))
         self._work = dist.all_gather(pieces, self._sum, group=self._connection.gradients, async_op=True)
@@ -260,10 +245,8 @@ class _Bucket:
         self._work.wait()
         for weight, begin in self._weights:
             gradient = self._values[begin : begin + weight.numel()]
-            if weight.ndim == 4:
-                # channels_last: the channels of a position are adjacent.
-                outputs, channels, height, width = weight.shape
-                gradient = gradient.view(outputs, height, width, channels).permute(0, 3, 1, 2)
+            # channels_last: the channels of a position are adjacent.
+            gradient = gradient.view_as(weight.movedim(1, -1)).movedim(-1, 1) if weight.ndim == 4 else gradient
             gradient = gradient.view(weight.shape)
             weight.grad = gradient if weight.grad is None else weight.grad + gradient
 
@@ -285,28 +268,24 @@ def current() -> Whole:
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
     """Return the `data` of each process, in order of process rank. The bytes are sent as they are, without pickle."""
-    device = device_of(group)
-    length = torch.tensor([len(data)], device=device)
-    lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(lengths, length, group=group)
-    longest = max(int(each) for each in lengths)
-    padded = torch.zeros(longest, dtype=torch.uint8, device=device)
-    padded[: len(data)] = _values(data)
-    gathered: list[Tensor] = [torch.zeros_like(padded) for _ in lengths]
-    dist.all_gather(gathered, padded, group=group)
-    return [bytes(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(gathered, lengths, strict=True)]
+
+    def gather(values: Tensor) -> list[Tensor]:
+        gathered = [torch.zeros_like(values) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(gathered, values, group=group)
+        return gathered
+
+    lengths = [int(each) for each in gather(torch.tensor([len(data)], device=device_of(group)))]
+    padded = _values(data.ljust(max(lengths), b"\0")).to(device_of(group))
+    return [each[:length].cpu().numpy().tobytes() for each, length in zip(gather(padded), lengths, strict=True)]
 
 
 def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
     """Send the bytes of the process with rank 0 to all processes; return these bytes."""
-    device = device_of(group)
-    length = torch.tensor([len(data)], device=device)
+    length = torch.tensor([len(data)], device=device_of(group))
     dist.broadcast(length, 0, group=group)
-    sent = torch.zeros(int(length), dtype=torch.uint8, device=device)
-    if dist.get_rank(group) == 0:
-        sent.copy_(_values(data))
+    sent = _values(data if dist.get_rank(group) == 0 else bytes(int(length))).to(length.device)
     dist.broadcast(sent, 0, group=group)
-    return bytes(sent.cpu().numpy().tobytes())
+    return sent.cpu().numpy().tobytes()
 
 
 def _values(data: bytes) -> Tensor:

@@ -1,17 +1,15 @@
 """Signatures of compiled functions: their types in ctypes, and checks of the tensors that are passed to them.
 
 A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its
-name; a name without a type is a ptrdiff_t:
+name. A number without a type is a ptrdiff_t, an array without a type a const float:
 
-    int linear(threads, images, features, outputs, const float rows[images features],
-               const float weight[outputs features], const float bias?[outputs], float result[images outputs])
+    int linear(threads, images, features, outputs, rows[images features], weight[outputs features], bias?[outputs],
+               float result[images outputs])
 
 A size is a number, the name of an earlier integer argument, a field or property of an earlier structure, or
 `images/8`, rounded up. A `const` array is read, any other array is written; `?` allows None. `float *const`
 is a list of arrays, one for each tensor: in `parameters[tensors sizes]`, `sizes` is an array of their sizes.
 """
-
-from __future__ import annotations
 
 import ctypes
 import functools
@@ -112,9 +110,7 @@ class Signature:
         """
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
-        passed: list[Any] = list(arguments)
-        kept: list[object] = []
-        models = None
+        passed, kept, models = list[Any](arguments), list[object](), None
         for place, parameter, extents in self._arrays(*map(operator.call, self._keys, arguments)):
             value = passed[place]
             if value is None and parameter.optional:
@@ -151,36 +147,31 @@ class Signature:
 
         @functools.lru_cache(maxsize=1024)
         def arrays(*keys: Any) -> list[tuple[int, Parameter, tuple[int, ...]]]:
-            sizes: dict[str, Any] = {
-                each.name: place for place, each in enumerate(self.parameters) if each.base == "int64_t"
-            }
+            numbered = [*enumerate(self.parameters)]
+            sizes: dict[str, Any] = {each.name: place for place, each in numbered if each.base == "int64_t"}
             for parameter, key in zip(self.parameters, keys, strict=False):
                 sizes[parameter.name] = key
                 if parameter.structure:
                     sizes[""] = parameter.structure.from_buffer_copy(key)
-            return [
-                (place, each, tuple([_size(name, sizes) for name in each.extents]))
-                for place, each in enumerate(self.parameters)
-                if each.extents
-            ]
+            found = [(place, each) for place, each in numbered if each.extents]
+            return [(place, each, tuple([_size(name, sizes) for name in each.extents])) for place, each in found]
 
         return arrays
 
 
 def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
     """Parse C++ declarations; return the signatures by function name."""
-    found = (
-        Signature(returns, name, tuple(_parameter(each, structures) for each in parameters.split(",") if each.strip()))
-        for returns, name, parameters in _DECLARATION.findall(declarations)
-    )
-    return {signature.name: signature for signature in found}
+    return {
+        name: Signature(returns, name, tuple(_parameter(each, structures) for each in filter(str.strip, of.split(","))))
+        for returns, name, of in _DECLARATION.findall(declarations)
+    }
 
 
 def _parameter(text: str, structures: Structures) -> Parameter:
     if not (match := _PARAMETER.fullmatch(" ".join(text.split()))):
         raise ValueError(f"{text!r} is no parameter of a declaration")
     const, base, of_list, name, optional, extents = match.groups("")
-    base = base or "ptrdiff_t"
+    const, base = (const, base) if base else (extents, "float" if extents else "ptrdiff_t")
     structure = structures.get(base)
     return Parameter(name, base, bool(const), bool(optional), tuple(extents.split()), bool(of_list), structure)
 
@@ -194,13 +185,16 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
     """Return `value` in the memory order that the function expects; only input tensors may be copied for this."""
-    dtype = parameter.dtype
-    if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
-        in_order = _is_in_order(value)
-        if (in_order or parameter.read_only) and _holds(value.shape, extents):
-            value = in_memory(where, value, read_only=parameter.read_only)
-            return value if in_order else _reorder(value)
-    raise ValueError(f"{where} is {describe(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
+    fits = _is_plain(value, parameter.dtype) and _holds(value.shape, extents)
+    if fits and (parameter.read_only or _is_in_order(value)):
+        value = in_memory(where, value, read_only=parameter.read_only)
+        return value.detach().resolve_neg().contiguous(memory_format=_order(value))
+    valid = f"{parameter.dtype} of sizes {extents} side by side on the CPU"
+    raise ValueError(f"{where} is {describe(value)}; valid is {valid}")
+
+
+def _is_plain(value: Any, dtype: torch.dtype) -> bool:
+    return type(value) in PLAIN and value.dtype is dtype and value.layout is STRIDED and value.is_cpu
 
 
 def address(value: Any, dtype: torch.dtype) -> int:
@@ -247,21 +241,18 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
     last = values.storage_offset() + sum((size - 1) * step for size, step in steps)
     needed = (last + 1) * values.dtype.itemsize if values.numel() else 0
     if (found := values.untyped_storage().nbytes()) < needed:
-        kind = f"{values.dtype} of shape {tuple(values.shape)}"
-        raise ValueError(f"{what}: {kind} in {found} bytes of memory; valid are {needed} or more")
+        text = f"{what}: {values.dtype} of shape {tuple(values.shape)} in {found} bytes of memory"
+        raise ValueError(f"{text}; valid are {needed} or more")
     return values
 
 
 def _is_in_order(value: Tensor) -> bool:
     """Return whether values are contiguous in the order of their axes or, for maps, in channels_last order."""
-    dense = value.is_contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.is_contiguous()
-    return dense and not value.is_neg()
+    return value.is_contiguous(memory_format=_order(value)) and not value.is_neg()
 
 
-def _reorder(value: Tensor) -> Tensor:
-    """Return the values in contiguous memory order, or maps in channels_last order, copied if necessary."""
-    value = value.detach().resolve_neg()
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
+def _order(value: Tensor) -> torch.memory_format:
+    return CHANNELS_LAST if value.ndim == 4 else torch.contiguous_format
 
 
 @functools.lru_cache(maxsize=4096)
@@ -300,30 +291,28 @@ def _table(
     """Check the sizes and memory layouts of tensors; return a ctypes pointer to an array of their addresses."""
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
-    tensors, begins = [], []
+    begins = []
     for value, model, size in zip(values, models, sizes.tolist(), strict=True):
         begin = address(value, parameter.dtype)
         same = begin and (value is model or (value.shape == model.shape and value.stride() == model.stride()))
         if not (same and value.numel() == size):
             value = _match_layout(where, parameter, value, model, size)
             begin = value.data_ptr()
-        tensors.append(value)
+        kept.append(value)
         begins.append(begin)
     addresses = torch.tensor(begins, dtype=torch.int64, device="cpu")
-    kept += [tensors, addresses]
+    kept.append(addresses)
     return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
     """Return `value` in the memory order of `model`; only input tensors may be copied for this."""
-    dtype = parameter.dtype
-    plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
-    if plain and value.shape == model.shape and value.numel() == size:
+    if _is_plain(value, parameter.dtype) and value.shape == model.shape and value.numel() == size:
         value = in_memory(where, value, read_only=parameter.read_only)
         if parameter.read_only and (value.stride() != model.stride() or value.is_neg()):
             value = torch.empty_like(model, requires_grad=False).copy_(value.detach())
         dense = value.is_contiguous() or (value.ndim == 4 and _is_in_order(value))
         if dense and value.stride() == model.stride() and not value.is_neg():
             return value
-    layout = f"of shape {tuple(model.shape)} in steps of {model.stride()}"
-    raise ValueError(f"{where} is {describe(value)}; valid is {dtype} {layout}, side by side on the CPU")
+    layout = f"{parameter.dtype} of shape {tuple(model.shape)} in steps of {model.stride()}"
+    raise ValueError(f"{where} is {describe(value)}; valid is {layout}, side by side on the CPU")

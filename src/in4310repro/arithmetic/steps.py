@@ -4,8 +4,6 @@ Their parameter groups, state and state dict are those of torch's optimizers; on
 are in docs/arithmetic.md.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -18,6 +16,7 @@ from in4310repro.arithmetic import library
 MOST_STEPS = 1 << 24  # beyond, adding 1 to a float32 changes nothing
 Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Group]
+Betas = tuple[float, float]
 Updated = tuple[Tensor, Tensor, Tensor]  # a parameter, and its values and gradient as plain tensors
 
 
@@ -59,7 +58,7 @@ class AdamW(_Steps, torch.optim.AdamW):
         self,
         parameters: Parameters,
         lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Betas = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:

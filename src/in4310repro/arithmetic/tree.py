@@ -3,8 +3,6 @@
 A leaf is a group of 8 images, summed first. A node of the tree is represented by the range of its leaves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

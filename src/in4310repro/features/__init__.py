@@ -11,16 +11,5 @@ from in4310repro.features.kernel import kernel_description
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
 
-__all__ = [
-    "BLOCK",
-    "FeatureResult",
-    "FeatureStatistics",
-    "Histogram",
-    "ModuleChoice",
-    "TopImages",
-    "batches",
-    "choose",
-    "first_image",
-    "gather",
-    "kernel_description",
-]
+__all__ = ["BLOCK", "FeatureResult", "FeatureStatistics", "Histogram", "ModuleChoice", "TopImages", "batches"]
+__all__ += ["choose", "first_image", "gather", "kernel_description"]

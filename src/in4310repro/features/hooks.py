@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from in4310repro.features.tensors import HINT, ImageCounter, check_count, check_output, count_images, is_certain
+from in4310repro.features.tensors import HINT, ImageCounter, check_count, check_output, count_images
 
 ModuleChoice = Sequence[str] | re.Pattern[str] | Literal["leaves"]
 Hook = Callable[[nn.Module, tuple[object, ...], object], None]
@@ -209,7 +209,7 @@ class ForwardPass:
         elif getattr(model, "batch_first", True) is False:
             raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
         else:
-            self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
+            self.batch_size, self.certain = count_images(args, kwargs)
         self.aborted |= self.changed
         self.failed, self.running = False, True
 

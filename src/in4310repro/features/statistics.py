@@ -112,6 +112,9 @@ class FeatureStatistics:
         hooks.check_calls_hooks(original, self._modules)
         self._count_images, self._first_image = count_images, operator.index(first_image)
         self._all_must_run, self._channel_axes = not isinstance(modules, str | re.Pattern), dict(channel_axis or {})
+        # Settings with which axis 0 of an output may be anything; none where it may already.
+        self._uncut = "samples=None" + " and top_images=0" * (top_images > 0)
+        self._uncut *= samples is not None or top_images > 0
         self._reset()
 
     def _reset(self) -> None:
@@ -162,13 +165,9 @@ class FeatureStatistics:
                     raise ValueError("two parts of its output have this name, and would be pooled")
                 _name_source(self._sources, self._title(name, call, path), (name, exact))
                 values = tensors.plain_tensor(value)
-                if self._settings.samples is None and not self._settings.top_images:
-                    told = self._count_images is not None
-                    axis, number = 1, tensors.images_of_values(module, values, images, told=told)
-                else:
-                    uncut = "samples=None" + (" and top_images=0" if self._settings.top_images else "")
-                    number = tensors.images_of_samples(module, path, values, images, uncut)
-                    axis = self._axes.axis_of(name, path, value)
+                told = self._count_images is not None
+                number = tensors.images_of(module, path, values, images, settings=self._uncut, told=told)
+                axis = self._axes.axis_of(name, path, value) if self._uncut else 1
                 # Pooled calls share the stream of the first.
                 if first := self._streams.get((name, 0 if self._settings.calls == "pool" else call, path)):
                     first.check_width(values, axis)

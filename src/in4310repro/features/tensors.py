@@ -22,8 +22,8 @@ ImageCounter = Callable[..., int]
 HINT = "say how many there are: count_images=FUNCTION, which gets the arguments of the model and returns their number"
 
 
-def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
-    """Return the number of images in the first argument that contains a tensor.
+def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[int, bool]:
+    """Return the number of images in the first argument that contains a tensor, and whether it is certain.
 
     Positional arguments are searched first, one by one. All keyword arguments together count as one mapping.
 
@@ -33,12 +33,16 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of
       images.
 
+    The number is certain if the argument is a tensor or packed sequence. A container of tensors leaves doubt.
+
     Raises:
         ValueError: there is no tensor, or the parts of an argument have different numbers of images.
     """
     for argument in (*args, kwargs):
         if (count := _count(argument)) is not None:
-            return count
+            values = kwargs.values() if argument is kwargs else (argument,)
+            first = next(value for value in values if _count(value) is not None)
+            return count, isinstance(first, Tensor | PackedSequence)
     raise ValueError(f"no input of the model is a tensor or holds one, so that nothing tells its images; {HINT}")
 
 
@@ -51,16 +55,6 @@ def check_count(count: object) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
     return count
-
-
-def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the arguments leave no doubt about the number of images.
-
-    There is no doubt if the first argument with images is a tensor or packed sequence. A container of tensors
-    leaves doubt.
-    """
-    first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
-    return isinstance(first, Tensor | PackedSequence)
 
 
 def check_output(images: int, output: object) -> None:
@@ -194,41 +188,31 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
     return "the steps of the sequence (batch_first is False)" if steps_first else None
 
 
-def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Return the number of images in an output whose values are counted all together, not image by image.
+def images_of(
+    module: nn.Module, path: str, values: Tensor, images: int | None, *, settings: str = "", told: bool = False
+) -> int:
+    """Return the number of images in an output, given that of the batch; outside of a forward pass, that is None.
 
-    The result is `images`, the size of the batch. Outside of a forward pass `images` is None; the result is then
-    the length of axis 0.
-
-    Raises:
-        ValueError: the output is a single image without a batch axis, and `told` is False, which means that the
-            caller did not count the images.
-    """
-    shape = tuple(values.shape)
-    if is_unbatched(module, len(shape)) and not told:
-        raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
-    return images if images is not None else shape[0] if shape else 1
-
-
-def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
-    """Check that axis 0 of an output is the images of the batch, and return its length.
-
-    The error messages suggest `settings`, such as `samples=None`, with which axis 0 may be anything. Only
+    Without `settings`, values are counted all together, and axis 0 may be anything. Else axis 0 must be the images of
+    the batch. The error messages suggest `settings`, such as `samples=None`, with which axis 0 may be anything. Only
     the message on a single image without a batch axis suggests to add this axis.
 
     Raises:
-        ValueError: axis 0 is not the images of the batch, or there is no channel axis.
+        ValueError: the output is a single image without a batch axis, whose images the caller has not counted
+            (`told`); or axis 0 is not the images of the batch, or there is no channel axis.
     """
     shape = tuple(values.shape)
-    if is_unbatched(module, len(shape)):
-        raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
-    counted = f"{settings} counts its values"
+    text = f"its output has shape {shape}"
+    if is_unbatched(module, len(shape)) and not (told and not settings):
+        raise ValueError(f"{text}, of one image without a batch axis: add it, image[None]")
+    if not settings:
+        return images if images is not None else shape[0] if shape else 1
     if reason := rows_are_no_images(module, path):
-        raise ValueError(f"its output has shape {shape}, and axis 0 is {reason}; {counted}")
+        raise ValueError(f"{text}, and axis 0 is {reason}; {settings} counts its values")
     if len(shape) < 2:
-        raise ValueError(f"its output has shape {shape}, without channels; {counted}")
+        raise ValueError(f"{text}, without channels; {settings} counts its values")
     if images not in (None, shape[0]):
-        raise ValueError(f"its output has shape {shape}; axis 0 must be the {images} images of the batch; {counted}")
+        raise ValueError(f"{text}; axis 0 must be the {images} images of the batch; {settings} counts its values")
     return shape[0]
 
 
