@@ -291,17 +291,17 @@ def _table(
     """Check the sizes and memory layouts of tensors; return a ctypes pointer to an array of their addresses."""
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
-    begins = []
+    tensors, begins = [], []
     for value, model, size in zip(values, models, sizes.tolist(), strict=True):
         begin = address(value, parameter.dtype)
         same = begin and (value is model or (value.shape == model.shape and value.stride() == model.stride()))
         if not (same and value.numel() == size):
             value = _match_layout(where, parameter, value, model, size)
             begin = value.data_ptr()
-        kept.append(value)
+        tensors.append(value)
         begins.append(begin)
     addresses = torch.tensor(begins, dtype=torch.int64, device="cpu")
-    kept.append(addresses)
+    kept += [tensors, addresses]
     return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
 
 
