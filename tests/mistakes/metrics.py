@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, recall_score
 
 from in4310repro import metrics
-from in4310repro.report import charts
+from in4310repro.report.history_exhibits import list_accuracies
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Array, from_to
 from tests.mistakes.mistake import Mistake
@@ -126,7 +126,7 @@ def measured() -> dict[str, list[float]]:
 def curves(values: dict[str, list[float]]) -> dict[str, Curves]:
     """Return a dict from learning rate to the (epoch, accuracy) points that the package's figure draws."""
     numbers = {"epoch": list(range(1, 9)), "mean_class_accuracy": values, "selected": "middle"}
-    lines = charts.list_points(6, numbers)
+    lines = list_accuracies(numbers)
     return {name: [(float(epoch), float(value)) for epoch, value in points] for name, points in lines.items()}
 
 

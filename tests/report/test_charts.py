@@ -8,9 +8,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from in4310repro.report import charts, markup, row_charts
+from in4310repro.report import markup, score_exhibits
+from in4310repro.report.class_exhibits import draw_class_metrics
+from in4310repro.report.feature_exhibits import draw_activations, draw_sparsity, draw_spectra
+from in4310repro.report.history_exhibits import draw_accuracies, draw_losses
 from in4310repro.report.markup import read_asset
-from in4310repro.report.photographs import draw_ranking
+from in4310repro.report.score_exhibits import draw_precision_recall, draw_ranking, draw_reliability
 from in4310repro.system.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
 
@@ -24,6 +27,16 @@ CLASSES: dict[str, Any] = {
 }
 BIN = {"lower": 0.4, "upper": 0.6, "images": 3, "accuracy": 0.5, "mean_score": 0.5, "interval": [0.1, 0.9]}
 MODULE = {"quantiles": {"0.01": -1.5, "0.5": 0.25, "0.99": 2.0}, "never_positive": 3, "channels": 8}
+DRAWINGS = {
+    4: draw_class_metrics,
+    5: draw_losses,
+    6: draw_accuracies,
+    8: draw_sparsity,
+    9: draw_spectra,
+    13: draw_precision_recall,
+    14: draw_reliability,
+    15: draw_activations,
+}
 NUMBERS: dict[int, dict[str, Any]] = {
     4: CLASSES,
     5: {"epoch": [1], "train_loss": [0.0], "val_loss": [0.0]},
@@ -47,11 +60,11 @@ def texts(root: ElementTree.Element) -> list[str]:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_every_name_is_text_that_can_be_seen(number: int) -> None:
-    drawn = texts(elements(charts.draw_panels(number, NUMBERS[number])))
+    drawn = texts(elements(DRAWINGS[number](NUMBERS[number])))
     assert "DEVIATION: as <named>" in drawn
     assert all(text.isprintable() for text in drawn)
     if number in (4, 6, 8, 9, 15):
-        longest = charts.LONGEST_NAME if number in (6, 9) else row_charts.LONGEST_ABOVE
+        longest = markup.LONGEST_NAME if number in (6, 9) else markup.LONGEST_ABOVE
         assert {markup.shorten(name, longest) for name in NAMES} <= set(drawn)
 
 
@@ -59,8 +72,8 @@ def test_of_many_classes_the_curves_with_the_lowest_average_precision_are_drawn(
     precision = [0.9, 0.1, *[0.5] * 12]
     names = [f"c{place}" for place in range(14)]
     numbers = {**NUMBERS[13], "classes": names, "average_precision": precision, "curves": dict.fromkeys(names, CURVE)}
-    assert charts.select_curves(numbers) == list(range(1, 13))
-    assert len(charts.draw_panels(13, numbers)) == charts.MOST_CURVES
+    assert score_exhibits.select_curves(numbers) == list(range(1, 13))
+    assert len(draw_precision_recall(numbers)) == score_exhibits.MOST_CURVES
 
 
 def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
@@ -74,7 +87,7 @@ def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
 def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
     ours = {**METRICS, "class_accuracy": [0.3], "average_precision": [1.0]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": ours, "intervals": {"class_accuracy": [[0.0, 0.5]]}}
-    root = elements(charts.draw_panels(4, numbers)[:1])
+    root = elements(draw_class_metrics(numbers)[:1])
     by_class: dict[str, list[dict[str, str]]] = {}
     for element in root.iter():
         by_class.setdefault(element.get("class", ""), []).append(element.attrib)
@@ -105,7 +118,7 @@ def test_an_axis_of_shares_begins_close_below_the_lowest_value_or_interval(lowes
     intervals = {"average_precision": [[lowest, 1.0]]}
     numbers = {**CLASSES, "classes": ["sea"], "ours": {**ours, "class_accuracy": [0.5]}, "intervals": intervals}
     numbers["chance"] = {"class_accuracy": 0.5, "average_precision": [0.3]}
-    panel = charts.draw_panels(4, numbers)[1]
+    panel = draw_class_metrics(numbers)[1]
     assert read_ticks(panel)[0] == first
     assert read_ticks(panel)[-1] == 1
     # Chance is drawn if the axis reaches it; nothing is drawn outside the axis.
@@ -114,8 +127,8 @@ def test_an_axis_of_shares_begins_close_below_the_lowest_value_or_interval(lowes
 
 def test_a_diamond_is_explained_where_one_is_drawn_alone() -> None:
     numbers = {"ours": {"stem.0": 50.0}, "original": {"conv1": 40.0}}
-    assert "as printed" not in texts(elements(charts.draw_panels(8, numbers)))
-    assert "as printed" in texts(elements(charts.draw_panels(8, {**numbers, "original": {"stem.0": 40.0}})))
+    assert "as printed" not in texts(elements(draw_sparsity(numbers)))
+    assert "as printed" in texts(elements(draw_sparsity({**numbers, "original": {"stem.0": 40.0}})))
 
 
 def test_a_long_name_stands_in_full_above_its_row() -> None:
@@ -125,16 +138,16 @@ def test_a_long_name_stands_in_full_above_its_row() -> None:
         {"sets": [{"name": "test", "modules": {name: MODULE, "conv1": MODULE}}]},
     ):
         number = 8 if "ours" in numbers else 15
-        assert name in texts(elements(charts.draw_panels(number, numbers)))
-    assert name in texts(elements(charts.draw_panels(9, {"eigenvalues": {name: [1.0]}})))
+        assert name in texts(elements(DRAWINGS[number](numbers)))
+    assert name in texts(elements(draw_spectra({"eigenvalues": {name: [1.0]}})))
 
 
 def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:
     sets = [{"eigenvalues": {"conv1": values}, "exponents": [-6, 2]} for values in ([100.0, 1.0], [1e-6, 1e-7])]
-    labels = [[text for text in texts(elements(charts.draw_panels(9, each))) if text.startswith("10")] for each in sets]
+    labels = [[text for text in texts(elements(draw_spectra(each))) if text.startswith("10")] for each in sets]
     # Eight powers of ten, with seven labels at most.
     assert labels[0] == labels[1] == ["10\u207b\u2076", "10\u207b\u2074", "10\u207b\u00b2", "10\u2070", "10\u00b2"]
-    assert "eigenvalue index" in texts(elements(charts.draw_panels(9, sets[0])))
+    assert "eigenvalue index" in texts(elements(draw_spectra(sets[0])))
 
 
 def test_ten_series_have_ten_signs_without_their_colours() -> None:
@@ -143,7 +156,7 @@ def test_ten_series_have_ten_signs_without_their_colours() -> None:
 
 
 def test_quantiles_lie_where_their_values_are() -> None:
-    root = elements(charts.draw_panels(15, {"sets": [{"name": "test", "modules": {"conv1": MODULE}}]}))
+    root = elements(draw_activations({"sets": [{"name": "test", "modules": {"conv1": MODULE}}]}))
     ticks = {float(each.text or ""): float(each.get("x", "")) for each in root.iter() if each.get("class") == "tick"}
     (quantiles,) = [each for each in root.iter() if each.get("class") == "range"]
     (median,) = [each for each in root.iter() if each.get("class") == "m0"]
@@ -175,7 +188,7 @@ def read_heights(root: ElementTree.Element) -> dict[str, float]:
 
 def test_ten_settings_have_ten_lines_through_their_points_close_below_their_names() -> None:
     curves = {f"s{place}": [place / 10, 0.5] for place in range(10)}
-    (panel,) = charts.draw_panels(6, {"epoch": [1, 2], "mean_class_accuracy": curves, "selected": "s0"})
+    (panel,) = draw_accuracies({"epoch": [1, 2], "mean_class_accuracy": curves, "selected": "s0"})
     lines, heights = read_lines(root := elements([panel])), read_heights(root)
     assert list(lines) == ["l0 bold", "l1", "l2", "l3", "l4", *(f"l{colour} again" for colour in range(5))]
     assert list(lines.values()) == [[(1, first), (2, second)] for first, second in curves.values()]
@@ -186,9 +199,9 @@ def test_ten_settings_have_ten_lines_through_their_points_close_below_their_name
 
 def test_a_curve_goes_in_steps_and_bins_lie_where_their_numbers_are() -> None:
     numbers = {"classes": ["sea"], "average_precision": [0.9], "chance": [0.3], "curves": {"sea": CURVE}}
-    (steps,) = read_lines(elements(charts.draw_panels(13, numbers))).values()
+    (steps,) = read_lines(elements(draw_precision_recall(numbers))).values()
     assert list(dict.fromkeys(steps)) == [(0, 1), (0.5, 1), (0.5, 0.8), (1, 0.8)]
-    share, images = (elements([panel]) for panel in charts.draw_panels(14, NUMBERS[14]))
+    share, images = (elements([panel]) for panel in draw_reliability(NUMBERS[14]))
     ends = {
         each: [float(each.get(key, "")) for key in ("x1", "y1", "x2", "y2")] for each in share.findall(".//{*}line")
     }

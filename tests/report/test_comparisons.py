@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.exhibit import (
-    SAME,
-    Exhibit,
-    compare_with_interval,
-    describe_extremes,
-    describe_overlap,
-    figure_source,
-    to_text,
-)
+from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
+from in4310repro.report.exhibit import Exhibit, figure_source, to_text
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.feature_exhibits import activation_exhibit, spectrum_exhibits
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
@@ -254,16 +247,18 @@ def test_equal_scores_that_a_ranking_cuts_off_are_counted(run: FinishedRun) -> N
         ({"a": [2.0], "b": [1.0]}, "a has the largest eigenvalue, 2"),
     ],
 )  # fmt: skip
-def test_equal_spectra_and_spectra_that_do_not_fall_get_no_winner(spectra: dict[str, list[float]], words: str) -> None:
+def test_equal_spectra_and_spectra_that_do_not_fall_get_no_winner(
+    spectra: dict[str, list[float]], words: str, run: FinishedRun
+) -> None:
     features: Any = {"network": "resnet18", "spectra_mode": "eval"}
     modules = {name: {"eigenvalues": values} for name, values in spectra.items()}
     features["sets"] = [{"name": "digits", "images": 9, "modules": modules}]
-    (exhibit,) = spectrum_exhibits(features)
+    (exhibit,) = spectrum_exhibits(replace(run, features=features))
     assert to_text(exhibit.findings[0]) == f"On these images {words}"
 
 
 @pytest.mark.parametrize(("of_b", "words"), [(2, "a and b have"), (1, "a has")])
-def test_modules_of_equal_shares_of_silent_channels_are_named_together(of_b: int, words: str) -> None:
+def test_modules_of_equal_shares_of_silent_channels_are_named_together(of_b: int, words: str, run: FinishedRun) -> None:
     quantiles = {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}
     channels = {"a": (1, 4), "b": (of_b, 8), "c": (1, 8)}
     modules = {
@@ -271,7 +266,7 @@ def test_modules_of_equal_shares_of_silent_channels_are_named_together(of_b: int
         for name, (silent, all_) in channels.items()
     }
     features: Any = {"network": "resnet18", "sets": [{"name": "digits", "images": 9, "modules": modules}]}
-    exhibit = activation_exhibit(features)
+    exhibit = activation_exhibit(replace(run, features=features))
     assert exhibit
     said = f"digits: {words} the largest share of channels that are never positive, 1 of 4"
     assert [*map(to_text, exhibit.findings)] == [said]

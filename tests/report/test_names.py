@@ -22,7 +22,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from in4310repro import cli, models
-from in4310repro.report import markup, row_charts
+from in4310repro.report import markup
 from in4310repro.report.markup import read_asset
 from in4310repro.system.files import read_json
 from in4310repro.system.tensors import tensor_bytes
@@ -161,8 +161,8 @@ def test_every_class_is_text_of_its_drawings_under_its_name_or_a_part_of_it(publ
         assert {element.tag.partition("}")[2] for element in root.iter()} <= DRAWN
     root = ElementTree.parse(published.report / "figure04.svg").getroot()  # noqa: S314
     texts = {element.text for element in root.iter()}
-    assert {markup.shorten(name, row_charts.LONGEST_ABOVE) for name in CLASSES} <= texts
-    assert {name for name in CLASSES if name.isascii() and len(name) <= row_charts.LONGEST_ABOVE} <= texts
+    assert {markup.shorten(name, markup.LONGEST_ABOVE) for name in CLASSES} <= texts
+    assert {name for name in CLASSES if name.isascii() and len(name) <= markup.LONGEST_ABOVE} <= texts
 
 
 def test_settings_and_modules_of_a_file_are_trained_and_reported(published: Published) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from in4310repro.audit import examine
 from in4310repro.metrics import SCALARS
-from in4310repro.report import charts, page
+from in4310repro.report import page
 from in4310repro.report.class_exhibits import validation_exhibit
 from in4310repro.report.exhibit import Exhibit, figure_source, to_text
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.feature_exhibits import spectrum_exhibits
+from in4310repro.report.feature_exhibits import list_eigenvalues, spectrum_exhibits
+from in4310repro.report.history_exhibits import draw_accuracies, list_accuracies
 from in4310repro.report.published_numbers import original
 from in4310repro.report.tiers import keep_together, make_tier_lookup
 from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
@@ -125,7 +126,7 @@ def test_both_pages_begin_with_the_verdict(written: Path, run: FinishedRun, all_
         (written / "report.md").read_text(),
         Page(written / "index.html").text,
     )
-    answers = make_verdict(run, all_exhibits)
+    answers = make_verdict(run, all_exhibits[3].source)
     assert list(answers) == ["Asked", "Came out", "Caution", "Repeats", "Differs"]
     for question, answer in answers.items():
         assert f"**{question}.** {to_text(answer)}" in markdown.split("\n## ")[0]
@@ -222,7 +223,7 @@ def test_a_report_on_other_classes_says_whether_the_test_images_were_trained_on(
     run = replace(run, metrics=RunMetrics(**{**run.metrics, "classes": classes, "supports": supports}))
     shared = replace(run, config=replace(run.config, protocol=parse("shared-split")))
     for each, words in ((run, "it has never seen?"), (shared, "it was trained on?")):
-        answers = make_verdict(each, of_six)
+        answers = make_verdict(each, of_six[3].source)
         assert to_text(answers["Asked"]).endswith(words)
         assert "Differs" not in answers
 
@@ -230,15 +231,15 @@ def test_a_report_on_other_classes_says_whether_the_test_images_were_trained_on(
 def test_the_first_sentences_name_the_images_and_a_single_setting(run: FinishedRun) -> None:
     one = replace(run, config=replace(run.config, data="scenes", settings=run.config.settings[:1]))
     for each, images, differs in ((run, "drawn scenes", "not comparable"), (one, "photographs", "of its own training")):
-        answers = make_verdict(each, exhibits(run))
+        answers = make_verdict(each, exhibits(run)[3].source)
         assert f"reach on {images}, " in to_text(answers["Asked"])
         assert differs in to_text(answers["Differs"])
     assert describe_selection_and_test(one)[0].startswith("Of all epochs, ")
 
 
-def test_the_validation_loss_is_claimed_but_for_the_best_epoch(run: FinishedRun) -> None:
+def test_the_validation_loss_is_claimed_but_for_the_best_epoch(run: FinishedRun, all_exhibits: list[Exhibit]) -> None:
     rows = run.histories[run.metrics["setting"]]
-    of, numbers = make_tier_lookup(run), figure_source(5, {"val_loss": [row["val_loss"] for row in rows]})
+    of, numbers = make_tier_lookup(run, all_exhibits), figure_source(5, {"val_loss": [row["val_loss"] for row in rows]})
     best = max(range(len(rows)), key=lambda place: rows[place]["mean_class_accuracy"])
     names = [of(numbers.at("val_loss", place)).name for place in range(len(rows))]
     assert names == ["bitwise" if place == best else "claimed" for place in range(len(rows))]
@@ -274,15 +275,15 @@ def test_a_number_of_the_confusion_matrix_leads_to_the_list_of_its_images(writte
         assert (f"* {' predicted as '.join(names)}: {', '.join(paths)}\n" in markdown) == (true != predicted)
 
 
-def test_places_that_a_spectrum_does_not_draw_are_said() -> None:
+def test_places_that_a_spectrum_does_not_draw_are_said(run: FinishedRun) -> None:
     values = [1.0, 1e-3, 1e-11, 0.0]
     features: Any = {"network": "resnet18", "spectra_mode": "eval"}
     features["sets"] = [{"name": "digits", "images": 9, "modules": {"conv1": {"eigenvalues": values}}}]
-    (exhibit,) = spectrum_exhibits(features)
+    (exhibit,) = spectrum_exhibits(replace(run, features=features))
     assert "Not drawn, though in the table: indices 3 to 4 of conv1, below 1e-10 of the first" in to_text(
         exhibit.caption
     )
-    assert charts.list_points(11, exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
+    assert list_eigenvalues(exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
     assert [float(f"{cell}") for _, cell in exhibit.table.rows] == values
 
 
@@ -482,13 +483,13 @@ def test_curves_of_a_fitted_and_of_trained_settings_are_whole_whichever_was_sele
         assert ("There are no epochs" in to_text(loss.caption)) == (fitted == selected)
         curves = figure.numbers["mean_class_accuracy"]
         assert (curves[fitted], figure.numbers["epoch"]) == (values, [*range(1, length + 1)])
-        points = charts.list_points(6, figure.numbers)
+        points = list_accuracies(figure.numbers)
         assert {name: [value for _, value in line] for name, line in points.items()} == curves
         last = dict(zip(figure.table.heading, figure.table.rows[-1], strict=True))
         assert {name for name in curves if last[name] == "-"} == {n for n in curves if len(curves[n]) < length}
         assert (figure.short, figure.table.heading[0]) == ("Accuracy by epoch or fit", "epoch or fit")
-        assert "epoch or fit" in charts.draw_panels(6, figure.numbers)[0].body
-        tier, of = make_tier_lookup(mixed), figure_source(6, figure.numbers)
+        assert "epoch or fit" in draw_accuracies(figure.numbers)[0].body
+        tier, of = make_tier_lookup(mixed, exhibits(mixed)), figure_source(6, figure.numbers)
         for name, curve in curves.items():
             worst = tier(of.at("mean_class_accuracy", name, min(range(len(curve)), key=curve.__getitem__)))
             assert worst.name == ("bitwise" if len(curve) == 1 else "numerical" if name == fitted else "claimed")

@@ -12,9 +12,18 @@ import pytest
 from PIL import Image
 
 from in4310repro.metrics import MEANS
-from in4310repro.report import charts, markup, row_charts
-from in4310repro.report.exhibit import Exhibit, FigureTable
-from in4310repro.report.photographs import Photograph, draw_ranking, list_cells, list_shown_paths, load_jpeg
+from in4310repro.report import markup
+from in4310repro.report.class_exhibits import draw_class_metrics
+from in4310repro.report.exhibit import Exhibit, FigureTable, figure_source
+from in4310repro.report.feature_exhibits import draw_activations, draw_sparsity
+from in4310repro.report.photographs import Photograph, list_shown_paths, load_jpeg
+from in4310repro.report.score_exhibits import (
+    draw_precision_recall,
+    draw_ranking,
+    list_cells,
+    list_ranked,
+    list_wrong,
+)
 from in4310repro.system.files import file_sha256
 
 
@@ -39,7 +48,7 @@ def test_a_row_has_its_name_value_interval_chance_and_printed_value_and_the_mean
     metrics = dict.fromkeys(MEANS, values[:3]) | dict.fromkeys(MEANS.values(), values[3])
     numbers = {"classes": names[:3], "ours": metrics, "intervals": dict.fromkeys(MEANS, ends)}
     numbers |= {"chance": dict.fromkeys(MEANS, chance), "original": metrics}
-    for panel in row_charts.draw_class_metrics(numbers):
+    for panel in draw_class_metrics(numbers):
         drawn = read(panel.body)
         assert [each["is"] for each in drawn["tick"]] == ["0", ".25", ".5", ".75", "1"]
         start, end = drawn["tick"][0]["x"], drawn["tick"][-1]["x"]
@@ -71,19 +80,19 @@ def test_a_row_has_its_name_value_interval_chance_and_printed_value_and_the_mean
 
 def test_a_bar_begins_at_0_and_ends_at_its_share_and_titles_begin_at_the_left() -> None:
     module = {"quantiles": {"0.01": -1.5, "0.5": 0.25, "0.99": 2.0}, "never_positive": 3, "channels": 8}
-    (panel,) = row_charts.draw_sparsity({"ours": {"conv1": 50.0, "fc": 12.5}})
+    (panel,) = draw_sparsity({"ours": {"conv1": 50.0, "fc": 12.5}})
     drawn = read(panel.body)
     ticks = {each["is"]: each["x"] for each in drawn["tick"]}
     whole = ticks["100"] - ticks["0"]
     for bar, share in zip(drawn["bar"], (0.5, 0.125), strict=True):
         assert [bar["x"], bar["width"]] == near([ticks["0"], share * whole])
-    (values,) = row_charts.draw_activations({"sets": [{"name": "test", "modules": {"conv1": module}}]})
+    (values,) = draw_activations({"sets": [{"name": "test", "modules": {"conv1": module}}]})
     assert drawn["title"][0]["x"] == read(values.body)["title"][0]["x"] == 0
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (-0.7, 2.1), (3e-5, 4e-5), (-120.0, -90.0)])
 def test_ticks_contain_zero_and_both_values_at_a_distance_of_1_2_or_5(low: float, high: float) -> None:
-    ticks = row_charts.ticks_around_zero(low, high)
+    ticks = markup.ticks_around_zero(low, high)
     assert min(low, 0) >= ticks[0]
     assert max(high, 0) <= ticks[-1]
     assert 2 <= len(ticks) <= 8
@@ -93,7 +102,7 @@ def test_ticks_contain_zero_and_both_values_at_a_distance_of_1_2_or_5(low: float
 def test_plots_from_0_to_1_lie_within_their_drawing_and_each_tick_at_its_value() -> None:
     curve = {"classes": ["sea"], "average_precision": [0.5], "chance": [0.5]}
     curve |= {"curves": {"sea": {"recall": [0.5, 1.0], "precision": [1.0, 0.8]}}}
-    (panel,) = charts.draw_panels(13, curve)
+    (panel,) = draw_precision_recall(curve)
     drawn = read(panel.body)
     for axis, anchor in (("x", "middle"), ("y", "end")):
         ticks = {float(each["is"]): each[axis] for each in drawn["tick"] if each["text-anchor"] == anchor}
@@ -153,10 +162,11 @@ def test_of_a_cell_100_images_are_named_and_of_a_wrong_one_10_are_shown_after_wh
     numbers = {"classes": ["a", "b"], "images": {"a": {"a": images[:1], "b": images}, "b": {"a": images[:2]}}}
     cells = [("".join(each["names"]), len(each["images"]), each["more"]) for each in list_cells(numbers)]
     assert cells == [("ab", 100, 1), ("ba", 2, 0), ("aa", 1, 0)]
-    nothing = FigureTable(heading=(), rows=())
+    ranked, wrong = list_ranked({"ranked": {"a": {"top": images[5:7]}}}), list_wrong(list_cells(numbers))
+    nothing = FigureTable((), ())
     shown = [
-        Exhibit(number=number, short="", title="", caption=(), numbers=each, findings=(), table=nothing)
-        for number, each in ((12, numbers), (7, {"ranked": {"a": {"top": images[5:7]}}}))
+        Exhibit(figure_source(number, {}), "", "", (), (), nothing, photographs=paths, last=number == 7)
+        for number, paths in ((7, ranked), (12, wrong))
     ]
     assert list_shown_paths(shown) == [f"{place}.png" for place in (*range(10), 0, 1, 5, 6)]
 

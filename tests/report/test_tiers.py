@@ -3,13 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
-from in4310repro.report.exhibit import Number
+from in4310repro.report.exhibit import Exhibit, Number
 from in4310repro.report.tiers import Places, Tier, make_tier_lookup, tiers
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 
 
-def test_each_number_has_the_tier_of_the_row_that_names_its_figure_and_key(run: FinishedRun) -> None:
+def test_each_number_has_the_tier_of_the_row_that_names_its_figure_and_key(
+    run: FinishedRun, all_exhibits: list[Exhibit]
+) -> None:
     setting, best = run.metrics["setting"], run.metrics["epoch"] - 1
     other = 1 - best
     numbers: dict[str, list[tuple[Any, ...]]] = {
@@ -23,7 +25,7 @@ def test_each_number_has_the_tier_of_the_row_that_names_its_figure_and_key(run: 
         "printed": [(number, "original", "accuracy") for number in (1, 2, 3, 4, 8)],
     }
     numbers["validation"] += [(6, "mean_class_accuracy", setting, best), (6, "accuracy", setting)]
-    known, of = tiers(run), make_tier_lookup(run)
+    known, of = tiers(run), make_tier_lookup(run, all_exhibits)
     assert set(known) == set(numbers)
     for group, listed in numbers.items():
         for number, *keys in listed:

@@ -10,7 +10,7 @@ from in4310repro.export.table import Extras
 from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
 from in4310repro.report.exhibit import figure_name
-from in4310repro.report.photographs import RANKING
+from in4310repro.report.score_exhibits import RANKING
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256

@@ -14,7 +14,8 @@ from in4310repro.report import check_page
 from in4310repro.report.exhibit import Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
-from in4310repro.report.photographs import RANKING, list_shown_paths
+from in4310repro.report.photographs import list_shown_paths
+from in4310repro.report.score_exhibits import RANKING
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import RECORD

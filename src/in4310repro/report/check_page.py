@@ -34,35 +34,21 @@ NUMERIC_CLASS = "78c6ac914381"
 PCG64_MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # O'Neill 2014
 # In the order in which they need each other.
 SCRIPTS = (
-    "files",
-    "formats",
-    "hashes",
-    "json",
-    "random",
-    "metrics",
-    "networks",
-    "prediction",
-    "run",
-    "comparing",
-    "records",
-    "splits",
-    "initial",
-    "results",
-    "steps",
-    "page",
+    *("files", "formats", "hashes", "json", "random", "metrics", "networks", "prediction", "run", "comparing"),
+    *("records", "splits", "initial", "results", "steps", "page"),
 )
 
 
 def html() -> str:
     """Return the page, which is the same for every run. Its security policy allows no request."""
-    styles = read_asset("chart.css") + read_asset("page.css") + read_asset("check.css")
+    styles = "".join(map(read_asset, ("chart.css", "page.css", "check.css")))
     script = '"use strict";\n' + "".join(read_asset(f"check/{name}.js") for name in SCRIPTS)
     kernel = (resources.files("in4310repro.report") / "check.wasm").read_bytes()
     context = {
         "styles": Markup(styles),  # noqa: S704
-        "styles_sha256": _policy_sha256(styles),
+        "styles_sha256": policy_sha256(styles),
         "script": Markup(script),  # noqa: S704
-        "script_sha256": _policy_sha256(script),
+        "script_sha256": policy_sha256(script),
         "worker": Markup('"use strict";\n' + read_asset("check/worker.js")),  # noqa: S704
         "kernel": base64.b64encode(kernel).decode(),
         "facts": Markup(json.dumps(_facts())),  # noqa: S704
@@ -87,9 +73,7 @@ def _facts() -> dict[str, Any]:
             {
                 "name": each.name,
                 "measure": each.function.__name__,
-                "reads": each.reads,
-                "per_class": each.per_class,
-                "in_every_run": each.in_every_run,
+                **{key: getattr(each, key) for key in ("reads", "per_class", "in_every_run")},
                 "lower": not each.higher_is_better,
                 "ranks": each.tolerance is Tolerance.ORDER,
             }
@@ -122,7 +106,7 @@ def ziggurat() -> list[float]:
     return ends
 
 
-def _policy_sha256(text: str) -> str:
+def policy_sha256(text: str) -> str:
     """Return the hash by which a Content-Security-Policy names an inline script or style sheet."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
 from in4310repro.data.check import Findings
-from in4310repro.evaluation.doubts.examination import Doubt, Doubts, total
-from in4310repro.report.markup import (
-    LEGEND_LINE,
-    Panel,
-    drawing,
-    element,
-    join,
-    label,
-    measure_text,
-    read_asset,
-    shorten,
-)
-from in4310repro.report.markup import render as render_template
+from in4310repro.evaluation.doubts.examination import Doubts, total
+from in4310repro.report import markup
+from in4310repro.report.markup import Panel, element, label, shorten
 from in4310repro.report.photographs import Photograph, load_jpeg
 
 SHOWN = 100  # number of frames of a kind that are shown
@@ -43,16 +34,14 @@ SIGNS = (
 )
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """Images shown side by side, each with a line of text below it, and a common line of text below all of them."""
 
     images: Sequence[tuple[str, str]]  # path and line
-    line: str
+    line: str = ""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """Section of the contact sheet: frames with findings of one type, and the number of all such findings."""
 
     name: str
@@ -88,61 +77,74 @@ def render(
         "folder": folder,
         "features": doubts.features,
         "sections": sections,
-        "on_plane": on_plane and drawing(on_plane, "Images near each other have similar features"),
+        "on_plane": on_plane and markup.drawing(on_plane, "Images near each other have similar features"),
         "classes": list(doubts.doubts_by_class),
         "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", overall), [])],
         "pictures": {
             path: base64.b64encode(load_jpeg(photographs, path)).decode() for path in paths if path in photographs
         },
-        "styles": Markup(read_asset("chart.css") + read_asset("page.css") + read_asset("contact.css")),  # noqa: S704
+        "styles": Markup("".join(map(markup.read_asset, ("chart.css", "page.css", "contact.css")))),  # noqa: S704
     }
-    return render_template("contact.html.jinja", context)
+    return markup.render("contact.html.jinja", context)
 
 
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     """Return the sections of the page in order, each with at most 100 frames of one or more images."""
-    crops = [
-        Frame(
-            [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"
-        )
-        for each in doubts.crops
-    ]
-    turned = [Frame([(each.first, each.how), (each.second, "")], "") for each in findings.turned]
-    near = [Frame([(path, "") for path in group[:OF_GROUP]], "") for group in findings.near_duplicates]
-    identical = [Frame([(path, "") for path in group[:OF_GROUP]], "") for group in findings.identical]
-    look_alikes = [
-        Frame(list(zip(each.paths, each.labels, strict=True)), f"similarity {each.similarity:.2f}")
-        for each in doubts.look_alikes
-    ]
-    doubtful = [Frame([(each.path, _describe_doubt(each))], "") for each in doubts.doubts]
+
+    def list_groups(groups: Iterable[Sequence[str]]) -> list[Frame]:
+        return [Frame([(path, "") for path in group[:OF_GROUP]]) for group in groups]
+
     kinds = {
-        "doubts": ("Doubtful labels", doubtful),
-        "look-alikes": ("Look-alikes in different classes", look_alikes),
-        "crops": ("One image is a part of the other", crops),
-        "turned": ("Turned or mirrored", turned),
-        "near": ("Near-duplicates", near),
-        "identical": ("Byte-identical files", identical),
+        "doubts": (
+            "Doubtful labels",
+            [
+                Frame(
+                    [
+                        (
+                            each.path,
+                            f"{each.label}, seems {each.seems} {each.probability:.2f} against {each.of_label:.2f}",
+                        )
+                    ]
+                )
+                for each in doubts.doubts
+            ],
+        ),
+        "look-alikes": (
+            "Look-alikes in different classes",
+            [
+                Frame([*zip(each.paths, each.labels, strict=True)], f"similarity {each.similarity:.2f}")
+                for each in doubts.look_alikes
+            ],
+        ),
+        "crops": (
+            "One image is a part of the other",
+            [
+                Frame(
+                    [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")],
+                    f"details agree to {each.correlation:.2f}",
+                )
+                for each in doubts.crops
+            ],
+        ),
+        "turned": (
+            "Turned or mirrored",
+            [Frame([(each.first, each.how), (each.second, "")]) for each in findings.turned],
+        ),
+        "near": ("Near-duplicates", list_groups(findings.near_duplicates)),
+        "identical": ("Byte-identical files", list_groups(findings.identical)),
     }
-    return [Section(name, title, len(frames), frames[:SHOWN]) for name, (title, frames) in kinds.items()] + [
-        _cell(label, seems, doubts)
-        for label in doubts.doubts_by_class
-        for seems in doubts.doubts_by_class
-        if any((each.label, each.seems) == (label, seems) for each in doubts.confusions)
-    ]
-
-
-def _describe_doubt(doubt: Doubt) -> str:
-    return f"{doubt.label}, seems {doubt.seems} {doubt.probability:.2f} against {doubt.of_label:.2f}"
-
-
-def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """Return a section with images of class `label` that are predicted as class `seems`.
-
-    The images whose predicted class is most probable come first.
-    """
-    images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
-    frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
-    return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)
+    sections = [Section(name, title, len(frames), frames[:SHOWN]) for name, (title, frames) in kinds.items()]
+    # In a cell of the confusion matrix the images whose predicted class is most probable come first.
+    for name, seems in product(doubts.doubts_by_class, repeat=2):
+        cell = [
+            Frame([(each.path, f"{each.probability:.2f}")])
+            for each in doubts.confusions
+            if (each.label, each.seems) == (name, seems)
+        ]
+        if cell:
+            title = f"{name} taken for {seems}"
+            sections.append(Section(f"{name}-{seems}", title, len(cell), cell[:OF_CELL], of_matrix=True))
+    return sections
 
 
 def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[np.int64]) -> Panel:
@@ -153,15 +155,20 @@ def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDAr
         classes: names of the classes.
         labels: the class of each image.
     """
-    present = [number for number in range(len(classes)) if (labels == number).any()]
-    points, named = [], []
-    for number in present:
+    names = [shorten(each, LONGEST_NAME) for each in classes]
+    halo = "paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round"
+    points, named, legend, x, y = list[Markup](), list[Markup](), list[Markup](), 0.0, SIDE + 20.0
+    for number in np.unique(labels).tolist():
         drawn = 12 + places[labels == number] * (SIDE - 24)
         points.append(_signs(drawn.tolist(), number, len(classes)))
-        x, y = np.median(drawn, axis=0)
-        named.append(_name(x, y, shorten(classes[number], LONGEST_NAME)))
-    legend, height = _legend(classes, present)
-    return Panel("Map of features", SIDE + height, join([*points, *named, legend]), SIDE)
+        middle, height = np.median(drawn, axis=0)
+        named.append(element("g", label(middle, height, names[number], "title", "middle"), style=halo))
+        length = 36 + markup.measure_text(names[number])
+        if x and x + length > SIDE:
+            x, y = 0.0, y + markup.LEGEND_LINE
+        legend += [_signs([(x + 10, y - 4)], number, len(classes)), label(x + 20, y, names[number])]
+        x += length
+    return Panel("Map of features", y + 8, markup.join([*points, *named, *legend]), SIDE)
 
 
 def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Markup:
@@ -173,21 +180,3 @@ def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Mark
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
     return element("path", d="".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style=style)
-
-
-def _legend(classes: Sequence[str], present: Sequence[int]) -> tuple[Markup, float]:
-    """Draw the symbol and name of each class that has images; return the drawing and its height."""
-    parts, x, y = [], 0.0, SIDE + 20.0
-    for number in present:
-        name = shorten(classes[number], LONGEST_NAME)
-        length = 36 + measure_text(name)
-        if x and x + length > SIDE:
-            x, y = 0.0, y + LEGEND_LINE
-        parts += [_signs([(x + 10, y - 4)], number, len(classes)), label(x + 20, y, name)]
-        x += length
-    return join(parts), y - SIDE + 8
-
-
-def _name(x: float, y: float, name: str) -> Markup:
-    halo = "paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round"
-    return element("g", label(x, y, name, "title", "middle"), style=halo)

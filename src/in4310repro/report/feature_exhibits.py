@@ -8,61 +8,85 @@ from fractions import Fraction
 from typing import Any
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.report.exhibit import (
-    ABSENT,
-    ROUNDING,
-    Cell,
-    Exhibit,
-    FigureTable,
-    Sentence,
-    Source,
-    Ties,
-    describe_extremes,
-    figure_source,
-    fill,
-)
+from in4310repro.report import markup
+from in4310repro.report.comparisons import ROUNDING, describe_extremes, find_ties
+from in4310repro.report.exhibit import ABSENT, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.markup import Numbers, Panel
+from in4310repro.report.published_numbers import has_original_classes, original
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import SHOWN, FeatureMaps, ImageSetFeatures
 from in4310repro.system.text import join_names
 
-ACTIVATIONS = 15
 INDEX = "eigenvalue index"
 KIND = "modules"
-ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # the sets that the embedded ones replace
+# The sets that the embedded ones replace, and what these are.
+STAND_INS = {
+    PHOTOGRAPHS: ("ImageNet", "crops of the two photographs that scikit-learn ships"),
+    DIGITS: ("CIFAR-10", "scikit-learn's handwritten digits, enlarged"),
+}
 # Relative to the first eigenvalue. Rounding errors of zero eigenvalues would stretch a logarithmic axis by ten decades.
 SMALLEST_DRAWN = 1e-10
+SUPERSCRIPTS = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
-def sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
+def measured(run: FinishedRun) -> FeatureMaps:
+    """Return the statistics of a run's feature maps.
+
+    Raises:
+        ValueError: they are not measured.
+    """
+    if run.features is None:
+        raise ValueError(
+            f"{run.folder} has no measured feature maps; `in4310repro report` measures them, and writes them into a "
+            "run that is not read-only"
+        )
+    return run.features
+
+
+def sparsity_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 8: each module's percentage of values <= 0 on test images, as measured and as published."""
+    features = measured(run)
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
+    printed = original()["non_positive_percent"] if has_original_classes(run.classes) else {}
     printed = {name: value for name, value in printed.items() if name in ours}
-    numbers = {"images": test["images"], "ours": ours, "original": printed}
-    source = figure_source(8, numbers)
-
-    def row(name: str) -> tuple[Cell, ...]:
-        theirs = source.at("original", name, form=".1f") if name in printed else ABSENT
-        return (name, source.at("ours", name, form=".1f"), *([theirs] if printed else []))
-
+    source = figure_source(8, {"images": test["images"], "ours": ours, "original": printed})
+    theirs = [source.at("original", name, form=".1f") if name in printed else ABSENT for name in ours]
     return Exhibit(
-        number=8,
-        short="Sparsity",
-        title="Sparsity, the percentage of values that are not positive",
-        caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
-                 f"{features['network']}, in eval mode.",),
-        numbers=numbers,
-        findings=(("Not positive: ", *describe_extremes([*ours], source, "ours", form=".1f", unit=" %", kind=KIND)),),
-        table=FigureTable(
-            heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
+        source,
+        "Sparsity",
+        "Sparsity, the percentage of values that are not positive",
+        (f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
+         f"{features['network']}, in eval mode.",),
+        [("Not positive: ", *describe_extremes([*ours], source, "ours", form=".1f", unit=" %", kind=KIND))],
+        FigureTable.of(
+            ("module", ours),
+            ("ours, %" if printed else "%", source.each("ours", form=".1f")),
+            *([("original, %", theirs)] if printed else []),
         ),
+        draw=draw_sparsity,
+        tier="shares",
+        counterpart=8,
+        remark="The original prints the shares of other modules.",
     )  # fmt: skip
 
 
-def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
+def draw_sparsity(numbers: Numbers) -> list[Panel]:
+    """Draw the percentage of values <= 0 of each module as a bar, and the published one as a hollow diamond."""
+    theirs = numbers.get("original", {})
+    rows = [
+        (name, {"bar": value, "value": f"{value:.1f}", "printed": theirs.get(name)})
+        for name, value in numbers["ours"].items()
+    ]
+    axis = (0.0, 100.0), [(value, f"{value}") for value in range(0, 101, 25)]
+    return [markup.draw_rows("Sparsity", "Values <= 0, %", rows, axis)]
+
+
+def spectrum_exhibits(run: FinishedRun) -> list[Exhibit]:
     """Build a figure for each image set, with the largest eigenvalues of each module."""
-    exponents = exponents_of(
-        [module["eigenvalues"] for images in features["sets"] for module in images["modules"].values()]
-    )
+    features = measured(run)
+    spectra = [module["eigenvalues"] for images in features["sets"] for module in images["modules"].values()]
+    exponents = exponents_of(spectra)
     return [_spectrum_exhibit(number, images, features, exponents) for number, images in enumerate(features["sets"], 9)]
 
 
@@ -73,53 +97,54 @@ def exponents_of(spectra: Sequence[Sequence[float]]) -> list[int]:
     return [low, max(math.ceil(max(drawn)), low + 1)]
 
 
-def _spectrum_exhibit(
-    number: int, images: ImageSetFeatures, features: FeatureMaps, exponents: Sequence[int]
-) -> Exhibit:
+def _spectrum_exhibit(number: int, images: ImageSetFeatures, features: FeatureMaps, exponents: list[int]) -> Exhibit:
     modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
     name = "the run's own test images" if number == 9 else images["name"]
-    numbers = {"name": name, "images": images["images"], "exponents": list(exponents), "eigenvalues": modules}
+    numbers = {"name": name, "images": images["images"], "exponents": exponents, "eigenvalues": modules}
     source = figure_source(number, numbers)
-    rows = tuple(
-        (str(place + 1), *(source.at("eigenvalues", name, place, form=".4e") if place < len(values) else ABSENT
-                           for name, values in modules.items()))
-        for place in range(max(map(len, modules.values())))
-    )  # fmt: skip
+    spectra = [(each, source.each("eigenvalues", each, form=".4e")) for each in modules]
+    more = images.get("pooled_images", images["images"]) - images["images"]
+    stand_in, remark = "", f"Images of {name}, as in the original's figure {number}; it prints no numbers."
+    if number == 9:
+        remark = "The original draws its spectra and prints no numbers."
+    elif name in STAND_INS:
+        absent, what = STAND_INS[name]
+        stand_in = f" These are {what}, since no {absent} folder was given."
+        remark = f"The original's figure {number} shows {absent}; the two cannot be compared."
+    caption = (
+        f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
+        f"{f' and the {more} images of the sets before' if more else ''}; {features['network']}, in "
+        f"{features['spectra_mode']} mode. The spectra of the three sets have one scale."
+    )
     return Exhibit(
-        number=number,
-        short=f"Spectrum of {name}",
-        title=f"Largest eigenvalues of the feature covariance: {name}",
-        caption=(
-            f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
-            f"{_describe_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. "
-            "The spectra of the three sets have one scale.",
-            *(_describe_omitted(modules)),
-            _describe_stand_in(images["name"]),
-        ),
-        numbers=numbers,
-        findings=(_describe_spectra(modules, number, numbers),),
-        table=FigureTable(heading=(INDEX, *modules), rows=rows),
+        source,
+        f"Spectrum of {name}",
+        f"Largest eigenvalues of the feature covariance: {name}",
+        (caption, _describe_omitted(modules), stand_in),
+        [_describe_spectra(source)],
+        FigureTable.of((INDEX, map(str, range(1, 1 + max(map(len, modules.values()))))), *spectra),
+        draw=draw_spectra,
+        tier="numerical",
+        counterpart=number,
+        remark=remark,
     )
 
 
-def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
-    source, names = figure_source(number, numbers), list(modules)
-    first = [values[0] for values in modules.values()]
+def _describe_spectra(source: Source) -> Sentence:
+    modules, names = source.values["eigenvalues"], list(source.values["eigenvalues"])
     printed = [source.at("eigenvalues", name, 0, form="brief") for name in names]
-    largest = Ties.of(first, printed, max(first))
-    have = "has" if len(largest.places) == 1 else "have"
-    named = join_names([names[place] for place in largest.places], KIND)
-    finding = (f"On these images {named} {have} the largest eigenvalue, ", printed[largest.places[0]], largest.rounded)
+    largest, rounded = find_ties(printed, max)
+    have = "has" if len(largest) == 1 else "have"
+    named = join_names([names[place] for place in largest], KIND)
+    finding = (f"On these images {named} {have} the largest eigenvalue, ", printed[largest[0]], rounded)
     # Below the smallest that is drawn, rounding alone tells them apart.
     falls = {
         name: max(values[-1] / values[0], SMALLEST_DRAWN) for name, values in modules.items() if values[-1] < values[0]
     }
     steepest = [name for name, ratio in falls.items() if math.isclose(ratio, min(falls.values()), rel_tol=ROUNDING)]
     if len(steepest) == 1:
-        values = modules[steepest[0]]
-        last = source.at("eigenvalues", steepest[0], len(values) - 1, form=".2g")
-        first_of_it = source.at("eigenvalues", steepest[0], 0, form="brief")
-        return (*finding, *fill("; {} falls most, from {} to {}", steepest[0], first_of_it, last))
+        first, last = printed[names.index(steepest[0])], source.each("eigenvalues", steepest[0], form=".2g")[-1]
+        return (*finding, *source.say("; {} falls most, from {} to {}", steepest[0], first, last))
     most = f"; {join_names(steepest, KIND)} fall most, by equal factors" if steepest else ""
     if steepest and falls[steepest[0]] == SMALLEST_DRAWN:
         most = most.replace("by equal factors", f"below {SMALLEST_DRAWN:g} of their first")
@@ -131,94 +156,104 @@ def find_drawn_indices(values: Sequence[float]) -> list[int]:
     return [place for place, value in enumerate(values) if value > max(0.0, SMALLEST_DRAWN * values[0])]
 
 
-def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> Sentence:
-    """Return a sentence on the eigenvalues that are in the table but too small to draw."""
-    left_out = {
-        name: [str(place + 1) for place in range(len(values)) if place not in find_drawn_indices(values)]
-        for name, values in modules.items()
+def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> str:
+    """Return a sentence on the eigenvalues that are in the table but too small to draw; empty if there are none."""
+    listed = []
+    for name, values in modules.items():
+        left_out = sorted({*range(len(values))} - {*find_drawn_indices(values)})
+        if left_out:
+            span = f"indices {left_out[0] + 1} to {left_out[-1] + 1}" if left_out[1:] else f"index {left_out[0] + 1}"
+            listed.append(f"{span} of {name}")
+    below = f"below {SMALLEST_DRAWN:g} of the first, where rounding takes part."
+    return f" Not drawn, though in the table: {', '.join(listed)}, {below}" if listed else ""
+
+
+def list_eigenvalues(numbers: Numbers) -> dict[str, markup.Points]:
+    """Return the (index, eigenvalue) points of each line of figures 9 to 11, by the line's name."""
+    return {
+        name: [(place + 1, values[place]) for place in find_drawn_indices(values)]
+        for name, values in numbers["eigenvalues"].items()
     }
-    listed = [
-        f"{'index' if len(places) == 1 else 'indices'} {_span(places)} of {name}"
-        for name, places in left_out.items()
-        if places
-    ]
-    if not listed:
-        return ()
-    return (
-        f" Not drawn, though in the table: {', '.join(listed)}, below {SMALLEST_DRAWN:g} of the first, where rounding "
-        "takes part.",
-    )
 
 
-def _span(places: Sequence[str]) -> str:
-    return places[0] if len(places) == 1 else f"{places[0]} to {places[-1]}"
+def draw_spectra(numbers: Numbers) -> list[Panel]:
+    """Draw the largest eigenvalues of each module on a logarithmic scale."""
+    points = {
+        name: [(place, math.log10(value)) for place, value in line] for name, line in list_eigenvalues(numbers).items()
+    }
+    low, high = numbers.get("exponents") or exponents_of(list(numbers["eigenvalues"].values()))
+    step = max(1, math.ceil((high - low) / 6))
+    high = low + step * math.ceil((high - low) / step)
+    ticks = [(float(power), f"10{str(power).translate(SUPERSCRIPTS)}") for power in range(low, high + 1, step)]
+    return [markup.draw_lines("Spectrum", points, (float(low), float(high)), ticks, (INDEX, "eigenvalue"))]
 
 
-def _describe_pooled(images: ImageSetFeatures) -> str:
-    more = images.get("pooled_images", images["images"]) - images["images"]
-    return f" and the {more} images of the sets before" if more else ""
-
-
-def _describe_stand_in(name: str) -> str:
-    """Return a sentence saying that the images called `name` replace a missing image set; empty if they do not."""
-    if name not in ABSENT_SETS:
-        return ""
-    what = "crops of the two photographs that scikit-learn ships"
-    if name == DIGITS:
-        what = "scikit-learn's handwritten digits, enlarged"
-    return f" These are {what}, since no {ABSENT_SETS[name]} folder was given."
-
-
-def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
+def activation_exhibit(run: FinishedRun) -> Exhibit | None:
     """Build figure 15: activation quantiles and never-positive channels by image set; None if not measured."""
-    measured: list[dict[str, Any]] = []
-    for images in features["sets"]:
-        modules: dict[str, Any] = {}
-        for name, module in images["modules"].items():
-            if "activations" not in module:
-                return None
-            activations = module["activations"]
-            modules[name] = {
-                "quantiles": activations["quantiles"],
-                "never_positive": len(activations["never_positive"]),
-                "channels": module["channels"],
-            }
-        measured.append({"name": images["name"], "images": images["images"], "modules": modules})
-    numbers = {"sets": measured}
-    source = figure_source(ACTIVATIONS, numbers)
+    features = measured(run)
+    if any("activations" not in each for images in features["sets"] for each in images["modules"].values()):
+        return None
+    sets: list[dict[str, Any]] = [
+        {
+            "name": images["name"],
+            "images": images["images"],
+            "modules": {
+                name: {
+                    "quantiles": each["activations"]["quantiles"],
+                    "never_positive": len(each["activations"]["never_positive"]),
+                    "channels": each["channels"],
+                }
+                for name, each in images["modules"].items()
+            },
+        }
+        for images in features["sets"]
+    ]
+    source = figure_source(15, {"sets": sets})
+    rows = []
+    for place, images in enumerate(sets):
+        for name in images["modules"]:
+            module = source.below("sets", place, "modules", name)
+            counts = (module.at(key) for key in ("never_positive", "channels"))
+            quantiles = (module.at("quantiles", share, form="brief") for share in SHOWN)
+            rows.append((images["name"], name, *quantiles, *counts))
     return Exhibit(
-        number=ACTIVATIONS,
-        short="Range of values",
-        title="Values of the feature maps, and channels that are never positive",
-        caption=("Quantiles of the finite values at all channels, positions and images, each to 1/64 of it: a line "
-                 "from 1 to 99 %, a point at the median, one scale for all sets; and channels without a value above 0 "
-                 f"in any image. {features['network']}, in eval mode.",),
-        numbers=numbers,
-        findings=tuple(_finding(source, place) for place in range(len(measured))),
-        table=FigureTable(
-            heading=("images", "module", *SHOWN.values(), "never positive", "channels"),
-            rows=tuple(_row(source, place, name) for place, each in enumerate(measured) for name in each["modules"]),
-        ),
+        source,
+        "Range of values",
+        "Values of the feature maps, and channels that are never positive",
+        ("Quantiles of the finite values at all channels, positions and images, each to 1/64 of it: a line "
+         "from 1 to 99 %, a point at the median, one scale for all sets; and channels without a value above 0 "
+         f"in any image. {features['network']}, in eval mode.",),
+        [_describe_silent(source.below("sets", place)) for place in range(len(sets))],
+        FigureTable(("images", "module", *SHOWN.values(), "never positive", "channels"), rows),
+        draw=draw_activations,
+        tier="activations",
     )  # fmt: skip
 
 
-def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
-    quantiles = (source.at("sets", place, "modules", name, "quantiles", share, form="brief") for share in SHOWN)
-    counts = (source.at("sets", place, "modules", name, key, form="d") for key in ("never_positive", "channels"))
-    return (source.values["sets"][place]["name"], name, *quantiles, *counts)
-
-
-def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the modules with the largest fraction of channels that are never positive.
-
-    The sentence is on the image set at index `place`. If no module has such channels, the sentence says so.
-    """
-    images = source.values["sets"][place]
-    shares = {name: Fraction(each["never_positive"], each["channels"]) for name, each in images["modules"].items()}
+def _describe_silent(images: Source) -> Sentence:
+    """Return a sentence on the modules of an image set with the largest share of channels that are never positive."""
+    modules = images.values["modules"]
+    shares = {name: Fraction(each["never_positive"], each["channels"]) for name, each in modules.items()}
     if not any(shares.values()):
-        return (f"{images['name']}: every channel is positive somewhere",)
+        return (f"{images.values['name']}: every channel is positive somewhere",)
     most = [name for name, share in shares.items() if share == max(shares.values())]
-    counts = [source.at("sets", place, "modules", most[0], key, form="d") for key in ("never_positive", "channels")]
     have = "has" if len(most) == 1 else "have"
-    sentence = f"{{}}: {{}} {have} the largest share of channels that are never positive, {{}} of {{}}"
-    return fill(sentence, images["name"], join_names(most, KIND), *counts)
+    share = f"{have} the largest share of channels that are never positive, {{never_positive}} of {{channels}}"
+    name, named = images.values["name"], join_names(most, KIND)
+    return images.below("modules", most[0]).say(f"{{}}: {{}} {share}", name, named)
+
+
+def draw_activations(numbers: Numbers) -> list[Panel]:
+    """Draw the 1 % to 99 % range and the median of each module's values; all image sets have the same scale."""
+    drawn, shown = [], list[float]()
+    for images in numbers["sets"]:
+        rows = []
+        for name, each in images["modules"].items():
+            low, middle, high = (each["quantiles"][share] for share in SHOWN)
+            silent = f"{each['never_positive']} of {each['channels']}"
+            rows.append((name, {"interval": (low, high), "dot": middle, "value": silent}))
+            shown += [low, middle, high]
+        drawn.append((images["name"], markup.shorten(images["name"], 26), rows))
+    ticks = markup.ticks_around_zero(min(shown), max(shown))
+    axis = (ticks[0], ticks[-1]), [(tick, f"{tick:g}") for tick in ticks]
+    return [markup.draw_rows(*each, axis, right=88, note="never positive") for each in drawn]

@@ -1,4 +1,4 @@
-"""Templates of pages, rendered with their values escaped, and small charts as SVG with text elements.
+"""Templates of pages, rendered with their values escaped, and drawings as SVG: elements, axes and charts.
 
 Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes in light and dark colours.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup, escape
@@ -21,14 +22,27 @@ WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
 LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels
 MARGIN, GAP = 12, 30
 LEFT, RIGHT = 40.0, WIDTH - 8.0  # ends of the plot between the axes
+PLOT = 170  # height of a plot of lines
 SHARES = [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]  # ticks of an axis from 0 to 1
+STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an axis up to 1 -> step of its ticks
+LONGEST_NAME = 40  # letters of a line of the legend
+LONGEST_BESIDE = 16  # letters of a name beside its row; a longer name is above the row
+LONGEST_ABOVE = 42
+ROW, VALUES = 23, 48  # height of a row, and width of its column of values
 NAMESPACE = "http://www.w3.org/2000/svg"
 TEMPLATES = resources.files("in4310repro.report") / "templates"
-MARKS = 5  # number of signs of series, each with a colour: filled, then hollow
+# Signs of series, each with a colour, filled, then hollow: a circle, and paths with their starts beside the point.
+SIGNS = ((-3.2, -3.2, "h6.4v6.4h-6.4z"), (0, -4.2, "l4.2 7.4h-8.4z"), (0, -4.4, "l4.4 4.4l-4.4 4.4l-4.4 -4.4z"),
+         (0, 4.2, "l4.2 -7.4h-8.4z"))  # fmt: skip
+MARKS = 1 + len(SIGNS)
+
+Numbers = Mapping[str, Any]  # content of a figure's JSON file
+Points = Sequence[tuple[float, float]]
+ToPixel = Callable[[float], float]
+Ticks = Sequence[tuple[float, str]]  # values of an axis and their labels
 
 
-@dataclass(frozen=True)
-class Panel:
+class Panel(NamedTuple):
     """One drawing of a figure: title, height and SVG elements."""
 
     title: str
@@ -37,12 +51,11 @@ class Panel:
     width: int = WIDTH
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """Map from the values of an axis to pixels, and the ticks of the axis."""
 
-    pixel: Callable[[float], float]
-    ticks: Sequence[tuple[float, str]]
+    pixel: ToPixel
+    ticks: Ticks
 
 
 def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
@@ -77,12 +90,12 @@ def join(parts: Iterable[Markup]) -> Markup:
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     """Draw a straight line between two points."""
-    return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
     """Draw a text at the point (x, y), which is the start, middle or end of the text, depending on `anchor`."""
-    return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
+    return element("text", visible(text), x=x, y=y, text_anchor=anchor, class_=class_)
 
 
 def mark(x: float, y: float, style: int) -> Markup:
@@ -90,35 +103,28 @@ def mark(x: float, y: float, style: int) -> Markup:
 
     The first ten series have different symbols, so that they can be told apart without colour.
     """
-    x, y, number = float(x), float(y), style % MARKS
-    class_ = f"{'h' if style % (2 * MARKS) >= MARKS else 'm'}{number}"
+    number, kind = style % MARKS, "h" if style % (2 * MARKS) >= MARKS else "m"
     if number == 0:
-        return element("circle", cx=x, cy=y, r=3.2, class_=class_)
-    sign = {
-        1: f"M{x - 3.2:.1f} {y - 3.2:.1f}h6.4v6.4h-6.4z",
-        2: f"M{x:.1f} {y - 4.2:.1f}l4.2 7.4h-8.4z",
-        3: f"M{x:.1f} {y - 4.4:.1f}l4.4 4.4l-4.4 4.4l-4.4 -4.4z",
-        4: f"M{x:.1f} {y + 4.2:.1f}l4.2 -7.4h-8.4z",
-    }[number]
-    return element("path", d=sign, class_=class_)
+        return element("circle", cx=x, cy=y, r=3.2, class_=f"{kind}0")
+    right, down, way = SIGNS[number - 1]
+    return element("path", d=f"M{x + right:.1f} {y + down:.1f}{way}", class_=f"{kind}{number}")
 
 
-def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
+def path(points: Points, class_: str) -> Markup:
     """Draw straight lines through a sequence of points."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
 
 
 def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
     """Draw grid, tick labels and titles of both axes; the title of the vertical axis is above it."""
-    right = float(WIDTH - 8)
-    parts = [label(0, top - 14, titles[1], "quiet"), label(right, bottom + 33, titles[0], "quiet", "end")]
+    parts = [label(0, top - 14, titles[1], "quiet"), label(RIGHT, bottom + 33, titles[0], "quiet", "end")]
     for value, text in y.ticks:
         height = y.pixel(value)
-        parts += [line(left, height, right, height, "grid"), label(left - 6, height + 4, text, "tick", "end")]
+        parts += [line(left, height, RIGHT, height, "grid"), label(left - 6, height + 4, text, "tick", "end")]
     for value, text in x.ticks:
         place = x.pixel(value)
         parts += [line(place, bottom, place, bottom + 4, "axis"), label(place, bottom + 17, text, "tick", "middle")]
-    return join([*parts, line(left, bottom, right, bottom, "axis")])
+    return join([*parts, line(left, bottom, RIGHT, bottom, "axis")])
 
 
 def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
@@ -133,7 +139,7 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
     return join(parts), y - top + LEGEND_LINE
 
 
-def ticks_from_zero(top: float) -> list[tuple[float, str]]:
+def ticks_from_zero(top: float) -> Ticks:
     """Return ticks from zero to at least `top`, in steps of 1, 2 or 5 times a power of ten, with their labels."""
     if top <= 0:
         return [(0.0, "0"), (1.0, "1")]
@@ -163,14 +169,8 @@ def shorten(name: str, longest: int) -> str:
 
 def drawing(panel: Panel, alternative: str) -> Markup:
     """Return a panel as an SVG element of an HTML page, with `alternative` as text for screen readers."""
-    return element(
-        "svg",
-        panel.body,
-        class_="chart",
-        viewBox=f"0 0 {panel.width} {panel.height:.0f}",
-        role="img",
-        aria_label=alternative,
-    )
+    box = f"0 0 {panel.width} {panel.height:.0f}"
+    return element("svg", panel.body, class_="chart", viewBox=box, role="img", aria_label=alternative)
 
 
 def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
@@ -184,7 +184,8 @@ def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "
     """
     columns, width = min(len(panels), 2), max(panel.width for panel in panels)
     wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
-    lines = _wrap(heading, int((wide - 2 * MARGIN) / LETTER))
+    letters = int((wide - 2 * MARGIN) / LETTER)
+    lines = textwrap.wrap(heading, letters, break_long_words=False, break_on_hyphens=False)
     parts = [label(MARGIN, 22 + 18 * number, text, "warning") for number, text in enumerate(lines)]
     top = MARGIN + 18 * len(lines)
     for start in range(0, len(panels), columns):
@@ -201,14 +202,136 @@ def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "
     return f"{element('svg', body, xmlns=NAMESPACE, class_='chart', **size, role='img', aria_label=alternative)}\n"
 
 
-def _wrap(text: str, longest: int) -> list[str]:
-    lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + len(word) < longest:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
+def draw_lines(
+    title: str,
+    lines: Mapping[str, Points],
+    domain: tuple[float, float],
+    ticks: Ticks,
+    titles: tuple[str, str],
+    *,
+    selected: str | None = None,
+    steps: range | None = None,
+    most_marks: float = math.inf,
+) -> Panel:
+    """Draw a line with a sign at each point for each name of the legend.
+
+    Args:
+        title: of the panel.
+        lines: points of each line by name; their x are whole numbers.
+        domain: ends of the vertical axis.
+        ticks: of the vertical axis.
+        titles: of the horizontal and of the vertical axis.
+        selected: the name whose line is bold.
+        steps: ticks of the horizontal axis, which has its start and its stop - 1 as ends; by default from 1.
+        most_marks: number of points above which a line has no signs.
+    """
+    signs, height = legend([shorten(name, LONGEST_NAME) for name in lines], 14)
+    top = height + 32.0
+    bottom = top + PLOT
+    last = int(max([2, *(place for points in lines.values() for place, _ in points)]))
+    steps = steps or range(1, last + 1, math.ceil(last / 10))
+    x = linear((steps.start, steps.stop - 1), (LEFT + 8, RIGHT - 8), [(each, f"{each}") for each in steps])
+    y = linear(domain, (bottom, top), ticks)
+    parts = [signs, axes(LEFT, top, bottom, x, y, titles)]
+    for style, (name, points) in enumerate(lines.items()):
+        shown = [(x.pixel(place), y.pixel(value)) for place, value in points]
+        if shown:
+            again, bold = " again" if style % (2 * MARKS) >= MARKS else "", " bold" if name == selected else ""
+            parts.append(path(shown, f"l{style % MARKS}{again}{bold}"))
+        if len(shown) <= most_marks:
+            parts += [mark(*point, style) for point in shown]
+    return Panel(title, bottom + 38, join(parts))
+
+
+def draw_rows(
+    title: str,
+    heading: str,
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    axis: tuple[tuple[float, float], Ticks],
+    *,
+    apart: int = 0,
+    right: float = VALUES,
+    note: str = "",
+) -> Panel:
+    """Draw a row for each name, beside it, or above it if any name is too long.
+
+    Args:
+        title: of the panel.
+        heading: above the rows.
+        rows: name, and what the row shows: a value for each of the SHAPES, in the order of drawing; None shows nothing.
+        axis: domain and ticks of the horizontal axis.
+        apart: number of rows at the end that stand below a small gap.
+        right: width of the column at the right, pixels.
+        note: heading of the column at the right; a line marks zero below it.
+    """
+    widest = max(measure_text(visible(name)) for name, _ in rows)
+    above = widest > LETTER * LONGEST_BESIDE
+    shift, gap, ends = 14 * above, 8 * bool(apart), (14.0 if above else widest + 12, WIDTH - right)
+    x, height = linear(axis[0], ends, axis[1]), ROW + shift
+    bottom = TITLE + 8.0 + height * len(rows) + gap
+    parts = [label(0, 15, heading, "title")]
+    if any(row.get("printed") is not None for _, row in rows):
+        start = WIDTH - 2 - measure_text("as printed")
+        parts += [_draw_diamond(start - 9, 11), label(WIDTH - 2, 15, "as printed", "quiet", "end")]
+    for value, text in x.ticks:
+        place = x.pixel(value)
+        parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
+    if note:
+        zero = x.pixel(0)
+        parts += [label(WIDTH - 2, 15, note, "quiet", "end"), line(zero, TITLE + 6, zero, bottom, "axis")]
+    for number, (name, row) in enumerate(rows):
+        y = TITLE + 8 + height * number + shift + ROW / 2 + gap * (number >= len(rows) - apart)
+        beside = (ends[0] - 12, y + 4, shorten(name, LONGEST_BESIDE), "", "end")
+        parts.append(label(0, y - 14, shorten(name, LONGEST_ABOVE)) if above else label(*beside))
+        parts += [SHAPES[shape](x.pixel, y, value) for shape, value in row.items() if value is not None]
+    return Panel(title, bottom + 22, join(parts))
+
+
+def _draw_diamond(x: float, y: float) -> Markup:
+    return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
+
+
+def _draw_interval(x: ToPixel, y: float, ends: Sequence[float]) -> Markup:
+    low, high = map(x, ends)
+    return join([line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))])
+
+
+def _draw_chance(x: ToPixel, y: float, value: float) -> Markup:
+    return line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance")
+
+
+# What a row can show, drawn from the map of values to pixels, its vertical position and a value.
+SHAPES: dict[str, Callable[[ToPixel, float, Any], Markup]] = {
+    "bar": lambda x, y, to: element("rect", x=x(0), y=y - 6, width=x(to) - x(0), height=12, class_="bar"),
+    "chance": _draw_chance,
+    "dot": lambda x, y, value: mark(x(value), y, 0),
+    "interval": _draw_interval,
+    "printed": lambda x, y, value: _draw_diamond(x(value), y),
+    "value": lambda _, y, text: label(WIDTH - 2, y + 4, text, "value", "end"),  # in the column at the right
+}
+
+
+def axis_to_one(values: Sequence[float]) -> tuple[tuple[float, float], Ticks]:
+    """Return domain and ticks of an axis that ends at 1; it starts at the largest key of `STARTS` above no value."""
+    start, step = next((start, step) for start, step in STARTS.items() if min(values) >= start)
+    ticks = [start + number * step for number in range(round((1 - start) / step) + 1)]
+    return (start, 1), [(tick, f"{tick:.2g}".removeprefix("0") or "0") for tick in ticks]
+
+
+def ticks_around_zero(low: float, high: float) -> list[float]:
+    """Return at most eight tick values whose range includes zero and both arguments.
+
+    Their distance is 1, 2 or 5 times a power of ten.
+
+    Examples:
+        >>> ticks_around_zero(-0.7, 2.1)
+        [-1.0, 0.0, 1.0, 2.0, 3.0]
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    power = 10.0 ** math.floor(math.log10(high - low)) if high > low else 1.0
+    step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5) if (high - low) / (factor * power) <= 5)
+    first, last = math.floor(low / step), max(math.ceil(high / step), 1)
+    return [number * step for number in range(first, last + 1)]
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
@@ -228,7 +351,9 @@ def environment(html: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
+    # The last is the line of dashes below a Markdown table's heading, without the first `|`.
+    rule = {"rule": lambda columns: Markdown(" --- |" * columns)}
+    found.filters |= {"cells": cells, "code": code, "verbatim": verbatim} | rule
     return found
 
 
@@ -243,8 +368,3 @@ def _visible_in_html(value: object) -> object:
 
 def _as_markdown(value: object) -> Markdown:
     return value if isinstance(value, Markdown) else markdown(str(value))
-
-
-def _rule(columns: int) -> Markdown:
-    """Return the line of dashes below a Markdown table's heading, without the first `|`."""
-    return Markdown(" --- |" * columns)

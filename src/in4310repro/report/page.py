@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,24 +12,14 @@ from markupsafe import Markup
 
 from in4310repro.metrics import SCALARS
 from in4310repro.models.modules import default_modules
-from in4310repro.report import charts, check_page, markup
-from in4310repro.report.charts import select_curves
+from in4310repro.report import check_page, markup
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import Cell, Exhibit, Sentence, figure_source, to_text
-from in4310repro.report.exhibits import exhibits
-from in4310repro.report.feature_exhibits import ACTIVATIONS
+from in4310repro.report.exhibit import Exhibit, to_text
+from in4310repro.report.exhibits import FIGURES, exhibits
 from in4310repro.report.markup import read_asset, render
-from in4310repro.report.photographs import (
-    RANKING,
-    SHOWN,
-    Photograph,
-    draw_ranking,
-    format_score,
-    list_cells,
-    load_photographs,
-)
+from in4310repro.report.photographs import Photograph, load_photographs
 from in4310repro.report.published_numbers import has_original_classes, original
-from in4310repro.report.score_exhibits import CONFUSION, CURVES
+from in4310repro.report.score_exhibits import SHOWN, format_score
 from in4310repro.report.tiers import Places, keep_together, make_tier_lookup, tiers
 from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
 from in4310repro.runs import config as configuration
@@ -46,11 +35,6 @@ from in4310repro.verification.routine import by_what_shows_them, claims, compute
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
-GROUPS = {
-    "On the test set": (4, 12, 13, 14, 7),
-    "How the network was selected": (1, 2, 3, 5, 6),
-    "What its feature maps say": (8, 9, 10, 11, ACTIVATIONS),
-}
 
 
 class RunRecord(TypedDict):
@@ -124,22 +108,21 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
         all_exhibits: figures of the run.
         photographs: JPEG files by path; if empty, figure 7 has no picture.
     """
-    files = {}
+    files, style = {}, read_asset("chart.css")
     for exhibit in all_exhibits:
-        shown = charts.draw_panels(exhibit.number, exhibit.drawn)
-        if exhibit.number == RANKING and photographs:
-            shown = [draw_ranking(exhibit.numbers, photographs)]
+        shown = exhibit.panels()
+        if exhibit.draw_photographs and photographs:
+            shown = [exhibit.draw_photographs(exhibit.numbers, photographs)]
         if shown:
             alternative = f"{exhibit.title}. {'. '.join(map(to_text, exhibit.findings))}."
             label = str(exhibit.numbers.get("label", ""))
-            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, read_asset("chart.css"), label).encode()
+            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, style, label).encode()
     return files
 
 
 def list_drawn_figures(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
     """Return the names of the figures with a drawing; the rest are tables only."""
-    tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
-    return [exhibit.name for exhibit in all_exhibits if exhibit.number not in tables]
+    return [each.name for each in all_exhibits if each.draw or (photographs and each.draw_photographs)]
 
 
 def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -150,7 +133,7 @@ def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: M
         all_exhibits: figures of the run.
         photographs: JPEG files by path; if empty, no images are shown.
     """
-    context = _context(run, make_record(run), all_exhibits)
+    context = _context(run, all_exhibits)
     context["drawn"] = list_drawn_figures(all_exhibits, photographs=bool(photographs))
     return {
         "report.md": render("report.md.jinja", context).encode(),
@@ -160,20 +143,16 @@ def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: M
 
 def remove_earlier_figures(folder: Path, written: set[str]) -> None:
     """Remove an earlier report's figures that are not in `written`; keep all other files."""
-    for name in _earlier_figures(folder / RECORD):
-        # A report never writes links, so a link is the user's.
-        if name not in written and (folder / name).is_file() and not (folder / name).is_symlink():
-            (folder / name).unlink()
-
-
-def _earlier_figures(record_file: Path) -> list[str]:
-    """Return the figure files listed in an earlier report; empty if there is no valid earlier report."""
     try:
-        listed = read_json(record_file)["figures"]
+        listed = read_json(folder / RECORD)["figures"]
     except (ValueError, KeyError, TypeError):
-        return []
-    names_listed = listed if isinstance(listed, list) else []
-    return [name for name in names_listed if isinstance(name, str) and FIGURE.fullmatch(name)]
+        return
+    for name in listed if isinstance(listed, list) else []:
+        if isinstance(name, str) and FIGURE.fullmatch(name) and name not in written:
+            file = folder / name
+            # A report never writes links, so a link is the user's.
+            if file.is_file() and not file.is_symlink():
+                file.unlink()
 
 
 def make_record(run: FinishedRun) -> RunRecord:
@@ -188,25 +167,16 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys that the command of a run can omit.
-
-    Their values are those that training chooses by default.
-    """
+    """Return the configuration keys that the command of a run can omit, since training chooses their values."""
     config = run.config
     if config.network.is_resnet:
         return []
     try:
-        default = default_modules(run.saved_network(), config.model, config.image_size)
+        chosen = config.modules == default_modules(run.saved_network(), config.model, config.image_size)
     except ValueError:
         # The user's code is not run here, and may choose any modules.
         return []
-    return ["modules"] if config.modules == default else []
-
-
-def _title(run: FinishedRun) -> str:
-    """Return the title of a report whose classes are not those of the published report."""
-    place = publishable(run.config).data or "drawn scenes"
-    return f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
+    return ["modules"] * chosen
 
 
 def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
@@ -214,46 +184,48 @@ def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecor
     return ReportRecord(**make_record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
 
 
-def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exhibit]) -> dict[str, object]:
-    comparable = has_original_classes(run.classes)
-    by_number = {exhibit.number: exhibit for exhibit in all_exhibits}
-    if ungrouped := sorted(set(by_number) - {number for numbers in GROUPS.values() for number in numbers}):
-        raise ValueError(f"figure {ungrouped[0]} has no place on the page; add it to GROUPS in report/page.py")
+def _context(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Any]:
+    comparable, circumstances = has_original_classes(run.classes), Circumstances.expected(run)
+    title, place = "Scenes in six classes, beside the report", publishable(run.config).data or "drawn scenes"
+    if not comparable:
+        title = f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
+    in_order = sorted(all_exhibits, key=lambda each: each.last)
+    test = next(each.source for each in all_exhibits if each.number == TEST)
+    ours, known = test.below("ours"), test.below("intervals")
     return {
         "config": run.config,
-        "command": run_record["command"],
+        "command": make_record(run)["command"],
         "label": run.config.protocol.label,
         "metrics": run.metrics,
         "original": original(),
         "comparable": comparable,
-        "title": "Scenes in six classes, beside the report" if comparable else _title(run),
-        "groups": {
-            heading: [by_number[number] for number in numbers if number in by_number]
-            for heading, numbers in GROUPS.items()
-        },
-        "headline": _headline(by_number[TEST]),
-        "verdict": make_verdict(run, all_exhibits),
+        "title": title,
+        "groups": {heading: [each for each in in_order if each.group == heading] for heading in FIGURES},
+        # Name, value and interval of each main test metric.
+        "headline": [
+            (each.label, ours.at(name), known.at(name) if name in known.values else "")
+            for name, each in SCALARS.items()
+            if name in ours.values
+        ],
+        "verdict": make_verdict(run, test),
         "selection_and_test": describe_selection_and_test(run),
         "plain": to_text,
-        "cells_of": list_cells,
         "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": describe_differences(run.config, run.metrics),
         "fingerprint": run.fingerprint,
-        "computed_again": computed_again(Circumstances.expected(run)),
-        "claimed": by_what_shows_them(claims(Circumstances.expected(run))),
+        "computed_again": computed_again(circumstances),
+        "claimed": by_what_shows_them(claims(circumstances)),
         "manifest_sha256": run.files.manifest_sha256(),
     }
 
 
-def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
-    """Return (name, value, interval) of each main test metric."""
-    source = figure_source(TEST, test.numbers)
-
-    def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:
-        known = keys[-1] in test.numbers["intervals"]
-        return name, source.at(*keys), source.at("intervals", keys[-1], form=".3f") if known else ""
-
-    return [row(each.label, "ours", name) for name, each in SCALARS.items() if name in test.numbers["ours"]]
+def _draw_panels(exhibit: Exhibit) -> list[Markup]:
+    """Return the panels of a figure, each with the sentence that describes it for screen readers."""
+    findings = map(to_text, exhibit.of_panels or exhibit.findings)
+    return [
+        markup.drawing(panel, finding if finding.startswith(panel.title) else f"{panel.title}: {finding}")
+        for panel, finding in zip(exhibit.panels(), findings, strict=False)
+    ]
 
 
 def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
@@ -264,48 +236,17 @@ def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs:
         all_exhibits: figures of the run.
         photographs: JPEG files by path.
     """
-    places, script = Places(make_tier_lookup(run)), read_asset("page.js")
-    drawn = {exhibit.number: charts.draw_panels(exhibit.number, exhibit.drawn) for exhibit in all_exhibits}
+    places, script = Places(make_tier_lookup(run, all_exhibits)), read_asset("page.js")
     return {
         "link": places.link,
         "say": places.say,
         "words": keep_together,
         "places": places,
         "score": format_score,
-        "panels": {
-            exhibit.number: [
-                markup.drawing(panel, _describe_panel(panel.title, to_text(finding)))
-                for panel, finding in zip(drawn[exhibit.number], _findings(exhibit), strict=False)
-            ]
-            for exhibit in all_exhibits
-        },
+        "panels": {exhibit.number: _draw_panels(exhibit) for exhibit in all_exhibits},
         "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
-        "counted_cells_of": _counted_cells,
         "shown": SHOWN,
         "styles": Markup(read_asset("chart.css") + read_asset("page.css")),  # noqa: S704
         "script": Markup(script),  # noqa: S704
-        "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "script_sha256": check_page.policy_sha256(script),
     }
-
-
-def _describe_panel(title: str, finding: str) -> str:
-    return finding if finding.startswith(title) else f"{title}: {finding}"
-
-
-def _findings(exhibit: Exhibit) -> list[Sentence]:
-    """Return one sentence for each panel of a figure, to be printed below the panel.
-
-    Figure 13 has panels for at most 12 classes. The sentences on its remaining classes are omitted.
-    """
-    if exhibit.number == CURVES:
-        return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]
-    return list(exhibit.findings)
-
-
-def _counted_cells(exhibit: Exhibit) -> list[dict[str, Any]]:
-    """Return the non-empty cells of a confusion matrix, each with its number of images."""
-    source = figure_source(exhibit.number, exhibit.numbers)
-    return [
-        {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}
-        for cell in list_cells(exhibit.numbers)
-    ]

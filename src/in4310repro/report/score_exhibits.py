@@ -1,36 +1,106 @@
-"""Figures 12 to 14, on the test scores: confusion matrix, precision-recall curves and calibration."""
+"""Figures 7 and 12 to 14, on the test scores: ranking, confusion matrix, precision-recall curves and calibration."""
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
 import torch
+from markupsafe import Markup
 
 from in4310repro import metrics
 from in4310repro.metrics import Interval, wilson
-from in4310repro.metrics.scores import Scores
-from in4310repro.report.charts import MOST_CURVES
-from in4310repro.report.exhibit import (
-    SAME,
-    Cell,
-    Exhibit,
-    FigureTable,
-    Sentence,
-    Source,
-    compare_with_interval,
-    describe_extremes,
-    describe_overlap,
-    figure_source,
-    fill,
-)
+from in4310repro.metrics.scores import Scores, top_and_bottom
+from in4310repro.report import comparisons, markup
+from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.markup import Numbers, Panel, element, join, label, line
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.text import MOST_NAMED
 
-CONFUSION, CURVES, CALIBRATION = 12, 13, 14
+RANKING = 7  # the figure whose drawing shows photographs
+RANKED = ("glacier", "mountain", "sea")
+CELL = 76  # size of a photograph with its gap in the drawing, pixels
+LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a wrong cell that are shown
+MOST_CURVES = 12
+BIN = {  # column of the table of bins -> key
+    "top score above": "lower",
+    "up to": "upper",
+    "images": "images",
+    "right": "correct",
+    "share right": "accuracy",
+    "95 %": "interval",
+    "mean top score": "mean_score",
+}
+
+
+def ranking_exhibit(run: FinishedRun) -> Exhibit:
+    """Build figure 7: the test images with the highest and the lowest scores of three classes."""
+    scores, classes = run.scores, run.classes
+    names = [name for name in RANKED if name in classes] or classes[:3]
+    ranked = {name: top_and_bottom(scores, classes.index(name)) for name in names}
+    source = figure_source(RANKING, {"classes": classes, "ranked": ranked})
+    rows, right, left_out = list[list[Cell]](), list[str](), ""
+    for name, sides in ranked.items():
+        for side, images in sides.items():
+            for place, image in enumerate(images):
+                score = source.at("ranked", name, side, place, "score", form=".6f")
+                rows.append([name, side, f"{place + 1}", score, classes[image["label"]], image["path"]])
+            last, of_class = images[-1]["score"], scores.softmax[:, classes.index(name)]
+            if more := int((of_class == last).sum()) - sum(image["score"] == last for image in images):
+                end, have = "highest" if side == "top" else "lowest", "image has" if more == 1 else "images have"
+                left_out += f" {more} more {have} the last of the {end} scores of {name}."
+        of_name = [classes[image["label"]] == name for image in sides["top"]]
+        right.append(f"{sum(of_name)} of {len(of_name)} for {name}")
+    caption = (
+        "Softmax score of the named class, and the true class of each image. Scores that are printed alike stand "
+        "in the order of their further digits, equal ones by path."
+    )
+    return Exhibit(
+        source,
+        "Highest and lowest scores",
+        f"Test images with the highest and lowest scores of {', '.join(names)}",
+        (caption, left_out),
+        [(f"Of the images with the highest scores of a class, those of that class are {', '.join(right)}",)],
+        FigureTable(("score of", "end", "place", "score", "true class", "image"), rows),
+        draw_photographs=draw_ranking,
+        photographs=list_ranked(source.values),
+        counterpart=RANKING,
+        remark="The original shows pictures without numbers.",
+        last=True,
+    )
+
+
+def list_ranked(numbers: Numbers) -> list[str]:
+    """Return the paths of the ranked images in order of appearance, with repetitions."""
+    return [image["path"] for sides in numbers["ranked"].values() for images in sides.values() for image in images]
+
+
+def draw_ranking(numbers: Numbers, photographs: Mapping[str, bytes]) -> Panel:
+    """Draw the ten images with the highest and the ten with the lowest scores of each ranked class."""
+    parts, y, wide = list[Markup](), 0.0, 0
+    for name, sides in numbers["ranked"].items():
+        for side, images in sides.items():
+            parts.append(label(0, y + 15, f"{markup.shorten(name, 24)}, {side}", "title"))
+            wide = max(wide, len(images) * CELL)
+            for column, image in enumerate(images):
+                x, true, below = column * CELL, numbers["classes"][image["label"]], y + 24 + CELL
+                address = "data:image/jpeg;base64," + base64.b64encode(photographs[image["path"]]).decode()
+                warning = "" if (true == name) == (side == "top") else "warning"
+                parts += [element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
+                          label(x, below + 6, format_score(image["score"]), "value"),
+                          label(x, below + 21, markup.shorten(true, 9), warning)]  # fmt: skip
+            y += CELL + 62
+    return Panel("Ranking", y, join(parts), wide)
+
+
+def format_score(score: float) -> str:
+    """Format a score with two decimals, or as one digit times a power of ten if it is smaller than 0.01."""
+    return f"{score:.2f}" if score >= 0.01 else f"{score:.0e}"
 
 
 def confusion_exhibit(run: FinishedRun) -> Exhibit:
@@ -44,34 +114,45 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
         "frequent_mistakes": _frequent_mistakes(classes, details["confusion_matrix"]),
         "images": _images_by_cell(run.scores, classes),
     }
-    source, places = figure_source(CONFUSION, numbers), range(len(classes))
-    rows = tuple(
-        (
-            classes[true],
-            *(source.at("confusion_matrix", true, predicted, form="d") for predicted in places),
-            *(source.at(key, true) if details[key][true] is not None else "-" for key in ("precision", "f1")),
-        )
-        for true in places
-    )
+    source, cells = figure_source(12, numbers), list_cells(numbers)
+    counts = [source.each("confusion_matrix", true) for true in range(len(classes))]
     return Exhibit(
-        number=CONFUSION,
-        short="Confusion matrix",
-        title="Confusion matrix of the test set",
-        caption=("A row for each true class, a column for each predicted one. Precision is the share of a column that "
-                 "is right, F1 its harmonic mean with the class accuracy.",),
-        numbers=numbers,
-        findings=(_mistakes_finding(source, numbers),),
-        table=FigureTable(heading=("true class", *classes, "precision", "F1"), rows=rows),
+        source,
+        "Confusion matrix",
+        "Confusion matrix of the test set",
+        ("A row for each true class, a column for each predicted one. Precision is the share of a column that "
+         "is right, F1 its harmonic mean with the class accuracy.",),
+        [_describe_matrix(source)],
+        FigureTable.of(
+            ("true class", classes),
+            *zip(classes, zip(*counts, strict=True), strict=True),
+            *((name, [ABSENT if value is None else source.at(key, true) for true, value in enumerate(details[key])])
+              for name, key in (("precision", "precision"), ("F1", "f1"))),
+        ),
+        photographs=list_wrong(cells),
+        cells=[each | {"count": counts[each["true"]][each["predicted"]]} for each in cells],
     )  # fmt: skip
 
 
-def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return the images of each cell of the confusion matrix, with their top scores.
+def list_cells(numbers: Numbers) -> list[dict[str, Any]]:
+    """Return the non-empty cells of a confusion matrix with their images, wrong predictions first."""
+    classes, listed = numbers["classes"], []
+    for true, predicted in sorted(product(range(len(classes)), repeat=2), key=lambda place: place[0] == place[1]):
+        names = [classes[true], classes[predicted]]
+        if images := numbers["images"][names[0]].get(names[1], []):
+            listed.append({"true": true, "predicted": predicted, "names": names, "wrong": true != predicted,
+                           "images": images[:LISTED], "more": len(images[LISTED:])})  # fmt: skip
+    return listed
 
-    The result is indexed by true class, then by predicted class.
-    """
-    predicted = scores.softmax.argmax(axis=1)
-    top = scores.softmax.max(axis=1)
+
+def list_wrong(cells: Sequence[Numbers]) -> list[str]:
+    """Return the paths of the images that a page shows of wrong cells."""
+    return [image["path"] for cell in cells if cell["wrong"] for image in cell["images"][:SHOWN]]
+
+
+def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return the images of each cell, with their top scores, by true class and then by predicted class."""
+    predicted, top = scores.softmax.argmax(axis=1), scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
     for image in np.lexsort((np.array(scores.paths), -top)):
         listed = cells[classes[scores.labels[image]]].setdefault(classes[predicted[image]], [])
@@ -85,49 +166,41 @@ def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) 
     If one is more frequent than all others, the next ones follow. Each entry has the number of confused images, the
     number of images of the true class, and the 95 % interval of the ratio of these two numbers.
     """
-    places = range(len(classes))
-    wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
+    pairs = product(range(len(classes)), repeat=2)
+    wrong = sorted((-matrix[true][seen], true, seen) for true, seen in pairs if true != seen and matrix[true][seen])
     return [
-        {"true": classes[true], "predicted": classes[predicted], "images": -count, "of": sum(matrix[true]),
+        {"true": classes[true], "predicted": classes[seen], "images": -count, "of": sum(matrix[true]),
          "interval": wilson(-count, sum(matrix[true]))}
-        for count, true, predicted in wrong
-        if count <= wrong[min(1, len(wrong) - 1)][0]
+        for count, true, seen in wrong
+        if count <= wrong[: 2][-1][0]
     ]  # fmt: skip
 
 
-def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
-    matrix, mistakes = numbers["confusion_matrix"], numbers["frequent_mistakes"]
+def _describe_matrix(source: Source) -> Sentence:
+    matrix, mistakes = source.values["confusion_matrix"], source.values["frequent_mistakes"]
     right = sum(row[place] for place, row in enumerate(matrix))
     finding: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
-    most = [place for place, each in enumerate(mistakes) if each["images"] == mistakes[0]["images"]]
-    following = list(range(len(most), len(mistakes)))
-    if mistakes:
-        start = "mistake is" if len(most) == 1 else "mistakes are"
-        finding += [f"; the most frequent {start} ", *_describe_mistakes(source, mistakes, most)]
-    if following:
-        start = "is" if len(following) == 1 else "are"
-        finding += [f"; the next {start} ", *_describe_mistakes(source, mistakes, following)]
-    if len(mistakes) == 2:
-        return (*finding, describe_overlap(*(each["interval"] for each in mistakes)))
-    first: list[Interval] = [mistakes[place]["interval"] for place in most]
-    if following and any(describe_overlap(first[0], mistakes[place]["interval"]) for place in following):
+    groups = [[*each] for _, each in groupby(range(len(mistakes)), key=lambda place: mistakes[place]["images"])]
+    for number, places in enumerate(groups):
+        start = ("most frequent mistakes are", "next are") if places[1:] else ("most frequent mistake is", "next is")
+        finding += [f"; the {start[number]} ", *_describe_mistakes(source, places)]
+    intervals = [each["interval"] for each in mistakes]
+    if len(intervals) == 2:
+        finding.append(comparisons.describe_overlap(*intervals))
+    elif groups[1:] and any(comparisons.describe_overlap(intervals[0], intervals[place]) for place in groups[1]):
         finding.append("; intervals of the most frequent and the next overlap")
     return tuple(finding)
 
 
-def _describe_mistakes(source: Source, mistakes: Sequence[Mapping[str, Any]], places: Sequence[int]) -> Iterator[Cell]:
-    """Yield the equally frequent mistakes at these places of the list; of more than three, their number."""
-    if len(places) > MOST_NAMED:
-        yield f"{len(places)} pairs of classes with "
-        yield source.at("frequent_mistakes", places[0], "images", form="d")
-        yield " image each" if mistakes[places[0]]["images"] == 1 else " images each"
-        return
-    for number, place in enumerate(places, start=1):
-        yield f"{mistakes[place]['true']} taken for {mistakes[place]['predicted']}, "
-        yield from (source.at("frequent_mistakes", place, "images", form="d"), " of ")
-        yield from (source.at("frequent_mistakes", place, "of", form="d"), " (95 % ")
-        yield source.at("frequent_mistakes", place, "interval", form=".2f")
-        yield ")" if number == len(places) else "), " if number < len(places) - 1 else "), and "
+def _describe_mistakes(source: Source, places: Sequence[int]) -> Sentence:
+    """Return the equally frequent mistakes at these places of the list; of more than three, their number."""
+    each = [source.below("frequent_mistakes", place) for place in places]
+    if len(each) > MOST_NAMED:
+        plural = "" if each[0].values["images"] == 1 else "s"
+        return each[0].say(f"{len(each)} pairs of classes with {{images}} image{plural} each")
+    text = "{} taken for {}, {images} of {of} (95 % {interval:.2f})"
+    named = [mistake.say(text, mistake.values["true"], mistake.values["predicted"]) for mistake in each]
+    return comparisons.join_sentences(named, ", and ")
 
 
 def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
@@ -138,15 +211,14 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
         intervals: intervals of the average precisions from figure 4; None if figure 4 has none.
     """
     classes, supports = run.classes, run.metrics["supports"]["test"]
-    images = sum(supports.values())
     numbers = {
         "classes": classes,
         "average_precision": run.metrics["average_precision"],
         **({"intervals": list(intervals)} if intervals else {}),
-        "chance": [supports[name] / images for name in classes],
+        "chance": [supports[name] / sum(supports.values()) for name in classes],
         "curves": {name: precision_recall_curve(run.scores, label) for label, name in enumerate(classes)},
     }
-    source = figure_source(CURVES, numbers)
+    source = figure_source(13, numbers)
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
     if run.config.protocol.ranks_logits:
         caption = "Curves rank softmax scores, but this protocol's average precision ranks logits, which are not kept."
@@ -155,105 +227,125 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
             f" Drawn are {MOST_CURVES} classes, those of the lowest average precisions and of equal ones the first; "
             "the table has all."
         )
-    rows = tuple(
-        (name, source.at("average_precision", label), source.at("chance", label), *_find_ends(source, name))
-        for label, name in enumerate(classes)
-    )
-    return Exhibit(
-        number=CURVES,
-        short="Precision and recall",
-        title="Precision and recall of each class on the test set",
-        caption=(caption,),
-        numbers=numbers,
-        findings=(
-            ("Average precision: ", *describe_extremes(classes, source, "average_precision", intervals=("intervals",))),
-            *(_curve_finding(source, name, label) for label, name in enumerate(classes)),
-        ),
-        table=FigureTable(heading=("class", "AP", "chance", "recall without an error", "precision at full recall"),
-                          rows=rows),
-    )  # fmt: skip
-
-
-def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
-    """Return the highest recall at which the precision is still 1, and the precision at a recall of 1.
-
-    The first is "0" if the precision is never 1.
-    """
-    curve = source.values["curves"][name]
-    pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
-    last = len(curve["precision"]) - 1
-    first: Cell = source.at("curves", name, "recall", pure[-1]) if pure else "0"
-    return first, source.at("curves", name, "precision", last)
-
-
-def _curve_finding(source: Source, name: str, label: int) -> Sentence:
+    # The highest recall at which the precision is still 1, if it ever is, and the precision at a recall of 1.
+    ends = list[tuple[Cell, Cell]]()
+    for name in classes:
+        curve = source.below("curves", name)
+        pure = [place for place, precision in enumerate(curve.values["precision"]) if precision == 1]
+        ends.append((curve.at("recall", pure[-1]) if pure else "0", curve.each("precision")[-1]))
     text = "{} has an average precision of {}; its precision is 1 up to a recall of {} and {} at full recall"
-    return fill(text, name, source.at("average_precision", label, form=".3f"), *_find_ends(source, name))
+    precisions = source.each("average_precision", form=".3f")
+    of_classes = [source.say(text, *each, *last) for *each, last in zip(classes, precisions, ends, strict=True)]
+    extremes = comparisons.describe_extremes(classes, source, "average_precision", intervals=("intervals",))
+    return Exhibit(
+        source,
+        "Precision and recall",
+        "Precision and recall of each class on the test set",
+        (caption,),
+        [("Average precision: ", *extremes), *of_classes],
+        FigureTable.of(
+            ("class", classes),
+            ("AP", source.each("average_precision")),
+            ("chance", source.each("chance")),
+            ("recall without an error", [first for first, _ in ends]),
+            ("precision at full recall", [last for _, last in ends]),
+        ),
+        draw=draw_precision_recall,
+        of_panels=[of_classes[place] for place in select_curves(numbers)],
+    )
+
+
+def select_curves(numbers: Numbers) -> list[int]:
+    """Return the indices of the classes to draw: the 12 with the lowest average precision, or all if fewer."""
+    precision = numbers["average_precision"]
+    return sorted(sorted(range(len(precision)), key=precision.__getitem__)[:MOST_CURVES])
+
+
+def _plot(
+    heading: str, titles: tuple[str, str], ticks: markup.Ticks = markup.SHARES
+) -> tuple[markup.ToPixel, markup.ToPixel, list[Markup]]:
+    """Return the scales of a nearly square plot, x from 0 to 1 and y of the ticks, and its heading and axes."""
+    x = markup.linear((0, 1), (markup.LEFT, markup.RIGHT - 4), markup.SHARES)
+    y = markup.linear((0, ticks[-1][0]), (246.0, 56.0), ticks)
+    return x.pixel, y.pixel, [label(0, 15, heading, "title"), markup.axes(markup.LEFT, 56.0, 246.0, x, y, titles)]
+
+
+def draw_precision_recall(numbers: Numbers) -> list[Panel]:
+    """Draw the precision-recall curves of the classes chosen by `select_curves`, as steps."""
+    panels = []
+    for place in select_curves(numbers):
+        name, curve = numbers["classes"][place], numbers["curves"][numbers["classes"][place]]
+        heading = f"{markup.shorten(name, 28)}: AP {numbers['average_precision'][place]:.3f}"
+        x, y, parts = _plot(heading, ("recall", "precision"))
+        steps: list[tuple[float, float]] = [(0.0, curve["precision"][0])]
+        for recall, precision in zip(curve["recall"], curve["precision"], strict=True):
+            steps += [(steps[-1][0], precision), (recall, precision)]
+        chance = y(numbers["chance"][place])
+        parts += [line(x(0), chance, x(1), chance, "chance"),
+                  markup.path([(x(recall), y(precision)) for recall, precision in steps], "l0 bold")]  # fmt: skip
+        panels.append(Panel(name, 284, join(parts)))
+    return panels
 
 
 def calibration_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 14: accuracy by top score (confidence) of the network."""
     labels, softmax = torch.from_numpy(run.scores.labels), torch.from_numpy(run.scores.softmax)
-    bins = metrics.calibration_bins(labels, softmax)
-    correct = sum(each["correct"] for each in bins)
-    error = run.scores.details()["expected_calibration_error"]
-    with_intervals: list[dict[str, Any]] = [
-        {**each, "accuracy": each["correct"] / each["images"], "interval": wilson(each["correct"], each["images"])}
-        if each["images"]
-        else {**each, "accuracy": None, "interval": None}
-        for each in bins
+    bins: list[dict[str, Any]] = [
+        {
+            **each,
+            "accuracy": each["correct"] / each["images"] if each["images"] else None,
+            "interval": wilson(each["correct"], each["images"]) if each["images"] else None,
+        }
+        for each in metrics.calibration_bins(labels, softmax)
     ]
-    numbers: dict[str, Any] = {
-        "expected_calibration_error": error,
+    correct = sum(each["correct"] for each in bins)
+    numbers = {
+        "expected_calibration_error": run.scores.details()["expected_calibration_error"],
         "mean_top_score": math.fsum(softmax.double().amax(dim=1).tolist()) / len(labels),
         "accuracy": correct / len(labels),
         "interval": wilson(correct, len(labels)),
-        "bins": with_intervals,
+        "bins": bins,
     }
-    source = figure_source(CALIBRATION, numbers)
+    source = figure_source(14, numbers)
+    filled = [source.below("bins", place) for place, each in enumerate(bins) if each["images"]]
+    conclusions = "the network is too unsure", "the network is too sure", comparisons.SAME
+    verdict = comparisons.compare_with_interval(numbers["mean_top_score"], numbers["interval"], *conclusions)
     return Exhibit(
-        number=CALIBRATION,
-        short="Calibration",
-        title="Reliability of the scores on the test set",
-        caption=("Test images in 15 equal bins of their top score; the share of right ones with its 95 % Wilson "
-                 "interval, over the mean top score. On the dashed line a score is the share that is right. The "
-                 "expected calibration error is the mean distance from it, weighted by images (Guo et al., 2017).",),
-        numbers=numbers,
-        findings=_calibration_findings(source, numbers),
-        table=FigureTable(
-            heading=("top score above", "up to", "images", "right", "share right", "95 %", "mean top score"),
-            rows=tuple(_bin_row(source, place) for place, each in enumerate(bins) if each["images"]),
-        ),
+        source,
+        "Calibration",
+        "Reliability of the scores on the test set",
+        ("Test images in 15 equal bins of their top score; the share of right ones with its 95 % Wilson "
+         "interval, over the mean top score. On the dashed line a score is the share that is right. The "
+         "expected calibration error is the mean distance from it, weighted by images (Guo et al., 2017).",),
+        [
+            source.say("The expected calibration error is {expected_calibration_error:.3f}; {accuracy:share} of the "
+                       "images are right (95 % {interval:.2f}), and the mean top score, {mean_top_score:share}, {}",
+                       verdict),
+            max(filled, key=lambda each: each.values["images"]).say(
+                "{images} of {} images have a top score above {lower:share} and up to {upper:share}",
+                f"{len(labels)}"),
+        ],
+        FigureTable.of(*((name, [each.at(key) for each in filled]) for name, key in BIN.items())),
+        draw=draw_reliability,
     )  # fmt: skip
 
 
-def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
-    return (
-        *(source.at("bins", place, key, form=".4f") for key in ("lower", "upper")),
-        *(source.at("bins", place, key, form="d") for key in ("images", "correct")),
-        source.at("bins", place, "accuracy"),
-        source.at("bins", place, "interval", form=".3f"),
-        source.at("bins", place, "mean_score"),
-    )
-
-
-def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Return two sentences: one comparing mean top score and accuracy, one on the bin with the most images."""
-    fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
-    place = compare_with_interval(
-        numbers["mean_top_score"],
-        numbers["interval"],
-        below="the network is too unsure",
-        above="the network is too sure",
-        within=SAME,
-    )
-    first = fill(
-        "The expected calibration error is {}; {} of the images are right (95 % {}), and the mean top score, {}, {}",
-        source.at("expected_calibration_error", form=".3f"),
-        *(source.at("accuracy", form="share"), source.at("interval", form=".2f")),
-        *(source.at("mean_top_score", form="share"), place),
-    )
-    images = source.at("bins", fullest, "images", form="d")
-    ends = (source.at("bins", fullest, end, form="share") for end in ("lower", "upper"))
-    total = sum(each["images"] for each in numbers["bins"])
-    return first, fill("{} of {} images have a top score above {} and up to {}", images, str(total), *ends)
+def draw_reliability(numbers: Numbers) -> list[Panel]:
+    """Draw accuracy against mean top score for each bin, and the number of images in each bin."""
+    filled = [each for each in numbers["bins"] if each["images"]]
+    heading = f"Reliability: ECE {numbers['expected_calibration_error']:.3f}"
+    x, y, parts = _plot(heading, ("mean top score", "share right"))
+    parts.append(line(x(0), y(0), x(1), y(1), "chance"))
+    for each in filled:
+        place, ends = x(each["mean_score"]), [*map(y, each["interval"])]
+        parts += [line(place, ends[0], place, ends[1], "range"),
+                  *(line(place - 4, end, place + 4, end, "cap") for end in ends)]  # fmt: skip
+    parts += [markup.mark(x(each["mean_score"]), y(each["accuracy"]), 0) for each in filled]
+    reliability = Panel("Reliability", 284, join(parts))
+    ticks = markup.ticks_from_zero(max(each["images"] for each in filled))
+    x, y, parts = _plot("Images in each bin", ("top score", "images"), ticks)
+    for each in filled:
+        start, height = x(each["lower"]), y(each["images"])
+        size = {"width": x(each["upper"]) - start - 2, "height": 246.0 - height}
+        parts.append(element("rect", x=start + 1, y=height, **size, class_="bar"))
+    return [reliability, Panel("Images in each bin", 284, join(parts))]

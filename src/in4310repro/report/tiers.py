@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from in4310repro.report.exhibit import Cell, Number, Sentence
-from in4310repro.report.feature_exhibits import activation_exhibit
+from in4310repro.report.exhibit import Cell, Exhibit, Number, Sentence
+from in4310repro.report.feature_exhibits import activation_exhibit, measured
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.selection import best_epoch, unit
+from in4310repro.runs.selection import unit
 from in4310repro.system.text import visible
 from in4310repro.verification import heads
 from in4310repro.verification.features import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
@@ -29,8 +29,7 @@ AT_HAND = "verify, where images and first weights are available"
 UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 
-@dataclass(frozen=True)
-class Tier:
+class Tier(NamedTuple):
     """Row of the table on reproducibility: a group of numbers, their figures, and how exactly a rerun gives them."""
 
     numbers: str
@@ -38,11 +37,6 @@ class Tier:
     name: str
     tolerance: str
     compared_by: str
-
-
-def has_activations(run: FinishedRun) -> bool:
-    """Return whether a run measured the feature-map values that `activation_exhibit` shows."""
-    return run.features is not None and activation_exhibit(run.features) is not None
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
@@ -57,7 +51,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     def bits(elsewhere: str) -> str:
         return "0" if portable else f"0 in numeric class {run.fingerprint['numeric_class']}; elsewhere {elsewhere}"
 
-    spectrum = SPECTRUM_TOLERANCE[run.features["precision"] if run.features else "exact"]
+    spectrum = SPECTRUM_TOLERANCE[measured(run)["precision"]]
     scores = bits(f"logits {LOGIT_TOLERANCE:g} of their size")
     return {
         "exact": Tier("counts of images", "figure01 to figure04 /images, figure12 /confusion_matrix, figure14 /bins",
@@ -72,7 +66,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
         **({"activations": Tier("quantiles of values, and channels that are never positive", "figure15", "bitwise",
                                 bits(f"quantiles {NEXT_BIN:g} of their size, channels not compared"), AT_HAND)}
-           if has_activations(run) else {}),
+           if activation_exhibit(run) else {}),
         "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figure09 to figure11 /eigenvalues", "numerical",
                           f"{spectrum:g} of the largest", AT_HAND),
         "printed": Tier("the original's", "figure01 to figure04 and figure08 /original", "as printed", "not compared",
@@ -105,36 +99,24 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
     return listed
 
 
-def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
+def make_tier_lookup(run: FinishedRun, all_exhibits: Iterable[Exhibit]) -> Callable[[Number], Tier]:
     """Return a function that returns the required exactness (tier) of any number in the run's report."""
     known = tiers(run)
-    if "losses" not in known:
-        known["losses"] = known["epoch"]
-    best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}
+    known.setdefault("losses", known.get("epoch", known["validation"]))
+    of_files = {f"{each.name}.json": each.tier for each in all_exhibits}
 
     def tier(number: Number) -> Tier:
-        if number.file == "figure06.json":
-            if number.keys[0] != "mean_class_accuracy":
-                return known["validation"]
-            name = str(number.keys[1])
-            return known["validation" if number.keys[2] == best[name] else unit(run.histories[name])]
-        if number.keys[0] in ("val_loss", "test_loss"):
-            return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "losses"]
-        by_key = {"original": "printed", "images": "exact", "epoch": "exact", "confusion_matrix": "exact",
-                  "train_loss": "losses", "eigenvalues": "numerical"}  # fmt: skip
-        by_file = {
-            **{f"figure0{place}.json": "validation" for place in (1, 2, 3)},
-            "figure08.json": "shares",
-            "figure15.json": "activations",
-        }
-        counted = number.keys[-1] in ("images", "correct", "of")
-        return known["exact" if counted else by_key.get(str(number.keys[0]), by_file.get(number.file, "test"))]
+        of_file, first = of_files.get(number.file, "test"), number.keys[0]
+        if callable(of_file):
+            return known[of_file(number.keys)]
+        if number.keys[-1] in ("images", "correct", "of") or first in ("images", "confusion_matrix"):
+            return known["exact"]
+        return known["printed" if first == "original" else of_file]
 
     return tier
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Entry of a page's list of numbers: anchor, JSON pointer, full value and required exactness (tier)."""
 
     anchor: str
@@ -152,7 +134,7 @@ class Places:
 
     def __init__(self, tier_for: Callable[[Number], Tier]) -> None:
         self._tier_for = tier_for
-        self._by_file: dict[str, dict[str, Place]] = {}
+        self._entries: dict[tuple[str, str], Place] = {}
 
     def link(self, cell: Cell) -> Markup:
         """Return a cell, which is a number or a text, as HTML.
@@ -161,7 +143,11 @@ class Places:
         """
         if not isinstance(cell, Number):
             return keep_together(cell)
-        place = self._place(cell)
+        key = cell.file, cell.pointer
+        if key not in self._entries:
+            new = Place(f"n{len(self._entries)}", cell.pointer, json.dumps(cell.value), self._tier_for(cell))
+            self._entries[key] = new
+        place = self._entries[key]
         title = f"{cell.file} {cell.pointer}: {place.tier.name}, tolerance {place.tier.tolerance}"
         return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
 
@@ -171,15 +157,8 @@ class Places:
 
     def by_file(self) -> dict[str, list[Place]]:
         """Return a dict from JSON file to the list entries of its numbers, for all numbers linked so far."""
-        return {file: list(places.values()) for file, places in sorted(self._by_file.items())}
-
-    def _place(self, number: Number) -> Place:
-        places = self._by_file.setdefault(number.file, {})
-        if number.pointer not in places:
-            anchor = f"n{sum(map(len, self._by_file.values()))}"
-            value = json.dumps(number.value)
-            places[number.pointer] = Place(anchor, number.pointer, value, self._tier_for(number))
-        return places[number.pointer]
+        files = sorted({file for file, _ in self._entries})
+        return {name: [place for (file, _), place in self._entries.items() if file == name] for name in files}
 
 
 def keep_together(text: str) -> Markup:

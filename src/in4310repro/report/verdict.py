@@ -7,13 +7,12 @@ choice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from in4310repro.metrics.table import SCALARS
 from in4310repro.models.network import ALL
-from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import Exhibit, Sentence, Source, describe_extremes, figure_source, fill
+from in4310repro.report.comparisons import describe_extremes
+from in4310repro.report.exhibit import Sentence, Source
 from in4310repro.report.published_numbers import has_original_classes
 from in4310repro.report.tiers import tiers
 from in4310repro.runs.config import Config
@@ -31,19 +30,25 @@ TESTED = (
 )
 
 
-def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
+def make_verdict(run: FinishedRun, test: Source) -> dict[str, Sentence]:
     """Return the sentences at the top of a report, by heading, such as "Asked" or "Repeats".
 
     The heading "Differs" is present only if the run has the classes of the published report.
+
+    Args:
+        run: a finished run.
+        test: the numbers of its figure on the test set.
     """
-    test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
-    source = figure_source(TEST, test.numbers)
-    answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}
     # The hint is the one printed at the end of the training.
-    if advice := advise(run):
-        answers["Caution"] = (f"As the training said at its end: {advice}.",)
-    answers["Repeats"] = _repeatability(run)
-    return answers | ({"Differs": _difference(run, source)} if has_original_classes(run.classes) else {})
+    advice = advise(run)
+    answers: dict[str, Sentence] = {
+        "Asked": _question(run, test),
+        "Came out": _result(run, test),
+        "Caution": (f"As the training said at its end: {advice}.",) if advice else (),
+        "Repeats": _repeatability(run),
+        "Differs": _difference(run, test) if has_original_classes(run.classes) else (),
+    }
+    return {heading: sentence for heading, sentence in answers.items() if sentence}
 
 
 def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
@@ -56,14 +61,15 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
     setting = f"{selected}, {each} {run.metrics['epoch']}{describe_ties(run.histories, run.config.select)}"
     rows = "their epochs or fits" if "fit" in units else f"{run.config.epochs} epochs each"
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
+    chosen = f"{choice}, the one with the {by} on"
     if run.config.protocol.shares_split:
         return (
-            f"{choice}, the one with the {by} on the {test} images that it was trained on was selected: {setting}.",
+            f"{chosen} the {test} images that it was trained on was selected: {setting}.",
             "It was tested on these same images, so that the result says little about others.",
         )
     return (
-        f"{choice}, the one with the {by} on {validation} validation images, which are none of "
-        f"the {training} training images, was selected: {setting}.",
+        f"{chosen} {validation} validation images, which are none of the {training} training images, was selected: "
+        f"{setting}.",
         f"This run measured this one network, once, on {test} other images, and selected nothing by the result.",
     )
 
@@ -75,50 +81,43 @@ def _question(run: FinishedRun, source: Source) -> Sentence:
     images = "photographs" if run.config.data else "drawn scenes"
     corrected = run.config.protocol.is_corrected
     protocol = "split and selected as the assignment asks" if corrected else "with the deviations named above"
-    return fill(
-        "A report on image classification prints a mean class accuracy of {} for six classes, by its assignment "
-        f"photographs of scenes. What does this run reach on {images}, {protocol}?",
-        source.at("original", "mean_class_accuracy"),
+    return source.say(
+        "A report on image classification prints a mean class accuracy of {original/mean_class_accuracy} for six "
+        f"classes, by its assignment photographs of scenes. What does this run reach on {images}, {protocol}?"
     )
 
 
 def _result(run: FinishedRun, source: Source) -> Sentence:
-    return (
-        *fill(
-            "A mean class accuracy of {} on {} test images (95 % {}), where chance is {}; ",
-            *(source.at("ours", "mean_class_accuracy"), str(sum(source.values["images"]))),
-            source.at("intervals", "mean_class_accuracy", form=".2f"),
-            source.at("chance", "class_accuracy", form=".2f"),
-        ),
-        *describe_extremes(run.classes, source, "ours", "class_accuracy", intervals=("intervals", "class_accuracy")),
-        ".",
+    result = source.say(
+        "A mean class accuracy of {ours/mean_class_accuracy} on {} test images (95 % "
+        "{intervals/mean_class_accuracy:.2f}), where chance is {chance/class_accuracy:.2f}; ",
+        str(sum(source.values["images"])),
     )
+    key = "class_accuracy"
+    return (*result, *describe_extremes(run.classes, source, "ours", key, intervals=("intervals", key)), ".")
 
 
 def _repeatability(run: FinishedRun) -> Sentence:
-    tolerance = tiers(run)["numerical"].tolerance
-    if run.fingerprint["numerics"] == "portable":
-        if run.config.fits_head(run.config.setting(run.metrics["setting"])):
-            return (
-                "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
-                f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
-                f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g} at most, which verify tests. "
-                f"{_describe_run(run)}",
-            )
-        how = (f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
-               f"{tolerance}. {_describe_run(run)}")  # fmt: skip
+    again = "This report is of one run, with torch {torch}, NumPy {numpy}, Pillow {pillow}; verify computes it again."
+    again = again.format(**run.fingerprint["versions"])
+    if run.fingerprint["numerics"] != "portable":
+        how = (
+            f"Equal bits are expected in numeric class {run.fingerprint['numeric_class']}. On other machines "
+            "training gives a different network, but the scores of the saved weights agree within the "
+            "tolerances below."
+        )
+    elif run.config.fits_head(run.config.setting(run.metrics["setting"])):
+        return (
+            "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
+            f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
+            f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g} at most, which verify tests. {again}",
+        )
     else:
-        how = (f"Equal bits are expected in numeric class {run.fingerprint['numeric_class']}. On other machines "
-               "training gives a different network, but the scores of the saved weights agree within the "
-               "tolerances below.")  # fmt: skip
+        how = (
+            f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
+            f"{tiers(run)['numerical'].tolerance}. {again}"
+        )
     return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
-
-
-def _describe_run(run: FinishedRun) -> str:
-    versions = run.fingerprint["versions"]
-    libraries = ", ".join(f"{name} {versions[key]}" for name, key in
-                          (("torch", "torch"), ("NumPy", "numpy"), ("Pillow", "pillow")))  # fmt: skip
-    return f"This report is of one run, with {libraries}; verify computes it again."
 
 
 def _difference(run: FinishedRun, source: Source) -> Sentence:
@@ -136,49 +135,53 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
     The protocol is always described, since the published report does not give its own.
     """
     config, course = publishable(config), PRESETS["course"]
-    training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
-    pictures = "drawn scenes that the package generates"
+    sizes = [sum(supports.values()) for supports in metrics["supports"].values()]
+    training, validation, test = sizes
+    pictures, how = "drawn scenes that the package generates", _describe_training(config)
     if config.data:
         pictures = f"images of {Path(config.data).name or config.data}"
+    # By subject, whether it is as the assignment asks, and what it is.
     conditions = {
-        "Data": f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
-        f"17,034 photographs is {course.split}.",
-        "Weights": f"{_describe_weights(config.weights)}; the assignment asks for ImageNet weights.",
-        "Size": f"{config.image_size} pixels; the assignment's is {course.image_size}.",
-        "Training": f"{_describe_training(config)}; the original trains for {course.epochs} epochs, and the "
-        f"assignment asks for batches of {course.batch_size}; neither gives a learning rate.",
-        "Protocol": f"{_describe_protocol(config)}. The original does not print its own.",
+        "Data": (
+            bool(config.data) and "/".join(map(str, sizes)) == course.split,
+            f"{training} training, {validation} validation and {test} test {pictures}; the course's split of "
+            f"17,034 photographs is {course.split}.",
+        ),
+        "Weights": (
+            config.weights == course.weights,
+            f"{_describe_weights(config.weights)}; the assignment asks for ImageNet weights.",
+        ),
+        "Size": (
+            config.image_size == course.image_size,
+            f"{config.image_size} pixels; the assignment's is {course.image_size}.",
+        ),
+        "Training": (
+            how == _describe_training(course),
+            f"{how}; the original trains for {course.epochs} epochs, and the assignment asks for batches of "
+            f"{course.batch_size}; neither gives a learning rate.",
+        ),
+        "Protocol": (False, f"{_describe_protocol(config)}. The original does not print its own."),
+        "Settings": (
+            len(config.settings) <= 3,
+            f"{len(config.settings)}; the first three have a figure of validation each, and one figure shows all.",
+        ),
+        "Network": (config.model == course.model, f"{config.model}; the original's is {course.model}."),
     }
-    same = {
-        "Data": bool(config.data) and f"{training}/{validation}/{test}" == course.split,
-        "Weights": config.weights == course.weights,
-        "Size": config.image_size == course.image_size,
-        "Training": _describe_training(config) == _describe_training(course),
-    }
-    conditions = {subject: sentence for subject, sentence in conditions.items() if not same.get(subject)}
-    if len(config.settings) > 3:
-        conditions["Settings"] = (
-            f"{len(config.settings)}; the first three have a figure of validation each, and one figure shows all."
-        )
-    if config.model != course.model:
-        conditions["Network"] = f"{config.model}; the original's is {course.model}."
-    return conditions
+    return {subject: sentence for subject, (same, sentence) in conditions.items() if not same}
 
 
 def _describe_training(config: Config) -> str:
     """Return a phrase on training in epochs, on fitting the last layer, or on both, depending on the settings."""
-    parts = []
-    if rates := ", ".join(_describe_rate(config, each) for each in config.settings if not config.fits_head(each)):
-        parts.append(
-            f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate ({rates}), "
-            f"augmentation {config.augmentation}"
-        )
-    if any(map(config.fits_head, config.settings)):
-        parts.append(
-            f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} "
-            "strengths of its penalty"
-        )
-    return "; and ".join(parts)
+    rates = [_describe_rate(config, each) for each in config.settings if not config.fits_head(each)]
+    of_epochs = (
+        f"{config.epochs} epochs, batches of {config.batch_size}, {config.schedule} learning rate "
+        f"({', '.join(rates)}), augmentation {config.augmentation}"
+    )
+    of_head = (
+        f"the last layer alone, a logistic regression on what it reads of each image, with {len(STRENGTHS)} strengths "
+        "of its penalty"
+    )
+    return "; and ".join([of_epochs] * bool(rates) + [of_head] * (len(rates) < len(config.settings)))
 
 
 def _describe_rate(config: Config, setting: OptimizerSetting) -> str:
@@ -196,6 +199,4 @@ def _describe_protocol(config: Config) -> str:
 
 
 def _describe_weights(weights: str) -> str:
-    if weights == "none":
-        return "from scratch"
-    return "ImageNet weights" if weights == "imagenet" else f"those of {weights}"
+    return {"none": "from scratch", "imagenet": "ImageNet weights"}.get(weights, f"those of {weights}")

@@ -1,0 +1,165 @@
+"""Figures 5 and 6, of the histories of the settings: losses and validation accuracies by epoch or fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from in4310repro.metrics import wilson
+from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.report.comparisons import compare_with_interval, find_ties
+from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Key, figure_source
+from in4310repro.report.markup import SHARES, Numbers, Panel, Points, draw_lines, ticks_from_zero
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.selection import best_epoch, best_epochs, describe_ties, unit
+from in4310repro.system.text import MOST_NAMED, join_names
+
+# By their keys in history.json; a run has the last one by a deviation.
+LOSSES = {"train_loss": "training", "val_loss": "validation", "test_loss": "test"}
+_OF_EPOCHS = (
+    "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, the "
+    "validation loss after each epoch."
+)
+_OF_TEST = " The test loss after each epoch is a deviation from the assignment; nothing was selected by it."
+_OF_FITS = (
+    "Mean cross-entropy per image. There are no epochs: the last layer is fitted once for each strength of its "
+    "penalty, from the strongest to the weakest, and both losses are of the finished fit."
+)
+
+
+def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
+    """Return the penalty strengths of fits of the last layer as `strength`; nothing if it was trained by epochs."""
+    return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
+
+
+def loss_exhibit(run: FinishedRun) -> Exhibit:
+    """Build figure 5: the losses of the selected setting."""
+    setting, history = run.metrics["setting"], run.histories[run.metrics["setting"]]
+    each, best = unit(history), best_epoch(history, run.config.select)["epoch"] - 1
+    losses = {key: name for key, name in LOSSES.items() if key in history[0]}
+    columns = {key: [row[key] for row in history] for key in ("epoch", *losses)}  # type: ignore[literal-required]
+    source = figure_source(5, _strengths(history) | columns)
+    epochs, training = source.each("epoch"), source.each("train_loss", form=".2f")
+    places, rounded = find_ties(source.each("val_loss"), min)
+    when: tuple[Cell, Cell] = (f"{each} ", epochs[places[0]])
+    if len(places) > 1:
+        named = join_names([str(epochs[place]) for place in places], f"{each}s")
+        when = (f"{each}s " * (len(places) <= MOST_NAMED), named)
+    finding = source.say(
+        f"The validation loss is lowest, {{}}{rounded}, after {{}}{{}} of {len(history)}; the training loss goes from "
+        "{} to {}",
+        *(source.at("val_loss", places[0]), *when, training[0], training[-1]),
+    )
+
+    def tier(keys: tuple[Key, ...]) -> str:
+        of_best = keys[0] != "train_loss" and keys[1] == best
+        return "exact" if keys[0] == "epoch" else "validation" if of_best else "losses"
+
+    return Exhibit(
+        source,
+        "Loss",
+        f"Loss of the selected setting, {setting}",
+        ((_OF_EPOCHS if each == "epoch" else _OF_FITS) + (_OF_TEST if "test_loss" in losses else ""),),
+        [finding],
+        FigureTable.of((each, map(str, epochs)), *((name, source.each(key)) for key, name in losses.items())),
+        draw=draw_losses,
+        tier=tier,
+        counterpart=5,
+        remark="The original draws its curves and prints no numbers.",
+    )
+
+
+def accuracy_exhibit(run: FinishedRun) -> Exhibit:
+    """Build figure 6: the mean class accuracy of every setting on validation."""
+    histories, selected = run.histories, run.metrics["setting"]
+    curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
+    # A fitted head and trained settings can stand side by side, with different numbers of rows.
+    longest = max(histories.values(), key=len)
+    units = sorted({unit(rows) for rows in histories.values()})
+    each = " or ".join(units)
+    of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
+    supports = [of_validation[name] for name in run.classes]
+    best = {name: best_epoch(rows, run.config.select) for name, rows in histories.items()}
+    correct = {
+        name: sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
+        for name, row in best.items()
+    }
+    interval = wilson(correct[selected], sum(supports))
+    numbers = (_strengths(longest) if len(units) == 1 else {"row": each}) | {
+        "epoch": [row["epoch"] for row in longest],
+        "mean_class_accuracy": curves,
+        "selected": selected,
+        "accuracy": {name: count / sum(supports) for name, count in correct.items()},
+        "interval": interval,
+    }
+    source = figure_source(6, numbers)
+    by_curve, of_all = list[Cell](), list[Cell]()
+    for name, rows in histories.items():
+        first = "first after" if len(best_epochs(rows, run.config.select)) > 1 else "after"
+        epoch = best[name]["epoch"]
+        value = source.at("mean_class_accuracy", name, epoch - 1)
+        by_curve += [f"{'; ' if by_curve else ''}{name} reaches ", value, f" {first} {unit(rows)} {epoch}"]
+        share = source.at("accuracy", name, form="share")
+        if name != selected:
+            of_all += [f"; {name}, ", share, f", {compare_with_interval(numbers['accuracy'][name], interval)}"]
+    said = source.say(
+        "Of all images of validation {} is right for {} (95 % {interval:.2f})",
+        selected,
+        source.at("accuracy", selected, form="share"),
+    )
+    by, highest = run.config.select, f"the highest value of any {each}"
+    if by != DEFAULT_SELECTION:
+        highest = f"the best {SCALARS[by].label} of any {each}, not by these values"
+
+    def tier(keys: tuple[Key, ...]) -> str:
+        of_curve = keys[0] == "mean_class_accuracy"
+        name = f"{keys[-2]}" if of_curve else selected
+        return unit(histories[name]) if of_curve and keys[-1] != best[name]["epoch"] - 1 else "validation"
+
+    return Exhibit(
+        source,
+        f"Accuracy by {each}",
+        f"Mean class accuracy on validation after each {each}",
+        (f"All settings; {selected} was selected by {highest}{describe_ties(histories, by)}.",),
+        [tuple(by_curve), *([(*said, *of_all)] if of_all else [])],
+        FigureTable.of(
+            (each, map(str, numbers["epoch"])), *((name, source.each("mean_class_accuracy", name)) for name in curves)
+        ),
+        draw=draw_accuracies,
+        tier=tier,
+        counterpart=6,
+        remark="The original draws the curve of its chosen setting and prints no numbers.",
+    )
+
+
+def list_losses(numbers: Numbers) -> dict[str, Points]:
+    """Return the (x, y) points of each line of figure 5, by the line's name."""
+    return {name: [*zip(numbers["epoch"], numbers[key], strict=True)] for key, name in LOSSES.items() if key in numbers}
+
+
+def list_accuracies(numbers: Numbers) -> dict[str, Points]:
+    """Return the (x, y) points of each line of figure 6, by the line's name."""
+    # A fit may have fewer rows than the settings beside it.
+    return {
+        name: [*zip(numbers["epoch"], values, strict=False)] for name, values in numbers["mean_class_accuracy"].items()
+    }
+
+
+def draw_losses(numbers: Numbers) -> list[Panel]:
+    """Draw a line for each loss."""
+    points = list_losses(numbers)
+    top = max(value for line in points.values() for _, value in line)
+    ticks = ticks_from_zero(top)
+    titles = (_axis_title(numbers), "cross-entropy per image")
+    return [draw_lines("Loss", points, (0.0, max(top, ticks[-1][0])), ticks, titles)]
+
+
+def draw_accuracies(numbers: Numbers) -> list[Panel]:
+    """Draw a line for each setting; that of the selected one is bold."""
+    points, titles = list_accuracies(numbers), (_axis_title(numbers), "mean class accuracy")
+    return [draw_lines("Mean class accuracy", points, (0.0, 1.0), SHARES, titles, selected=numbers["selected"])]
+
+
+def _axis_title(numbers: Numbers) -> str:
+    return "fit, from a strong penalty to a weak one" if "strength" in numbers else str(numbers.get("row", "epoch"))
