@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from in4310repro.report.markup import Panel, axes, file, join, label, legend, linear, mark, path, read_asset
+from in4310repro.report.markup import Panel, Scale, axes, file, join, label, legend, mark, path, read_asset
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.machine import resident
 from in4310repro.system.numerics import generator_for
@@ -122,15 +122,13 @@ def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> st
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
-    x = linear((0, images[-1]), (left + 8, right - 20), [(n, f"{n:,}") for n in (0, *images[1:])])
-    y = linear((0, most * 1.1), (top + height, top), [(step * 20.0, f"{step * 20}") for step in range(7)])
-    limit = [(x.pixel(images[0]), y.pixel(0)), (x.pixel(images[-1]), y.pixel(most))]
+    x = Scale((0, images[-1]), (left + 8, right - 20), [(n, f"{n:,}") for n in (0, *images[1:])])
+    y = Scale((0, most * 1.1), (top + height, top), [(step * 20.0, f"{step * 20}") for step in range(7)])
+    limit = [(x(images[0]), y(0)), (x(images[-1]), y(most))]
     parts = [signs, axes(left, top, top + height, x, y, ("images", "MB more than at the fewest images"))]
     parts += [path(limit, "chance"), label(limit[1][0] - 20, limit[1][1] + 4, "2 kB an image", "quiet", "end")]
     for style, values in enumerate(peaks.values()):
-        shown = [
-            (x.pixel(count), y.pixel((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)
-        ]
+        shown = [(x(count), y((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)]
         parts += [path(shown, f"l{style}"), *(mark(*point, style) for point in shown)]
     rates = ", ".join(f"{name} {grown / 1000:.2f}" for name, grown in compute_growth(images, peaks).items())
     panel = Panel("Anonymous memory", top + height + 38, join(parts))

@@ -317,22 +317,22 @@ def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
     points = {kind: mean_points(seeds) for kind, seeds in measured.items()}
     legend, height = markup.legend(list(points), 14)
     top, bottom = height + 32.0, height + 252.0
-    x = markup.linear(
+    x = markup.Scale(
         (math.log(IMAGES[0]), math.log(IMAGES[-1])), (48, markup.WIDTH - 24), [(math.log(n), f"{n}") for n in IMAGES]
     )
-    y = markup.linear(
+    y = markup.Scale(
         (0.5, 1), (bottom, top), [(tenth / 10, f".{tenth}" if tenth < 10 else "1") for tenth in range(5, 11)]
     )
     parts = [legend, markup.axes(40, top, bottom, x, y, ("training images", "mean class accuracy on test"))]
     for style, (kind, of_kind) in enumerate(points.items()):
         rows = [row for of_seed in measured[kind].values() for row in of_seed]
         for images, _ in of_kind:
-            seeds = [y.pixel(row["mean_class_accuracy"]) for row in rows if row["images"] == images]
-            place = x.pixel(math.log(images))
+            seeds = [y(row["mean_class_accuracy"]) for row in rows if row["images"] == images]
+            place = x(math.log(images))
             # Wider than a mark, which can be higher than the range.
             ends = (min(seeds), max(seeds)) if len(seeds) > 1 else ()
             parts += [markup.line(place - 8, end, place + 8, end, f"l{style}") for end in ends]
-        shown = [(x.pixel(math.log(images)), y.pixel(value)) for images, value in of_kind]
+        shown = [(x(math.log(images)), y(value)) for images, value in of_kind]
         parts += [markup.path(shown, f"l{style} bold"), *(markup.mark(*point, style) for point in shown)]
     return markup.Panel("Accuracy by training images", bottom + 38, markup.join(parts))
 

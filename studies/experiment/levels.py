@@ -38,11 +38,11 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
     }
     names, height = markup.legend(list(series), 34)
     top, bottom = height + 66.0, height + 326.0
-    y = markup.linear(
+    y = markup.Scale(
         (logit(TICKS[0]), logit(HIGHEST)), (bottom, top), [(logit(tick), f"{tick:g}".lstrip("0")) for tick in TICKS]
     )
-    x = markup.linear((-0.5, 3.5), (48, markup.WIDTH - 8), list(enumerate(COLUMNS)))
-    place = y.pixel(logit(rival))
+    x = markup.Scale((-0.5, 3.5), (48, markup.WIDTH - 8), list(enumerate(COLUMNS)))
+    place = y(logit(rival))
     parts = [
         markup.label(0, 14, title, "bold"),
         names,
@@ -53,9 +53,7 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
     for style, rows in enumerate(series.values()):
         shift = (style - (len(series) - 1) / 2) * 8
         for values in rows:
-            points = [
-                (x.pixel(column) + shift, y.pixel(logit(min(value, HIGHEST)))) for column, value in enumerate(values)
-            ]
+            points = [(x(column) + shift, y(logit(min(value, HIGHEST)))) for column, value in enumerate(values)]
             parts += [markup.mark(*point, style) for point in points]
     return markup.Panel(title, bottom + 38, markup.join(parts))
 

@@ -12,9 +12,10 @@ from in4310repro.report.exhibit import figure_source, to_text
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256, read_json
 from in4310repro.system.numerics import Numerics
-from studies import labels, picture, training_images
+from studies import labels, training_images
 from studies.ablation import markdown, read_report
 from tests.golden_cases import FOLDER, finish_run
+from tests.sessions import picture
 
 
 def test_the_picture_of_a_page_is_of_the_golden_demo() -> None:

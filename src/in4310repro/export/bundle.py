@@ -9,8 +9,7 @@ from in4310repro.export.formats import Contents
 from in4310repro.export.table import Extras
 from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
-from in4310repro.report.exhibit import figure_name
-from in4310repro.report.score_exhibits import RANKING
+from in4310repro.report.score_exhibits import WITH_PHOTOGRAPHS
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256
@@ -78,7 +77,7 @@ def _run_files(run: FinishedRun) -> Iterator[str]:
 def _report_files(run: FinishedRun, report: Path, extras: Extras) -> Iterator[str]:
     listed = list_report_files(report)
     photographs = run.config.data is not None
-    if photographs and not extras.pixels and f"{figure_name(RANKING)}.svg" in listed:
+    if photographs and not extras.pixels and WITH_PHOTOGRAPHS in listed:
         raise ValueError(
             f"{report} shows photographs; --pixels bundles them, and `report --no-photographs` writes a report without"
         )

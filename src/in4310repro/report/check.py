@@ -1,7 +1,5 @@
 """Check of a report against its run: JSON files, drawings and pages are made again and compared."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re
@@ -11,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.report import check_page
-from in4310repro.report.exhibit import Exhibit, figure_name
+from in4310repro.report.exhibit import Exhibit
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
 from in4310repro.report.photographs import list_shown_paths
-from in4310repro.report.score_exhibits import RANKING
+from in4310repro.report.score_exhibits import WITH_PHOTOGRAPHS
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import RECORD
@@ -50,15 +48,15 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
         for file in sorted(report.glob("figure*.json"))
         if FIGURE.fullmatch(file.name) and file.name not in figures
     ]
-    drawings_listed = list_drawn_figures(all_exhibits, photographs=(report / f"{figure_name(RANKING)}.svg").exists())
+    drawings_listed = list_drawn_figures(all_exhibits, photographs=(report / WITH_PHOTOGRAPHS).exists())
     record = make_report_record(run, sorted([*figures, *(f"{name}.svg" for name in drawings_listed)]))
     for name, value in {RECORD: _drop_feature_hash(record), **figures}.items():
         try:
             saved = read_json(regular_file(report, name))
+            saved = _drop_feature_hash(saved) if name == RECORD else saved
         except (ValueError, OSError) as error:
             sentences.append(str(error))
             continue
-        saved = _drop_feature_hash(saved) if name == RECORD and isinstance(saved, Mapping) else saved
         sentences += [
             f"{report / name}: {each.path or 'its value'} is {_show(each.first)}; the run has {_show(each.second)}"
             for each in differences(saved, json.loads(json_bytes(value)))
@@ -101,12 +99,11 @@ def _text_differences(report: Path, name: str, needed: bytes) -> list[str]:
     return [] if number is None else [f"{report / name}: line {number} differs from the one that the run gives"]
 
 
-def _drop_feature_hash(record: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_feature_hash(record: Any) -> Any:
     """Return a copy of `run.json` without the hash of the feature maps, which each report measures anew."""
-    compared = dict(record)
-    if isinstance(hashes := record.get("files_sha256"), Mapping):
-        compared["files_sha256"] = {name: sha256 for name, sha256 in hashes.items() if name != names.FEATURES}
-    return compared
+    if not isinstance(record, Mapping) or not isinstance(hashes := record.get("files_sha256"), Mapping):
+        return record
+    return {**record, "files_sha256": {name: each for name, each in hashes.items() if name != names.FEATURES}}
 
 
 def _show(value: object) -> str:

@@ -1,7 +1,5 @@
 """The page `check.html`, which checks a run in any browser, and the files with images that it reads."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

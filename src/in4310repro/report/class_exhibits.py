@@ -1,8 +1,6 @@
 """Figures 1 to 4: accuracy and average precision of each class with intervals, and the published values."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from in4310repro.metrics import MEANS, METRICS, PER_CLASS, SCALARS, ClassMetrics, Tolerance, class_metrics, wilson
@@ -78,8 +76,8 @@ def _test_caption(run: FinishedRun) -> Sentence:
         return (f"{images} images that took no part in this run's training or selection, measured once by it.",)
     source = Source(RECORD, {"metrics": run.metrics}).below("metrics", "unseen")
     known = [cell for name, each in SCALARS.items() if name in unseen for cell in (f", {each.label} ", source.at(name))]
-    text = f"{images} images on which the network was trained and selected as well. On the {{images}} images that it "
-    return (*source.say(f"{text}never read"), *known, ".")
+    text = "{} images on which the network was trained and selected as well. On the {images} images that it never read"
+    return (*source.say(text, f"{images}"), *known, ".")
 
 
 def _numbers(run: FinishedRun, part: str, metrics: ClassMetrics, printed: str) -> dict[str, Any]:
@@ -112,22 +110,17 @@ def _wilson(share: float, images: int) -> list[float]:
 
 def _exhibit(source: Source, short: str, title: str, caption: Sentence, **more: Any) -> Exhibit:
     axis = " An axis begins at its lowest value or below; a dashed line is chance, where the axis reaches it."
-    names = source.values["classes"]
-    extremes = [
+    numbers, names = source.values, source.values["classes"]
+    findings = [
         (f"{each.title}: ", *describe_extremes(names, source, "ours", key, intervals=("intervals", key)))
         for key, each in PER_CLASS.items()
     ]
-    findings = [*extremes, *_describe_scalars(source)]
+    for key, each in SCALARS.items():
+        # The others are in the table.
+        if each.reads not in PER_CLASS and not each.is_share and key in numbers["ours"]:
+            interval = (" (95 % ", source.at("intervals", key), ")") if key in numbers["intervals"] else ()
+            findings.append((f"{each.title}: ", source.at("ours", key), *interval))
     return Exhibit(source, short, title, (*caption, axis), findings, _table(source), draw=draw_class_metrics, **more)
-
-
-def _describe_scalars(source: Source) -> Iterator[Sentence]:
-    """Yield a sentence for each single-number metric that is missing from the table."""
-    for key, metric in SCALARS.items():
-        if metric.reads not in PER_CLASS and not metric.is_share and key in source.values["ours"]:
-            known = key in source.values["intervals"]
-            interval = (" (95 % ", source.at("intervals", key), ")") if known else ()
-            yield (f"{metric.title}: ", source.at("ours", key), *interval)
 
 
 def _table(source: Source) -> FigureTable:

@@ -1,7 +1,5 @@
 """Sentences that compare values, and claim no more than their confidence intervals allow."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -129,10 +127,10 @@ def _show_intervals(intervals: Sequence[Number]) -> Sentence:
     if len(shown) > MOST_NAMED:
         ends = [end for each in shown for end in each.value]  # type: ignore[union-attr]
         return (f" (95 % intervals within {min(ends):.3f} to {max(ends):.3f})",)
-    return (" (95 % ", *join_sentences([(each,) for each in shown]), ")") if shown else ()
+    return (" (95 % ", *join_sentences([(each,) for each in shown], last=" and "), ")") if shown else ()
 
 
-def join_sentences(sentences: Sequence[Sentence], last: str = " and ") -> Sentence:
-    """Return the sentences as one, with a comma after each but the last two, between which is `last`."""
-    after = [", "] * (len(sentences) - 2) + [last, ""][-len(sentences) :]
+def join_sentences(sentences: Sequence[Sentence], between: str = ", ", last: str = "") -> Sentence:
+    """Return the sentences as one, with a text between each two, or another one between the last two."""
+    after = [between] * (len(sentences) - 2) + [last or between, ""][-len(sentences) :]
     return tuple(cell for each, then in zip(sentences, after, strict=True) for cell in (*each, then))

@@ -1,9 +1,7 @@
 """Contact sheet of an image folder: a page of copies, look-alikes, doubtful labels and confusions, and a map."""
 
-from __future__ import annotations
-
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -71,7 +69,6 @@ def render(
         ValueError: an image is missing, or its bytes do not match its sha256.
     """
     sections = make_sections(findings, doubts)
-    overall = total(doubts.doubts_by_class)
     paths = dict.fromkeys(path for each in sections for frame in each.frames for path, _ in frame.images)
     context = {
         "folder": folder,
@@ -79,7 +76,10 @@ def render(
         "sections": sections,
         "on_plane": on_plane and markup.drawing(on_plane, "Images near each other have similar features"),
         "classes": list(doubts.doubts_by_class),
-        "rows": [*zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True), (("all", overall), [])],
+        "rows": [
+            *zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True),
+            (("all", total(doubts.doubts_by_class)), []),
+        ],
         "pictures": {
             path: base64.b64encode(load_jpeg(photographs, path)).decode() for path in paths if path in photographs
         },
@@ -90,48 +90,32 @@ def render(
 
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     """Return the sections of the page in order, each with at most 100 frames of one or more images."""
-
-    def list_groups(groups: Iterable[Sequence[str]]) -> list[Frame]:
-        return [Frame([(path, "") for path in group[:OF_GROUP]]) for group in groups]
-
+    doubtful = [
+        (each.path, f"{each.label}, seems {each.seems} {each.probability:.2f} against {each.of_label:.2f}")
+        for each in doubts.doubts
+    ]
+    parts = [
+        Frame(
+            [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"
+        )
+        for each in doubts.crops
+    ]
+    look_alikes = [
+        Frame([*zip(each.paths, each.labels, strict=True)], f"similarity {each.similarity:.2f}")
+        for each in doubts.look_alikes
+    ]
+    turned = [Frame([(each.first, each.how), (each.second, "")]) for each in findings.turned]
+    near, identical = (
+        [Frame([(path, "") for path in group[:OF_GROUP]]) for group in groups]
+        for groups in (findings.near_duplicates, findings.identical)
+    )
     kinds = {
-        "doubts": (
-            "Doubtful labels",
-            [
-                Frame(
-                    [
-                        (
-                            each.path,
-                            f"{each.label}, seems {each.seems} {each.probability:.2f} against {each.of_label:.2f}",
-                        )
-                    ]
-                )
-                for each in doubts.doubts
-            ],
-        ),
-        "look-alikes": (
-            "Look-alikes in different classes",
-            [
-                Frame([*zip(each.paths, each.labels, strict=True)], f"similarity {each.similarity:.2f}")
-                for each in doubts.look_alikes
-            ],
-        ),
-        "crops": (
-            "One image is a part of the other",
-            [
-                Frame(
-                    [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")],
-                    f"details agree to {each.correlation:.2f}",
-                )
-                for each in doubts.crops
-            ],
-        ),
-        "turned": (
-            "Turned or mirrored",
-            [Frame([(each.first, each.how), (each.second, "")]) for each in findings.turned],
-        ),
-        "near": ("Near-duplicates", list_groups(findings.near_duplicates)),
-        "identical": ("Byte-identical files", list_groups(findings.identical)),
+        "doubts": ("Doubtful labels", [Frame([each]) for each in doubtful]),
+        "look-alikes": ("Look-alikes in different classes", look_alikes),
+        "crops": ("One image is a part of the other", parts),
+        "turned": ("Turned or mirrored", turned),
+        "near": ("Near-duplicates", near),
+        "identical": ("Byte-identical files", identical),
     }
     sections = [Section(name, title, len(frames), frames[:SHOWN]) for name, (title, frames) in kinds.items()]
     # In a cell of the confusion matrix the images whose predicted class is most probable come first.

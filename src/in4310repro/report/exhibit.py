@@ -1,7 +1,5 @@
 """A figure: numbers with their source in a JSON file, sentences made of them, a table and a drawing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import zip_longest
@@ -13,6 +11,7 @@ from in4310repro.system.machine import brief
 
 ABSENT = "-"
 Key = str | int
+Keys = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Number:
     text: str
     value: float | list[float]  # a list of two is an interval
     file: str
-    keys: tuple[Key, ...]
+    keys: Keys
 
     def __str__(self) -> str:
         return self.text
@@ -48,9 +47,9 @@ class Source:
 
     file: str
     values: Any
-    keys: tuple[Key, ...] = ()
+    keys: Keys = ()
 
-    def below(self, *keys: Key) -> Source:
+    def below(self, *keys: Key) -> "Source":
         """Return what the nested `keys` lead to as a source."""
         values = self.values
         for key in keys:
@@ -121,7 +120,7 @@ class FigureTable(NamedTuple):
     totals: int = 0
 
     @classmethod
-    def of(cls, *columns: tuple[str, Iterable[Cell]]) -> FigureTable:
+    def of(cls, *columns: tuple[str, Iterable[Cell]]) -> "FigureTable":
         """Return the table of columns, each with its heading; shorter ones end with `-`."""
         headings, cells = zip(*columns, strict=True)
         return cls(headings, [*zip_longest(*cells, fillvalue=ABSENT)])
@@ -143,7 +142,7 @@ class Exhibit:
     photographs: Sequence[str] = ()  # paths of the images that a page shows, in order
     cells: Sequence[Numbers] = ()  # of a confusion matrix, with their images
     of_panels: Sequence[Sentence] | None = None  # one for each panel, if these are not the findings
-    tier: str | Callable[[tuple[Key, ...]], str] = "test"  # of its numbers, or a function of the keys of one
+    tier: str | Callable[[Keys], str] = "test"  # of its numbers, or a function of the keys of one
     counterpart: int | None = None  # number of the published report's figure
     remark: str = "The original has no such figure."
     beside: str = ""  # clause on the published numbers, where it has such
@@ -177,14 +176,9 @@ class Exhibit:
         return self.draw(shown) if self.draw else []
 
 
-def figure_name(number: int) -> str:
-    """Return the name of a figure's files without the suffix, such as `figure01`."""
-    return f"figure{number:02d}"
-
-
-def figure_source(number: int, numbers: Numbers) -> Source:
+def figure_source(number: int, numbers: Numbers) -> "Source":
     """Return the JSON file of a figure as the source of numbers in the report's text."""
-    return Source(f"{figure_name(number)}.json", numbers)
+    return Source(f"figure{number:02d}.json", numbers)
 
 
 def to_text(sentence: Sentence) -> str:

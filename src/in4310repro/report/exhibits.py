@@ -1,7 +1,5 @@
 """All figures of a run: the eleven of the published report, with the run's numbers, and further ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Figures 8 to 11 and 15, of the feature maps: sparsity, spectra on three image sets, and the range of values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Matplotlib figures, as the command `features` draws them."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Mapping
@@ -29,36 +27,34 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(16 if with_spectrum else 11, height), layout="constrained")
-    panels = figure.subplots(1, 3 if with_spectrum else 2, squeeze=False)[0]
+    shares, quantiles, *spectra = panels = figure.subplots(1, 3 if with_spectrum else 2, squeeze=False)[0]
     # With many modules the colour shows the depth, and the order of the bars serves as legend.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
+    names = {name: drawable_name(name, 60) for name in modules}
     places = range(len(modules))
-    panels[0].barh(places, [100 * module["non_positive"] for module in modules.values()], color=list(colours.values()))
-    panels[0].set_yticks(places, [drawable_name(name, 60) for name in modules])
-    panels[0].set_xlabel("values <= 0, %")
-    panels[0].set_xlim(0, 100)
+    shares.barh(places, [100 * module["non_positive"] for module in modules.values()], color=[*colours.values()])
+    shares.set(yticks=places, yticklabels=names.values(), xlabel="values <= 0, %", xlim=(0, 100))
     for place, (name, module) in enumerate(modules.items()):
         if "activations" in module:
             low, middle, high = (module["activations"]["quantiles"][share] for share in SHOWN)
-            panels[1].plot([low, high], [place, place], color=colours[name], linewidth=3)
-            panels[1].plot(middle, place, "o", color=colours[name], markeredgecolor="white")
-    panels[1].set_yticks(places, [""] * len(modules))
-    panels[1].set_xlabel("quantiles of the values: 1 % to 99 %, and the median")
-    for axes in panels[:2]:
+            quantiles.plot([low, high], [place, place], color=colours[name], linewidth=3)
+            quantiles.plot(middle, place, "o", color=colours[name], markeredgecolor="white")
+    quantiles.set(yticks=places, yticklabels=[""] * len(modules))
+    quantiles.set_xlabel("quantiles of the values: 1 % to 99 %, and the median")
+    for axes in (shares, quantiles):
         axes.set_ylim(len(modules) - 0.4, -0.6)
     for number, (name, values) in enumerate(with_spectrum.items()):
         shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
         # Ten signs: five filled, then the same five hollow.
-        panels[2].semilogy(shown + 1, np.array(values)[shown], f"{SIGNS[number % 5]}-", color=colours[name],
-                           markersize=4, label=drawable_name(name, 60),
-                           markerfacecolor="white" if number % 10 > 4 else colours[name])  # fmt: skip
-    if with_spectrum:
-        panels[2].set_xlabel("eigenvalue index")
-        panels[2].set_ylabel("eigenvalue")
-    if 0 < len(with_spectrum) <= MOST_SIGNS:
-        # Where falling lines leave room; to look for the best place takes matplotlib seconds on a busy machine.
-        panels[2].legend(frameon=False, fontsize=8, loc="upper right")
+        spectra[0].semilogy(shown + 1, np.array(values)[shown], f"{SIGNS[number % 5]}-", color=colours[name],
+                            markersize=4, label=names[name],
+                            markerfacecolor="white" if number % 10 > 4 else colours[name])  # fmt: skip
+    for axes in spectra:
+        axes.set(xlabel="eigenvalue index", ylabel="eigenvalue")
+        if len(with_spectrum) <= MOST_SIGNS:
+            # Where falling lines leave room; to look for the best place takes matplotlib seconds on a busy machine.
+            axes.legend(frameon=False, fontsize=8, loc="upper right")
     for axes in panels:
         simplify(axes)
     return figure

@@ -1,14 +1,12 @@
 """Figures 5 and 6, of the histories of the settings: losses and validation accuracies by epoch or fit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
 from in4310repro.metrics import wilson
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
-from in4310repro.report.comparisons import compare_with_interval, find_ties
-from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Key, figure_source
+from in4310repro.report.comparisons import compare_with_interval, find_ties, join_sentences
+from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Keys, Sentence, figure_source
 from in4310repro.report.markup import SHARES, Numbers, Panel, Points, draw_lines, ticks_from_zero
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
@@ -52,7 +50,7 @@ def loss_exhibit(run: FinishedRun) -> Exhibit:
         *(source.at("val_loss", places[0]), *when, training[0], training[-1]),
     )
 
-    def tier(keys: tuple[Key, ...]) -> str:
+    def tier(keys: Keys) -> str:
         of_best = keys[0] != "train_loss" and keys[1] == best
         return "exact" if keys[0] == "epoch" else "validation" if of_best else "losses"
 
@@ -72,7 +70,7 @@ def loss_exhibit(run: FinishedRun) -> Exhibit:
 
 def accuracy_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 6: the mean class accuracy of every setting on validation."""
-    histories, selected = run.histories, run.metrics["setting"]
+    histories, selected, by = run.histories, run.metrics["setting"], run.config.select
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
     # A fitted head and trained settings can stand side by side, with different numbers of rows.
     longest = max(histories.values(), key=len)
@@ -80,7 +78,7 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
     each = " or ".join(units)
     of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     supports = [of_validation[name] for name in run.classes]
-    best = {name: best_epoch(rows, run.config.select) for name, rows in histories.items()}
+    best = {name: best_epoch(rows, by) for name, rows in histories.items()}
     correct = {
         name: sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
         for name, row in best.items()
@@ -94,35 +92,32 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
         "interval": interval,
     }
     source = figure_source(6, numbers)
-    by_curve, of_all = list[Cell](), list[Cell]()
-    for name, rows in histories.items():
-        first = "first after" if len(best_epochs(rows, run.config.select)) > 1 else "after"
-        epoch = best[name]["epoch"]
-        value = source.at("mean_class_accuracy", name, epoch - 1)
-        by_curve += [f"{'; ' if by_curve else ''}{name} reaches ", value, f" {first} {unit(rows)} {epoch}"]
-        share = source.at("accuracy", name, form="share")
-        if name != selected:
-            of_all += [f"; {name}, ", share, f", {compare_with_interval(numbers['accuracy'][name], interval)}"]
+    shares = {name: source.at("accuracy", name, form="share") for name in curves}
     said = source.say(
-        "Of all images of validation {} is right for {} (95 % {interval:.2f})",
-        selected,
-        source.at("accuracy", selected, form="share"),
+        "Of all images of validation {} is right for {} (95 % {interval:.2f})", selected, shares.pop(selected)
     )
-    by, highest = run.config.select, f"the highest value of any {each}"
+    of_all = [
+        (name, ", ", share, f", {compare_with_interval(share.value, interval)}") for name, share in shares.items()
+    ]
+    by_curve = list[Sentence]()
+    for name, rows in histories.items():
+        epoch, after = best[name]["epoch"], "first after" if len(best_epochs(rows, by)) > 1 else "after"
+        reached = source.at("mean_class_accuracy", name, epoch - 1)
+        by_curve.append((f"{name} reaches ", reached, f" {after} {unit(rows)} {epoch}"))
+    highest = f"the highest value of any {each}"
     if by != DEFAULT_SELECTION:
         highest = f"the best {SCALARS[by].label} of any {each}, not by these values"
 
-    def tier(keys: tuple[Key, ...]) -> str:
-        of_curve = keys[0] == "mean_class_accuracy"
-        name = f"{keys[-2]}" if of_curve else selected
-        return unit(histories[name]) if of_curve and keys[-1] != best[name]["epoch"] - 1 else "validation"
+    def tier(keys: Keys) -> str:
+        other = keys[0] == "mean_class_accuracy" and keys[2] != best[keys[1]]["epoch"] - 1
+        return unit(histories[keys[1]]) if other else "validation"
 
     return Exhibit(
         source,
         f"Accuracy by {each}",
         f"Mean class accuracy on validation after each {each}",
         (f"All settings; {selected} was selected by {highest}{describe_ties(histories, by)}.",),
-        [tuple(by_curve), *([(*said, *of_all)] if of_all else [])],
+        [join_sentences(by_curve, "; "), *([join_sentences([said, *of_all], "; ")] if of_all else [])],
         FigureTable.of(
             (each, map(str, numbers["epoch"])), *((name, source.each("mean_class_accuracy", name)) for name in curves)
         ),

@@ -3,8 +3,6 @@
 Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes in light and dark colours.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import textwrap
@@ -38,8 +36,8 @@ MARKS = 1 + len(SIGNS)
 
 Numbers = Mapping[str, Any]  # content of a figure's JSON file
 Points = Sequence[tuple[float, float]]
-ToPixel = Callable[[float], float]
 Ticks = Sequence[tuple[float, str]]  # values of an axis and their labels
+Axis = tuple[tuple[float, float], Ticks]  # lowest and highest value, and ticks
 
 
 class Panel(NamedTuple):
@@ -52,16 +50,16 @@ class Panel(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Map from the values of an axis to pixels, and the ticks of the axis."""
+    """Linear map from a range of values to a range of pixels, and the ticks of the axis."""
 
-    pixel: ToPixel
+    domain: tuple[float, float]
+    pixels: tuple[float, float]
     ticks: Ticks
 
-
-def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
-    """Return a linear scale from a range of values to a range of pixels, with the given ticks."""
-    (low, high), (start, end) = domain, pixels
-    return Scale(lambda value: start + (value - low) / (high - low) * (end - start), list(ticks))
+    def __call__(self, value: float) -> float:
+        """Return the pixel of a value."""
+        (low, high), (start, end) = self.domain, self.pixels
+        return start + (value - low) / (high - low) * (end - start)
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
@@ -119,10 +117,10 @@ def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tup
     """Draw grid, tick labels and titles of both axes; the title of the vertical axis is above it."""
     parts = [label(0, top - 14, titles[1], "quiet"), label(RIGHT, bottom + 33, titles[0], "quiet", "end")]
     for value, text in y.ticks:
-        height = y.pixel(value)
+        height = y(value)
         parts += [line(left, height, RIGHT, height, "grid"), label(left - 6, height + 4, text, "tick", "end")]
     for value, text in x.ticks:
-        place = x.pixel(value)
+        place = x(value)
         parts += [line(place, bottom, place, bottom + 4, "axis"), label(place, bottom + 17, text, "tick", "middle")]
     return join([*parts, line(left, bottom, RIGHT, bottom, "axis")])
 
@@ -141,11 +139,7 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
 
 def ticks_from_zero(top: float) -> Ticks:
     """Return ticks from zero to at least `top`, in steps of 1, 2 or 5 times a power of ten, with their labels."""
-    if top <= 0:
-        return [(0.0, "0"), (1.0, "1")]
-    power = 10 ** math.floor(math.log10(top))
-    step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5, 10) if top / (factor * power) <= 5)
-    return [(number * step, f"{number * step:g}") for number in range(math.ceil(top / step) + 1)]
+    return [(tick, f"{tick:g}") for tick in ticks_around_zero(0, top)] if top > 0 else [(0.0, "0"), (1.0, "1")]
 
 
 def measure_text(text: str) -> float:
@@ -230,11 +224,11 @@ def draw_lines(
     bottom = top + PLOT
     last = int(max([2, *(place for points in lines.values() for place, _ in points)]))
     steps = steps or range(1, last + 1, math.ceil(last / 10))
-    x = linear((steps.start, steps.stop - 1), (LEFT + 8, RIGHT - 8), [(each, f"{each}") for each in steps])
-    y = linear(domain, (bottom, top), ticks)
+    x = Scale((steps.start, steps.stop - 1), (LEFT + 8, RIGHT - 8), [(each, f"{each}") for each in steps])
+    y = Scale(domain, (bottom, top), ticks)
     parts = [signs, axes(LEFT, top, bottom, x, y, titles)]
     for style, (name, points) in enumerate(lines.items()):
-        shown = [(x.pixel(place), y.pixel(value)) for place, value in points]
+        shown = [(x(place), y(value)) for place, value in points]
         if shown:
             again, bold = " again" if style % (2 * MARKS) >= MARKS else "", " bold" if name == selected else ""
             parts.append(path(shown, f"l{style % MARKS}{again}{bold}"))
@@ -247,7 +241,7 @@ def draw_rows(
     title: str,
     heading: str,
     rows: Sequence[tuple[str, Mapping[str, Any]]],
-    axis: tuple[tuple[float, float], Ticks],
+    axis: Axis,
     *,
     apart: int = 0,
     right: float = VALUES,
@@ -267,23 +261,23 @@ def draw_rows(
     widest = max(measure_text(visible(name)) for name, _ in rows)
     above = widest > LETTER * LONGEST_BESIDE
     shift, gap, ends = 14 * above, 8 * bool(apart), (14.0 if above else widest + 12, WIDTH - right)
-    x, height = linear(axis[0], ends, axis[1]), ROW + shift
+    x, height = Scale(axis[0], ends, axis[1]), ROW + shift
     bottom = TITLE + 8.0 + height * len(rows) + gap
     parts = [label(0, 15, heading, "title")]
     if any(row.get("printed") is not None for _, row in rows):
         start = WIDTH - 2 - measure_text("as printed")
         parts += [_draw_diamond(start - 9, 11), label(WIDTH - 2, 15, "as printed", "quiet", "end")]
     for value, text in x.ticks:
-        place = x.pixel(value)
+        place = x(value)
         parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
     if note:
-        zero = x.pixel(0)
+        zero = x(0)
         parts += [label(WIDTH - 2, 15, note, "quiet", "end"), line(zero, TITLE + 6, zero, bottom, "axis")]
     for number, (name, row) in enumerate(rows):
         y = TITLE + 8 + height * number + shift + ROW / 2 + gap * (number >= len(rows) - apart)
         beside = (ends[0] - 12, y + 4, shorten(name, LONGEST_BESIDE), "", "end")
         parts.append(label(0, y - 14, shorten(name, LONGEST_ABOVE)) if above else label(*beside))
-        parts += [SHAPES[shape](x.pixel, y, value) for shape, value in row.items() if value is not None]
+        parts += [SHAPES[shape](x, y, value) for shape, value in row.items() if value is not None]
     return Panel(title, bottom + 22, join(parts))
 
 
@@ -291,19 +285,15 @@ def _draw_diamond(x: float, y: float) -> Markup:
     return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
 
 
-def _draw_interval(x: ToPixel, y: float, ends: Sequence[float]) -> Markup:
+def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
     low, high = map(x, ends)
     return join([line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))])
 
 
-def _draw_chance(x: ToPixel, y: float, value: float) -> Markup:
-    return line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance")
-
-
 # What a row can show, drawn from the map of values to pixels, its vertical position and a value.
-SHAPES: dict[str, Callable[[ToPixel, float, Any], Markup]] = {
+SHAPES: dict[str, Callable[[Scale, float, Any], Markup]] = {
     "bar": lambda x, y, to: element("rect", x=x(0), y=y - 6, width=x(to) - x(0), height=12, class_="bar"),
-    "chance": _draw_chance,
+    "chance": lambda x, y, value: line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance"),
     "dot": lambda x, y, value: mark(x(value), y, 0),
     "interval": _draw_interval,
     "printed": lambda x, y, value: _draw_diamond(x(value), y),
@@ -311,7 +301,7 @@ SHAPES: dict[str, Callable[[ToPixel, float, Any], Markup]] = {
 }
 
 
-def axis_to_one(values: Sequence[float]) -> tuple[tuple[float, float], Ticks]:
+def axis_to_one(values: Sequence[float]) -> Axis:
     """Return domain and ticks of an axis that ends at 1; it starts at the largest key of `STARTS` above no value."""
     start, step = next((start, step) for start, step in STARTS.items() if min(values) >= start)
     ticks = [start + number * step for number in range(round((1 - start) / step) + 1)]

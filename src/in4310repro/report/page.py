@@ -1,7 +1,5 @@
 """The report of a run: a JSON file for each figure, a Markdown page, and one self-contained HTML page."""
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Mapping, Sequence

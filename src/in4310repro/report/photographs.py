@@ -1,7 +1,5 @@
 """Photographs on a page of the report: which are shown, and their JPEG encoding."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

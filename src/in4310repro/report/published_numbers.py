@@ -1,7 +1,5 @@
 """The published numbers of the report that runs are compared with ("the original")."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from importlib import resources

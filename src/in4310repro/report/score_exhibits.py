@@ -1,7 +1,5 @@
 """Figures 7 and 12 to 14, on the test scores: ranking, confusion matrix, precision-recall curves and calibration."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,8 @@ from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.text import MOST_NAMED
 
-RANKING = 7  # the figure whose drawing shows photographs
+RANKING = 7
+WITH_PHOTOGRAPHS = "figure07.svg"  # the drawing that shows them
 RANKED = ("glacier", "mountain", "sea")
 CELL = 76  # size of a photograph with its gap in the drawing, pixels
 LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a wrong cell that are shown
@@ -46,11 +45,13 @@ def ranking_exhibit(run: FinishedRun) -> Exhibit:
     source = figure_source(RANKING, {"classes": classes, "ranked": ranked})
     rows, right, left_out = list[list[Cell]](), list[str](), ""
     for name, sides in ranked.items():
+        of_class = scores.softmax[:, classes.index(name)]
         for side, images in sides.items():
+            scored = source.below("ranked", name, side)
             for place, image in enumerate(images):
-                score = source.at("ranked", name, side, place, "score", form=".6f")
+                score = scored.at(place, "score", form=".6f")
                 rows.append([name, side, f"{place + 1}", score, classes[image["label"]], image["path"]])
-            last, of_class = images[-1]["score"], scores.softmax[:, classes.index(name)]
+            last = images[-1]["score"]
             if more := int((of_class == last).sum()) - sum(image["score"] == last for image in images):
                 end, have = "highest" if side == "top" else "lowest", "image has" if more == 1 else "images have"
                 left_out += f" {more} more {have} the last of the {end} scores of {name}."
@@ -137,11 +138,11 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 def list_cells(numbers: Numbers) -> list[dict[str, Any]]:
     """Return the non-empty cells of a confusion matrix with their images, wrong predictions first."""
     classes, listed = numbers["classes"], []
-    for true, predicted in sorted(product(range(len(classes)), repeat=2), key=lambda place: place[0] == place[1]):
-        names = [classes[true], classes[predicted]]
-        if images := numbers["images"][names[0]].get(names[1], []):
-            listed.append({"true": true, "predicted": predicted, "names": names, "wrong": true != predicted,
-                           "images": images[:LISTED], "more": len(images[LISTED:])})  # fmt: skip
+    for true, seen in sorted(product(range(len(classes)), repeat=2), key=lambda place: place[0] == place[1]):
+        names = [classes[true], classes[seen]]
+        if images := numbers["images"][names[0]].get(names[1]):
+            cell = {"true": true, "predicted": seen, "names": names, "wrong": true != seen}
+            listed.append(cell | {"images": images[:LISTED], "more": len(images[LISTED:])})
     return listed
 
 
@@ -150,10 +151,10 @@ def list_wrong(cells: Sequence[Numbers]) -> list[str]:
     return [image["path"] for cell in cells if cell["wrong"] for image in cell["images"][:SHOWN]]
 
 
-def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
     """Return the images of each cell, with their top scores, by true class and then by predicted class."""
     predicted, top = scores.softmax.argmax(axis=1), scores.softmax.max(axis=1)
-    cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
+    cells = {name: dict[str, list[Any]]() for name in classes}
     for image in np.lexsort((np.array(scores.paths), -top)):
         listed = cells[classes[scores.labels[image]]].setdefault(classes[predicted[image]], [])
         listed.append({"path": scores.paths[image], "score": float(top[image])})
@@ -166,8 +167,8 @@ def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) 
     If one is more frequent than all others, the next ones follow. Each entry has the number of confused images, the
     number of images of the true class, and the 95 % interval of the ratio of these two numbers.
     """
-    pairs = product(range(len(classes)), repeat=2)
-    wrong = sorted((-matrix[true][seen], true, seen) for true, seen in pairs if true != seen and matrix[true][seen])
+    cells = [(-images, true, seen) for true, row in enumerate(matrix) for seen, images in enumerate(row) if images]
+    wrong = sorted(cell for cell in cells if cell[1] != cell[2])
     return [
         {"true": classes[true], "predicted": classes[seen], "images": -count, "of": sum(matrix[true]),
          "interval": wilson(-count, sum(matrix[true]))}
@@ -200,7 +201,7 @@ def _describe_mistakes(source: Source, places: Sequence[int]) -> Sentence:
         return each[0].say(f"{len(each)} pairs of classes with {{images}} image{plural} each")
     text = "{} taken for {}, {images} of {of} (95 % {interval:.2f})"
     named = [mistake.say(text, mistake.values["true"], mistake.values["predicted"]) for mistake in each]
-    return comparisons.join_sentences(named, ", and ")
+    return comparisons.join_sentences(named, last=", and ")
 
 
 def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
@@ -263,11 +264,11 @@ def select_curves(numbers: Numbers) -> list[int]:
 
 def _plot(
     heading: str, titles: tuple[str, str], ticks: markup.Ticks = markup.SHARES
-) -> tuple[markup.ToPixel, markup.ToPixel, list[Markup]]:
+) -> tuple[markup.Scale, markup.Scale, list[Markup]]:
     """Return the scales of a nearly square plot, x from 0 to 1 and y of the ticks, and its heading and axes."""
-    x = markup.linear((0, 1), (markup.LEFT, markup.RIGHT - 4), markup.SHARES)
-    y = markup.linear((0, ticks[-1][0]), (246.0, 56.0), ticks)
-    return x.pixel, y.pixel, [label(0, 15, heading, "title"), markup.axes(markup.LEFT, 56.0, 246.0, x, y, titles)]
+    x = markup.Scale((0, 1), (markup.LEFT, markup.RIGHT - 4), markup.SHARES)
+    y = markup.Scale((0, ticks[-1][0]), (246.0, 56.0), ticks)
+    return x, y, [label(0, 15, heading, "title"), markup.axes(markup.LEFT, 56.0, 246.0, x, y, titles)]
 
 
 def draw_precision_recall(numbers: Numbers) -> list[Panel]:

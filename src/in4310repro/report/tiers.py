@@ -4,8 +4,6 @@ A "tier" says how exactly a number is reproduced: always, to the bit on equal ha
 "numeric class"), or within a tolerance.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -51,27 +49,26 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     def bits(elsewhere: str) -> str:
         return "0" if portable else f"0 in numeric class {run.fingerprint['numeric_class']}; elsewhere {elsewhere}"
 
-    spectrum = SPECTRUM_TOLERANCE[measured(run)["precision"]]
-    scores = bits(f"logits {LOGIT_TOLERANCE:g} of their size")
-    return {
+    every = {
         "exact": Tier("counts of images", "figure01 to figure04 /images, figure12 /confusion_matrix, figure14 /bins",
                       "exact", "0" if portable else "0 where no prediction changes", VERIFY),
         "test": Tier("test metrics, and what follows from the test scores: intervals, ranking, curves, calibration",
-                     "figure04, figure07, figure12, figure13, figure14", "bitwise", scores, VERIFY),
+                     "figure04, figure07, figure12, figure13, figure14", "bitwise",
+                     bits(f"logits {LOGIT_TOLERANCE:g} of their size"), VERIFY),
         "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
                            "figure01 to figure03; figure05 and figure06 at that epoch, figure06 /accuracy", "bitwise",
                            bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
         **_unselected_tiers(run),
         "shares": Tier("shares of values that are not positive", "figure08 /ours", "bitwise",
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
-        **({"activations": Tier("quantiles of values, and channels that are never positive", "figure15", "bitwise",
-                                bits(f"quantiles {NEXT_BIN:g} of their size, channels not compared"), AT_HAND)}
-           if activation_exhibit(run) else {}),
+        "activations": Tier("quantiles of values, and channels that are never positive", "figure15", "bitwise",
+                            bits(f"quantiles {NEXT_BIN:g} of their size, channels not compared"), AT_HAND),
         "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figure09 to figure11 /eigenvalues", "numerical",
-                          f"{spectrum:g} of the largest", AT_HAND),
+                          f"{SPECTRUM_TOLERANCE[measured(run)['precision']]:g} of the largest", AT_HAND),
         "printed": Tier("the original's", "figure01 to figure04 and figure08 /original", "as printed", "not compared",
                         "its report, by reading"),
     }  # fmt: skip
+    return every if activation_exhibit(run) else {name: tier for name, tier in every.items() if name != "activations"}
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
@@ -80,30 +77,29 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
     These are losses, and validation metrics of the epochs and of the fits of the last layer that were not
     selected.
     """
-    units = {unit(rows) for rows in run.histories.values()}
-    listed: dict[str, Tier] = {}
-    if unit(run.histories[run.metrics["setting"]]) == "fit":
-        listed["losses"] = Tier("losses of every fit of the head", "figure05", "numerical",
-                                f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY)  # fmt: skip
+    units, fitted = (
+        {unit(rows) for rows in run.histories.values()},
+        unit(run.histories[run.metrics["setting"]]) == "fit",
+    )
+    test = run.config.protocol.scores_test_each_epoch
+    what = f"training losses; validation metrics and losses of other epochs{'; test losses of them' * test}"
+    where = f"figure05 /train_loss; figure05 /val_loss{', /test_loss' * test} and figure06 at other epochs"
+    if fitted:
         what, where = "validation metrics of other epochs", "figure06 at other epochs"
-    else:
-        what = "training losses; validation metrics and losses of other epochs"
-        where = "figure05 /train_loss; figure05 /val_loss and figure06 at other epochs"
-        if run.config.protocol.scores_test_each_epoch:
-            what, where = f"{what}; test losses of them", where.replace("val_loss and", "val_loss, /test_loss and")
-    if "fit" in units:
-        listed["fit"] = Tier("validation metrics of other fits", "figure06 at other fits", "numerical",
-                             f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY)  # fmt: skip
-    if "epoch" in units:
-        listed["epoch"] = Tier(what, where, "claimed", "not compared", REPLAY)
-    return listed
+    losses = Tier("losses of every fit of the head", "figure05", "numerical",
+                  f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY)  # fmt: skip
+    by_unit = {
+        "fit": Tier("validation metrics of other fits", "figure06 at other fits", "numerical",
+                    f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY),
+        "epoch": Tier(what, where, "claimed", "not compared", REPLAY),
+    }  # fmt: skip
+    return ({"losses": losses} if fitted else {}) | {name: tier for name, tier in by_unit.items() if name in units}
 
 
 def make_tier_lookup(run: FinishedRun, all_exhibits: Iterable[Exhibit]) -> Callable[[Number], Tier]:
     """Return a function that returns the required exactness (tier) of any number in the run's report."""
-    known = tiers(run)
+    known, of_files = tiers(run), {each.source.file: each.tier for each in all_exhibits}
     known.setdefault("losses", known.get("epoch", known["validation"]))
-    of_files = {f"{each.name}.json": each.tier for each in all_exhibits}
 
     def tier(number: Number) -> Tier:
         of_file, first = of_files.get(number.file, "test"), number.keys[0]
@@ -143,11 +139,8 @@ class Places:
         """
         if not isinstance(cell, Number):
             return keep_together(cell)
-        key = cell.file, cell.pointer
-        if key not in self._entries:
-            new = Place(f"n{len(self._entries)}", cell.pointer, json.dumps(cell.value), self._tier_for(cell))
-            self._entries[key] = new
-        place = self._entries[key]
+        new = Place(f"n{len(self._entries)}", cell.pointer, json.dumps(cell.value), self._tier_for(cell))
+        place = self._entries.setdefault((cell.file, cell.pointer), new)
         title = f"{cell.file} {cell.pointer}: {place.tier.name}, tolerance {place.tier.tolerance}"
         return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
 

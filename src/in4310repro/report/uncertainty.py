@@ -1,7 +1,5 @@
 """Uncertainty of test results: 95 % intervals of metrics that are no shares of images, and precision-recall curves."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -20,11 +18,14 @@ COVERAGE = "coverage.json"  # how often the intervals hold the true value, by si
 PRIOR = 16  # images that vary as a right or wrong one does, by which the variance of a small class is completed
 
 
+Array = NDArray[Any]
+
+
 class Estimate(NamedTuple):
     """The value of a metric in [0, 1], and how it would vary if other images were drawn."""
 
     value: float
-    influence: NDArray[np.float64]  # derivative of the value by the weight of each image
+    influence: Array  # derivative of the value by the weight of each image
     excess: float  # by how much the value is expected to be too high, or too low if it is negative
 
 
@@ -41,8 +42,8 @@ def intervals(scores: Scores) -> dict[str, Any]:
         scores: scores of a test set in which every class has an image.
     """
     classes = range(scores.softmax.shape[1])
-    confusion = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(confusion, (scores.labels, scores.softmax.argmax(axis=1)), 1)
+    cells = scores.labels * len(classes) + scores.softmax.argmax(axis=1)
+    confusion = np.bincount(cells, minlength=len(classes) ** 2).reshape(len(classes), -1)
     sizes, right = confusion.sum(axis=1).tolist(), confusion.diagonal().tolist()
     ranked = [_average_precision(scores.labels == label, scores.softmax[:, label]) for label in classes]
     of_mean = mean_interval(right, sizes)
@@ -79,7 +80,7 @@ def _lowest(rows: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{math.floor(100 * share)} % ({label})" for label, share in lowest.items() if label != "accuracy")
 
 
-def _interval(estimate: Estimate, labels: NDArray[np.int64], sizes: Sequence[int]) -> Interval:
+def _interval(estimate: Estimate, labels: Array, sizes: Sequence[int]) -> Interval:
     """Return the 95 % interval of a metric that is one of a class, or a mean of classes, of the given sizes."""
     variance = math.fsum(
         len(each) / max(len(each) - 1, 1) * math.fsum((each - math.fsum(each) / len(each)) ** 2)
@@ -99,7 +100,7 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(math.fsum(values) / count, sum(influences) / count, math.fsum(excesses) / count)
 
 
-def _average_precision(of_class: NDArray[np.bool_], scores: NDArray[np.float32]) -> Estimate:
+def _average_precision(of_class: Array, scores: Array) -> Estimate:
     """Return the average precision of a class, the mean over its images of the precision P at their scores.
 
     With one more image, P changes by (1 - P) / predicted or -P / predicted at its score and below. Without the image
@@ -116,7 +117,7 @@ def _average_precision(of_class: NDArray[np.bool_], scores: NDArray[np.float32])
     return Estimate(math.fsum(added * precision) / count, influence, math.fsum(gains) / count)
 
 
-def _macro_f1(scores: Scores, confusion: NDArray[np.int64]) -> Estimate:
+def _macro_f1(scores: Scores, confusion: Array) -> Estimate:
     """Return the macro F1: the mean over classes of 2 x right / (images + predicted).
 
     The excess is that of the second order: the covariance of an F1 with the number of predicted images, over

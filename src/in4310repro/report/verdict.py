@@ -5,8 +5,6 @@ settings. Image size, batch size and ImageNet weights are those of the assignmen
 choice.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from in4310repro.metrics.table import SCALARS
@@ -46,8 +44,17 @@ def make_verdict(run: FinishedRun, test: Source) -> dict[str, Sentence]:
         "Came out": _result(run, test),
         "Caution": (f"As the training said at its end: {advice}.",) if advice else (),
         "Repeats": _repeatability(run),
-        "Differs": _difference(run, test) if has_original_classes(run.classes) else (),
     }
+    if has_original_classes(run.classes) and run.config.data:
+        answers["Differs"] = test.say(
+            "The original's {original/mean_class_accuracy} is of its own training; what is known to differ is listed "
+            "below, and its other settings are not printed."
+        )
+    elif has_original_classes(run.classes):
+        answers["Differs"] = (
+            "These scenes are drawn, the original's are photographs. The two are not comparable: which number is "
+            "higher says nothing. What else differs is listed below.",
+        )
     return {heading: sentence for heading, sentence in answers.items() if sentence}
 
 
@@ -98,35 +105,25 @@ def _result(run: FinishedRun, source: Source) -> Sentence:
 
 
 def _repeatability(run: FinishedRun) -> Sentence:
+    seed = f"This is one training, of seed {run.config.seed}: another seed makes another network."
+    if run.fingerprint["numerics"] != "portable":
+        return (
+            f"Equal bits are expected in numeric class {run.fingerprint['numeric_class']}. On other machines training "
+            "gives a different network, but the scores of the saved weights agree within the tolerances below. "
+            f"{seed}",
+        )
     again = "This report is of one run, with torch {torch}, NumPy {numpy}, Pillow {pillow}; verify computes it again."
     again = again.format(**run.fingerprint["versions"])
-    if run.fingerprint["numerics"] != "portable":
-        how = (
-            f"Equal bits are expected in numeric class {run.fingerprint['numeric_class']}. On other machines "
-            "training gives a different network, but the scores of the saved weights agree within the "
-            "tolerances below."
-        )
-    elif run.config.fits_head(run.config.setting(run.metrics["setting"])):
+    if run.config.fits_head(run.config.setting(run.metrics["setting"])):
         return (
             "What the head reads of every image, and the scores from the saved weights, are computed in a fixed "
             f"order of operations; {TESTED}. The fit itself repeats to a tolerance, since libraries add in another "
             f"order on another processor: its scores within {SOFTMAX_TOLERANCE:g} at most, which verify tests. {again}",
         )
-    else:
-        how = (
-            f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
-            f"{tiers(run)['numerical'].tolerance}. {again}"
-        )
-    return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
-
-
-def _difference(run: FinishedRun, source: Source) -> Sentence:
-    printed = source.at("original", "mean_class_accuracy")
-    if not run.config.data:
-        return ("These scenes are drawn, the original's are photographs. The two are not comparable: which number is "
-                "higher says nothing. What else differs is listed below.",)  # fmt: skip
-    return ("The original's ", printed, " is of its own training; what is known to differ is listed below, and its "
-            "other settings are not printed.")  # fmt: skip
+    return (
+        f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
+        f"{tiers(run)['numerical'].tolerance}. {again} {seed}",
+    )
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
@@ -140,6 +137,12 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
     pictures, how = "drawn scenes that the package generates", _describe_training(config)
     if config.data:
         pictures = f"images of {Path(config.data).name or config.data}"
+    weights = {"none": "from scratch", "imagenet": "ImageNet weights"}.get(config.weights, f"those of {config.weights}")
+    grouped = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
+    protocol = config.protocol.meaning or (
+        f"three disjoint image sets ({grouped} share a side), equal initial weights for every setting, the test set "
+        "opened once in this run"
+    )
     # By subject, whether it is as the assignment asks, and what it is.
     conditions = {
         "Data": (
@@ -149,7 +152,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
         ),
         "Weights": (
             config.weights == course.weights,
-            f"{_describe_weights(config.weights)}; the assignment asks for ImageNet weights.",
+            f"{weights}; the assignment asks for ImageNet weights.",
         ),
         "Size": (
             config.image_size == course.image_size,
@@ -160,7 +163,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
             f"{how}; the original trains for {course.epochs} epochs, and the assignment asks for batches of "
             f"{course.batch_size}; neither gives a learning rate.",
         ),
-        "Protocol": (False, f"{_describe_protocol(config)}. The original does not print its own."),
+        "Protocol": (False, f"{protocol}. The original does not print its own."),
         "Settings": (
             len(config.settings) <= 3,
             f"{len(config.settings)}; the first three have a figure of validation each, and one figure shows all.",
@@ -188,15 +191,3 @@ def _describe_rate(config: Config, setting: OptimizerSetting) -> str:
     head, part = setting.head_learning_rate, config.trained_part(setting)
     of_head = "" if head is None else f", of the head {head:g}"
     return f"{setting.optimizer} {setting.learning_rate:g}{of_head}{'' if part == ALL else f', {part} alone'}"
-
-
-def _describe_protocol(config: Config) -> str:
-    grouped = "identical files" if config.group == IDENTICAL else "copies and look-alikes"
-    return config.protocol.meaning or (
-        f"three disjoint image sets ({grouped} share a side), equal initial weights for every setting, the test set "
-        "opened once in this run"
-    )
-
-
-def _describe_weights(weights: str) -> str:
-    return {"none": "from scratch", "imagenet": "ImageNet weights"}.get(weights, f"those of {weights}")
