@@ -16,10 +16,11 @@ from in4310repro.audit import examine
 from in4310repro.metrics import SCALARS
 from in4310repro.report import page
 from in4310repro.report.class_exhibits import validation_exhibit
-from in4310repro.report.exhibit import Exhibit, figure_source, to_text
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.exhibit import Exhibit, FigureTable, figure_source, to_text
+from in4310repro.report.exhibits import FIGURES, exhibits
 from in4310repro.report.feature_exhibits import list_eigenvalues, spectrum_exhibits
 from in4310repro.report.history_exhibits import draw_accuracies, list_accuracies
+from in4310repro.report.markup import Panel, label
 from in4310repro.report.published_numbers import original
 from in4310repro.report.tiers import keep_together, make_tier_lookup
 from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
@@ -47,6 +48,30 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
         assert len(root.findall(".//{*}text")) > 5
         assert any(root.findall(f".//{{*}}{shape}") for shape in ("path", "image", "circle", "rect"))
         assert root.get("aria-label", "").endswith(".")
+
+
+def test_a_figure_that_is_added_to_the_list_stands_in_files_drawings_and_on_both_pages_with_its_tier(
+    run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def added(_: FinishedRun) -> Exhibit:
+        source = figure_source(16, {"share": 0.25})
+        table, finding = (
+            FigureTable.of(("what", ["all"]), ("share", [source.at("share")])),
+            source.say("Is {share:.2f}"),
+        )
+        drawn = [Panel("Share", 20, label(0, 15, "drawn"))]
+        return Exhibit(source, "Added", "An added figure", ("Caption.",), [finding], table, draw=lambda _: drawn)
+
+    monkeypatch.setitem(FIGURES, "On the test set", (*FIGURES["On the test set"], added))
+    figures = exhibits(run)
+    assert figures[-1].name == "figure16"
+    assert b">drawn<" in page.make_drawings(figures, {})["figure16.svg"]
+    markdown, html = (text.decode() for text in page.make_pages(run, figures, {}).values())
+    assert (
+        "### An added figure\n\n* Is 0.25.\n\n![Added](figure16.svg)\n\nCaption. The original has no such" in markdown
+    )
+    assert 'title="figure16.json /share: bitwise, tolerance 0">0.25<' in html
+    assert html.index("An added figure") < html.index("Test images with the highest") < html.index("Loss of the")
 
 
 def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(

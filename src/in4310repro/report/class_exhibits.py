@@ -152,21 +152,21 @@ def _table(source: Source) -> FigureTable:
 
 def draw_class_metrics(numbers: Numbers) -> list[Panel]:
     """Draw the value, interval and chance level of each class, and the published value as a hollow diamond."""
-    drawn, parts = [], {shape: numbers.get(part, {}) for shape, part in DRAWN.items()}
-    shares = {name: each.heading for name, each in SCALARS.items() if each.is_share and name in numbers["ours"]}
+
+    def shapes(key: str, place: int | None = None) -> dict[str, Any]:
+        found = {shape: numbers.get(part, {}).get(key) for shape, part in DRAWN.items()}
+        return {shape: v if place is None or not isinstance(v, list) else v[place] for shape, v in found.items()}
+
+    drawn, ours = [], numbers["ours"]
+    shares = {name: each.heading for name, each in SCALARS.items() if each.is_share and name in ours}
     for key, mean in MEANS.items():
-        rows: list[tuple[str, dict[str, Any]]] = []
-        for place, name in enumerate(numbers["classes"]):
-            found = {shape: each.get(key) for shape, each in parts.items()}
-            rows.append((name, {shape: v[place] if isinstance(v, list) else v for shape, v in found.items()}))
         totals = {mean: "mean"} | (shares if key == "class_accuracy" else {})
-        rows += [(heading, {shape: each.get(n) for shape, each in parts.items()}) for n, heading in totals.items()]
-        shown = [row[shape] for _, row in rows for shape in ("dot", "printed") if row[shape] is not None]
-        axis = markup.axis_to_one([*shown, *(end for _, row in rows for end in row["interval"] or ())])
+        rows = [(name, shapes(key, place)) for place, name in enumerate(numbers["classes"])]
+        rows += [(heading, shapes(name)) for name, heading in totals.items()]
+        shown = list[float]()
         for _, row in rows:
-            if row["chance"] is not None and row["chance"] < axis[0][0]:
-                row["chance"] = None
+            shown += [row["dot"], *(row["interval"] or ()), *([] if row["printed"] is None else [row["printed"]])]
             row["value"] = f"{row['dot']:.3f}".removeprefix("0")
         title = PER_CLASS[key].title
-        drawn.append(markup.draw_rows(title, title, rows, axis, apart=len(totals)))
+        drawn.append(markup.draw_rows(title, title, rows, markup.axis_to_one(shown), apart=len(totals)))
     return drawn

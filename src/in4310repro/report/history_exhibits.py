@@ -1,6 +1,7 @@
 """Figures 5 and 6, of the histories of the settings: losses and validation accuracies by epoch or fit."""
 
 from collections.abc import Sequence
+from operator import mul
 from typing import Any
 
 from in4310repro.metrics import wilson
@@ -71,45 +72,39 @@ def loss_exhibit(run: FinishedRun) -> Exhibit:
 def accuracy_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 6: the mean class accuracy of every setting on validation."""
     histories, selected, by = run.histories, run.metrics["setting"], run.config.select
-    curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
     # A fitted head and trained settings can stand side by side, with different numbers of rows.
-    longest = max(histories.values(), key=len)
-    units = sorted({unit(rows) for rows in histories.values()})
-    each = " or ".join(units)
-    of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
-    supports = [of_validation[name] for name in run.classes]
-    best = {name: best_epoch(rows, by) for name, rows in histories.items()}
-    correct = {
-        name: sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
-        for name, row in best.items()
-    }
-    interval = wilson(correct[selected], sum(supports))
+    longest, units = max(histories.values(), key=len), sorted({*map(unit, histories.values())})
+    each, best = " or ".join(units), {name: best_epochs(rows, by) for name, rows in histories.items()}
+    supports = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
+    sizes = [supports[name] for name in run.classes]
+    correct = {name: sum(map(round, map(mul, rows[0]["class_accuracy"], sizes))) for name, rows in best.items()}
+    accuracy = {name: count / sum(sizes) for name, count in correct.items()}
+    interval = wilson(correct[selected], sum(sizes))
     numbers = (_strengths(longest) if len(units) == 1 else {"row": each}) | {
         "epoch": [row["epoch"] for row in longest],
-        "mean_class_accuracy": curves,
+        "mean_class_accuracy": {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()},
         "selected": selected,
-        "accuracy": {name: count / sum(supports) for name, count in correct.items()},
+        "accuracy": accuracy,
         "interval": interval,
     }
-    source = figure_source(6, numbers)
-    shares = {name: source.at("accuracy", name, form="share") for name in curves}
+    source, reached = figure_source(6, numbers), list[Sentence]()
+    for name, (row, *ties) in best.items():
+        value = source.at("mean_class_accuracy", name, row["epoch"] - 1)
+        when = f" {'first after' if ties else 'after'} {unit(histories[name])} {row['epoch']}"
+        reached.append((f"{name} reaches ", value, when))
+    shares = {name: source.at("accuracy", name, form="share") for name in best}
     said = source.say(
         "Of all images of validation {} is right for {} (95 % {interval:.2f})", selected, shares.pop(selected)
     )
-    of_all = [
-        (name, ", ", share, f", {compare_with_interval(share.value, interval)}") for name, share in shares.items()
+    others = [
+        (name, ", ", share, f", {compare_with_interval(accuracy[name], interval)}") for name, share in shares.items()
     ]
-    by_curve = list[Sentence]()
-    for name, rows in histories.items():
-        epoch, after = best[name]["epoch"], "first after" if len(best_epochs(rows, by)) > 1 else "after"
-        reached = source.at("mean_class_accuracy", name, epoch - 1)
-        by_curve.append((f"{name} reaches ", reached, f" {after} {unit(rows)} {epoch}"))
     highest = f"the highest value of any {each}"
     if by != DEFAULT_SELECTION:
         highest = f"the best {SCALARS[by].label} of any {each}, not by these values"
 
     def tier(keys: Keys) -> str:
-        other = keys[0] == "mean_class_accuracy" and keys[2] != best[keys[1]]["epoch"] - 1
+        other = keys[0] == "mean_class_accuracy" and keys[2] != best[keys[1]][0]["epoch"] - 1
         return unit(histories[keys[1]]) if other else "validation"
 
     return Exhibit(
@@ -117,9 +112,9 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
         f"Accuracy by {each}",
         f"Mean class accuracy on validation after each {each}",
         (f"All settings; {selected} was selected by {highest}{describe_ties(histories, by)}.",),
-        [join_sentences(by_curve, "; "), *([join_sentences([said, *of_all], "; ")] if of_all else [])],
+        [join_sentences(reached, "; "), *([join_sentences([said, *others], "; ")] if others else [])],
         FigureTable.of(
-            (each, map(str, numbers["epoch"])), *((name, source.each("mean_class_accuracy", name)) for name in curves)
+            (each, map(str, numbers["epoch"])), *((name, source.each("mean_class_accuracy", name)) for name in best)
         ),
         draw=draw_accuracies,
         tier=tier,

@@ -293,7 +293,9 @@ def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
 # What a row can show, drawn from the map of values to pixels, its vertical position and a value.
 SHAPES: dict[str, Callable[[Scale, float, Any], Markup]] = {
     "bar": lambda x, y, to: element("rect", x=x(0), y=y - 6, width=x(to) - x(0), height=12, class_="bar"),
-    "chance": lambda x, y, value: line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance"),
+    "chance": lambda x, y, value: (
+        line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance") if value >= x.domain[0] else Markup("")
+    ),
     "dot": lambda x, y, value: mark(x(value), y, 0),
     "interval": _draw_interval,
     "printed": lambda x, y, value: _draw_diamond(x(value), y),

@@ -15,7 +15,7 @@ from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.exhibit import Exhibit, to_text
 from in4310repro.report.exhibits import FIGURES, exhibits
 from in4310repro.report.markup import read_asset, render
-from in4310repro.report.photographs import Photograph, load_photographs
+from in4310repro.report.photographs import Photograph, list_shown_paths, load_jpeg
 from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.score_exhibits import SHOWN, format_score
 from in4310repro.report.tiers import Places, keep_together, make_tier_lookup, tiers
@@ -74,7 +74,8 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
         entry.path: Photograph(root / entry.path, entry.sha256, run.config.orientation)
         for entry in run.split.parts["test"]
     }
-    pictures = load_photographs(all_exhibits, by_path) if photographs else {}
+    shown = dict.fromkeys(list_shown_paths(all_exhibits) if photographs else [])
+    pictures = {path: load_jpeg(by_path, path) for path in shown}
     files = make_drawings(all_exhibits, pictures)
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
     files[RECORD] = json_bytes(make_report_record(run, sorted(files)))

@@ -1,7 +1,7 @@
 """Photographs on a page of the report: which are shown, and their JPEG encoding."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,6 @@ class Photograph:
     file: Path
     sha256: str
     orientation: str = APPLIED  # as the run's network reads it
-
-
-def load_photographs(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
-    """Return the photographs that a page shows, as small JPEG files by image path.
-
-    Raises:
-        ValueError: an image is not among the photographs, is missing, or its bytes do not match its sha256.
-    """
-    return {path: load_jpeg(photographs, path) for path in dict.fromkeys(list_shown_paths(all_exhibits))}
 
 
 def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:

@@ -232,8 +232,9 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     ends = list[tuple[Cell, Cell]]()
     for name in classes:
         curve = source.below("curves", name)
-        pure = [place for place, precision in enumerate(curve.values["precision"]) if precision == 1]
-        ends.append((curve.at("recall", pure[-1]) if pure else "0", curve.each("precision")[-1]))
+        precision = curve.values["precision"]
+        pure = [place for place, each in enumerate(precision) if each == 1]
+        ends.append((curve.at("recall", pure[-1]) if pure else "0", curve.at("precision", len(precision) - 1)))
     text = "{} has an average precision of {}; its precision is 1 up to a recall of {} and {} at full recall"
     precisions = source.each("average_precision", form=".3f")
     of_classes = [source.say(text, *each, *last) for *each, last in zip(classes, precisions, ends, strict=True)]
