@@ -63,9 +63,9 @@ def test_each_run_has_a_sign_and_an_interval_in_a_colour_that_is_seen_on_white()
 
 def test_settings_stand_one_after_the_other_over_their_own_epochs() -> None:
     curves = {"a": [0.1, 0.2], "b": [0.3, 0.4, 0.5]}, {"a": [0.6, 0.7], "b": [0.8, 0.9, 1.0]}
-    corrected, published = ({"settings": {name: {"curve": each[name]} for name in each}} for each in curves)
+    corrected, supposed = ({"settings": {name: {"curve": each[name]} for name in each}} for each in curves)
     printed = {"adamw": METRICS, "sgd": METRICS | {"mean_class_accuracy": 0.75}}
-    figure: Any = published.draw_settings({"corrected": corrected, "published": [published], "printed": printed})
+    figure: Any = published.draw_settings({"corrected": corrected, "published": [supposed], "printed": printed})
     points: dict[Any, dict[float, float]] = {}
     for line in figure.axes[0].lines:
         if line.get_color() != "#dddddd":
