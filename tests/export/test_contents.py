@@ -328,7 +328,7 @@ def test_a_missing_library_is_named_with_the_way_to_install_it(export: Export, m
 
 
 def test_every_file_of_a_run_and_report_is_described(run: FinishedRun, report: Path) -> None:
-    files = facts.run_files(run) | facts.report_files(run, report)
+    files = facts.files(run, Extras(report=report))
     there = {f"run/{path.relative_to(run.folder).as_posix()}" for path in run.folder.rglob("*") if path.is_file()}
     there |= {f"report/{path.name}" for path in report.iterdir()}
     assert {name for name in there if "/checkpoint/" not in name} == files.keys()

@@ -41,7 +41,12 @@ def contents(run: FinishedRun, extras: Extras, parts: Sequence[Part] = PARTS) ->
             or has changed.
         OSError: a file cannot be read.
     """
-    _refuse_private(run)
+    for name, shown in facts.private_places(run.config).items():
+        raise ValueError(
+            f"{run.folder / names.CONFIG}: {name} is {getattr(run.config, name)}, which shows where files are on a "
+            f"machine and is hashed with the run; a bundle can hold a run whose training was given a name such as "
+            f"{shown}, relative to the folder that it was started in"
+        )
     files: dict[str, bytes | Path] = {f"{RUN}/{name}": run.folder / name for name in _run_files(run)}
     if extras.report is not None:
         files |= {f"{REPORT}/{name}": extras.report / name for name in _report_files(run, extras.report, extras)}
@@ -53,16 +58,6 @@ def contents(run: FinishedRun, extras: Extras, parts: Sequence[Part] = PARTS) ->
         made = {} if contents_of is ro_crate.contents and not extras.date else contents_of(run, extras)
         files |= {f"{folder}{name}": each for name, each in made.items() if isinstance(each, bytes)}
     return files | {README: _readme(run, files).encode()}
-
-
-def _refuse_private(run: FinishedRun) -> None:
-    """Raise ValueError if the configuration, whose bytes the manifest fixes, names a place on somebody's machine."""
-    for name, shown in facts.private_places(run.config).items():
-        raise ValueError(
-            f"{run.folder / names.CONFIG}: {name} is {getattr(run.config, name)}, which shows where files are on a "
-            f"machine and is hashed with the run; a bundle can hold a run whose training was given a name such as "
-            f"{shown}, relative to the folder that it was started in"
-        )
 
 
 def _run_files(run: FinishedRun) -> Iterator[str]:

@@ -35,13 +35,6 @@ TO_ADD = """\
 def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
     """Return `codecheck.yml` beside a copy of the run and, where it is given, of its report."""
     files = facts.files(run, extras)
-    described = _configuration(run, extras, files)
-    configuration = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=math.inf)
-    text = f"%YAML 1.1\n---\n{TO_ADD}{configuration}"
-    return {FILE: text.encode(), **{name: file.place for name, file in files.items()}}
-
-
-def _configuration(run: FinishedRun, extras: Extras, files: dict[str, facts.File]) -> dict[str, Any]:
     recreated = {name: file for name, file in files.items() if name not in NOT_RECREATED}
     fingerprint: Mapping[str, Any] = run.fingerprint
     of_run = {
@@ -53,9 +46,12 @@ def _configuration(run: FinishedRun, extras: Extras, files: dict[str, facts.File
     }
     if left_out := facts.left_out(run, extras):
         of_run["left_out"] = left_out
-    return {
+    described = {
         "version": VERSION,
         "manifest": [{"file": name, "comment": file.what} for name, file in recreated.items()],
         # The specification asks for one node, named after where it comes from.
         facts.PACKAGE: of_run,
     }
+    configuration = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=math.inf)
+    text = f"%YAML 1.1\n---\n{TO_ADD}{configuration}"
+    return {FILE: text.encode(), **{name: file.place for name, file in files.items()}}

@@ -43,6 +43,10 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
 def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
     """Return the metadata of the images as JSON-LD, with a record set of the split."""
     images = facts.images_name(run)
+    paths = [PurePosixPath(entry.path) for part in run.split.parts.values() for entry in part]
+    types = sorted({MEDIA_TYPES[path.suffix.lower()] for path in paths})
+    # For each suffix and depth of folders, such as `*/*.bmp`.
+    patterns = {f"{'*/' * (len(path.parts) - 1)}*{path.suffix}" for path in paths}
     supports = {part: len(run.split.parts[part]) for part in PARTS}
     return {
         "@context": dict(sorted(CONTEXT.items())),
@@ -64,7 +68,7 @@ def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
                 encodingFormat="text/csv",
                 sha256=run.files.manifest()[names.SPLIT],
             ),
-            _file_set(run),
+            _node("FileSet", IMAGES, encodingFormat=types, includes=sorted(patterns)),
         ],
         "recordSet": [_split_records(), _parts()],
     }
@@ -72,17 +76,6 @@ def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
 
 def _node(kind: str, name: str, below: str = "", **fields: Any) -> dict[str, Any]:
     return {"@type": f"cr:{kind}", "@id": f"{below}{name}", "name": name, **fields}
-
-
-def _file_set(run: FinishedRun) -> dict[str, Any]:
-    """Return the FileSet of the images, with a pattern for each suffix and depth of folders, such as `*/*.bmp`."""
-    paths = [PurePosixPath(entry.path) for part in run.split.parts.values() for entry in part]
-    return _node(
-        "FileSet",
-        IMAGES,
-        encodingFormat=sorted({MEDIA_TYPES[path.suffix.lower()] for path in paths}),
-        includes=sorted({f"{'*/' * (len(path.parts) - 1)}*{path.suffix}" for path in paths}),
-    )
 
 
 def _split_records() -> dict[str, Any]:

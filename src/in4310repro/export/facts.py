@@ -110,24 +110,30 @@ def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:
 
 
 def files(run: FinishedRun, extras: Extras) -> dict[str, File]:
-    """Return the files of the run, and of its report where it is given (see `run_files`, `report_files`)."""
-    return run_files(run) | report_files(run, extras.report)
-
-
-def run_files(run: FinishedRun) -> dict[str, File]:
-    """Return the files of the run by their path below the folder `RUN`.
+    """Return the files of the run, and of its report where it is given, by their path below `RUN` and `REPORT`.
 
     Left out is `config.json` where it names a private place: another configuration would not fit the manifest.
+
+    Raises:
+        ValueError: a file of the report, which `report_differences` accepts, is missing.
     """
     listed = run.files.manifest() | {names.MANIFEST: file_sha256(run.files.file(names.MANIFEST))}
     if private_places(run.config):
         del listed[names.CONFIG]
-    files = {}
+    found = {}
     for name, sha256 in sorted(listed.items()):
         setting, _, file = name.rpartition("/")
         what = f"{WHAT_FILES_ARE[file]}{f', setting {setting}' if setting else ''}"
-        files[f"{RUN}/{name}"] = File(run.files.file(name), what, sha256)
-    return files
+        found[f"{RUN}/{name}"] = File(run.files.file(name), what, sha256)
+    if extras.report is None:
+        return found
+    pages = dict(WHAT_PAGES_ARE)
+    for each in exhibits(run):
+        pages |= {f"{each.name}.json": f"{each.heading}, its numbers", f"{each.name}.svg": each.heading}
+    for name in sorted(list_report_files(extras.report)):
+        place = regular_file(extras.report, name)
+        found[f"{REPORT}/{name}"] = File(place, pages[name], file_sha256(place))
+    return found
 
 
 def private_places(config: Config) -> dict[str, str]:
@@ -151,18 +157,3 @@ def left_out(run: FinishedRun, extras: Extras) -> list[str]:
         verified.LEFT_OUT: extras.verification is None,
     }
     return [clause for clause, is_left_out in lacks.items() if is_left_out]
-
-
-def report_files(run: FinishedRun, report: Path | None) -> dict[str, File]:
-    """Return the files of a report that `report_differences` accepts by their path below the folder `REPORT`.
-
-    Raises:
-        ValueError: a file is missing.
-    """
-    if report is None:
-        return {}
-    what = dict(WHAT_PAGES_ARE)
-    for each in exhibits(run):
-        what |= {f"{each.name}.json": f"{each.heading}, its numbers", f"{each.name}.svg": each.heading}
-    places = {name: regular_file(report, name) for name in sorted(list_report_files(report))}
-    return {f"{REPORT}/{name}": File(place, what[name], file_sha256(place)) for name, place in places.items()}

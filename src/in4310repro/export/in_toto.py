@@ -26,16 +26,6 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     files, of_report = facts.files(run, extras), (*PAGES, check_page.PAGE)
     of_run = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
     subjects = [*(f"{facts.RUN}/{name}" for name in of_run), *(f"{facts.REPORT}/{name}" for name in of_report)]
-    statement = {
-        "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": files[name].sha256}} for name in subjects if name in files],
-        "predicateType": PREDICATE,
-        "predicate": _predicate(run, extras),
-    }
-    return {FILE: json_bytes(statement)}
-
-
-def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:
     record = make_record(run)
     fingerprint: Mapping[str, Any] = run.fingerprint
     predicate = {
@@ -51,4 +41,10 @@ def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:
     }
     if unseen := run.metrics.get("unseen"):
         predicate["unseen_metrics"] = class_metrics(unseen)
-    return predicate | (facts.verification(extras) or {"left_out": [verified.LEFT_OUT]})
+    statement = {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": files[name].sha256}} for name in subjects if name in files],
+        "predicateType": PREDICATE,
+        "predicate": predicate | (facts.verification(extras) or {"left_out": [verified.LEFT_OUT]}),
+    }
+    return {FILE: json_bytes(statement)}

@@ -81,7 +81,8 @@ def _results(numbers: Mapping[str, Any]) -> list[str]:
     for place, (label, images) in enumerate(zip(numbers["classes"], numbers["images"], strict=True)):
         row = [label, str(images)]
         for name in PER_CLASS:
-            row += [f"{ours[name][place]:.4f}", _range(intervals[name][place] if name in intervals else None)]
+            ends = intervals.get(name)
+            row += [f"{ours[name][place]:.4f}", _range(ends and ends[place])]
         rows.append(row)
     said = f"Intervals are {uncertainty.describe()}"
     return [_table(["metric", "value", "95 %"], scalars), _table(heading, rows), said]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from in4310repro.data.images import ImageSet, evaluation_batches
+from in4310repro.data.images import evaluation_batches
 from in4310repro.export import facts
 from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
@@ -35,10 +35,22 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     onnx, runtime = _libraries()
     model = _convert(run)
     images = run.test_images(None if extras.images is None else f"{extras.images}", SILENT)
-    scores = _predict(runtime, model.SerializeToString(), images, run)
-    difference = float(np.abs(scores - run.scores.softmax).max())
-    predictions = int((scores.argmax(axis=1) != run.scores.softmax.argmax(axis=1)).sum())
-    onnx.helper.set_model_props(model, _metadata(run, runtime.__version__, difference, predictions))
+    session = runtime.InferenceSession(model.SerializeToString(), providers=[PROVIDER])
+    batches = evaluation_batches(images, run.config.evaluation_batch_size)
+    scores = np.concatenate([session.run([OUTPUT], {INPUT: batch.images.numpy()})[0] for batch in batches])
+    metadata = {
+        "classes": json.dumps(run.classes),
+        "preprocessing": json.dumps(asdict(run.config.preprocessing)),
+        "weights_sha256": run.metrics["weights_sha256"],
+        "manifest_sha256": run.files.manifest_sha256(),
+        "made_by": f"{facts.PACKAGE}, torch {torch.__version__}",
+        "bits": "other than the run's: another program adds in another order",
+        "onnxruntime": runtime.__version__,
+        "compared_images": f"{len(run.scores.labels)}",
+        "largest_difference": repr(float(np.abs(scores - run.scores.softmax).max())),
+        "other_predictions": f"{(scores.argmax(axis=1) != run.scores.softmax.argmax(axis=1)).sum()}",
+    }
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     return {FILE: model.SerializeToString()}
 
@@ -111,25 +123,3 @@ def _remove_traces(message: Any) -> None:
     for attribute in getattr(message, "attribute", ()):
         if not isinstance(attribute, str) and attribute.HasField("g"):
             _remove_traces(attribute.g)
-
-
-def _predict(runtime: Any, model: bytes, images: ImageSet, run: FinishedRun) -> Any:
-    """Return the softmax scores [image, class] that onnxruntime computes."""
-    session = runtime.InferenceSession(model, providers=[PROVIDER])
-    batches = evaluation_batches(images, run.config.evaluation_batch_size)
-    return np.concatenate([session.run([OUTPUT], {INPUT: batch.images.numpy()})[0] for batch in batches])
-
-
-def _metadata(run: FinishedRun, version: str, difference: float, predictions: int) -> dict[str, str]:
-    return {
-        "classes": json.dumps(run.classes),
-        "preprocessing": json.dumps(asdict(run.config.preprocessing)),
-        "weights_sha256": run.metrics["weights_sha256"],
-        "manifest_sha256": run.files.manifest_sha256(),
-        "made_by": f"{facts.PACKAGE}, torch {torch.__version__}",
-        "bits": "other than the run's: another program adds in another order",
-        "onnxruntime": version,
-        "compared_images": str(len(run.scores.labels)),
-        "largest_difference": repr(difference),
-        "other_predictions": str(predictions),
-    }

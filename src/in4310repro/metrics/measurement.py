@@ -111,11 +111,7 @@ def average_precision(labels: ImageLabels, scores: ImageScores) -> Float64[torch
 
 
 def summary(
-    labels: ImageLabels,
-    scores: ImageScores,
-    ranked: ImageScores | None = None,
-    *,
-    every_class: bool = True,
+    labels: ImageLabels, scores: ImageScores, ranked: ImageScores | None = None, *, every_class: bool = True
 ) -> ClassMetrics:
     """Return all metrics in METRICS as a dict; its keys are the names of the metrics in the result files.
 
@@ -163,11 +159,7 @@ def line(record: Mapping[str, Any]) -> str:
     return ", ".join(f"{each.label} {record[name]:.4f}" for name, each in SCALARS.items() if name in record)
 
 
-def ends(
-    labels: ImageLabels,
-    low: ImageScores,
-    high: ImageScores,
-) -> tuple[ClassMetrics, ClassMetrics]:
+def ends(labels: ImageLabels, low: ImageScores, high: ImageScores) -> tuple[ClassMetrics, ClassMetrics]:
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
     Metrics computed from scores or their order, such as average precision, are worst if each image has its lowest

@@ -218,9 +218,8 @@ def refuse_names(names: Iterable[str], archive: str) -> None:
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
         parents = [key[:place] for place, letter in enumerate(key) if letter == "/"]
         if taken := [seen[each] for each in (key, f"{key}/", *parents) if each in seen]:
-            raise ValueError(
-                f"{archive}: the entries {taken[0][:100]!a} and {name[:100]!a} would be the same file on some systems"
-            )
+            both = f"{taken[0][:100]!a} and {name[:100]!a}"
+            raise ValueError(f"{archive}: the entries {both} would be the same file on some systems")
         seen |= {key: name} | {f"{parent}/": name for parent in parents}
 
 

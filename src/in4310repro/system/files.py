@@ -316,7 +316,14 @@ def lock(place: Path, otherwise: str = ", or give another --out") -> None:
 
     held = FileLock(path)
     try:
-        while not _is_at_path(held, path):
+        # The previous holder may have removed the file before this process acquired the lock. The lock is then useless,
+        # since the next process creates a new file and locks that one.
+        while True:
+            before = _identity(path)
+            held.acquire(blocking=False)
+            after = _identity(path)
+            if after is not None and before in (None, after):
+                break
             held.release()
     except Timeout:
         # FileLock reports an unwritable folder as locked; `touch` then raises the true error. Not called earlier, since
@@ -368,21 +375,6 @@ def _lock_file(place: Path) -> Path:
     # One for all names of a folder.
     folder = Path(os.path.realpath(place))
     return folder.parent / f".{folder.name}.lock"
-
-
-def _is_at_path(held: Any, path: Path) -> bool:
-    """Acquire the lock `held`; return whether the file that it locks is still the file at `path`.
-
-    The previous holder may have removed the file before this process acquired the lock. The lock is then useless,
-    since the next process creates a new file and locks that one.
-
-    Raises:
-        Timeout: another process holds the lock.
-    """
-    before = _identity(path)
-    held.acquire(blocking=False)
-    after = _identity(path)
-    return after is not None and before in (None, after)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # What means something in CommonMark, in GitHub's tables, strike-through and formulas, and what GitHub makes a link of.
 SPECIAL = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 # What begins a heading, a list, a quotation, a rule or an underline; a number with a sign begins none.
-START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\w.])|\d{1,9}(?=[.)](?:\s|$)))")
+START_OF_BLOCK = re.compile(r"^(?:(\d{1,9})(?=[.)](?:\s|$))|([#>]|[-+=](?![\w.])))")
 OUTER_SPACE = re.compile(r"^ +| +$")
 # What stands for a place whose last name cannot be published either.
 UNNAMED = "PATH"
@@ -83,11 +83,7 @@ def markdown(text: str) -> Markdown:
         >>> print(markdown("a|b"), markdown("<img src=x>"), markdown("[x](y)"), markdown("layer1.0 <= 0.5"))
         a\|b &lt;img src=x> \[x\](y) layer1.0 <= 0.5
     """
-    return Markdown(START_OF_BLOCK.sub(lambda start: _escape_start(start.group()), _inline(text)))
-
-
-def _escape_start(start: str) -> str:
-    return f"{start}\\" if start.isdecimal() else f"\\{start}"
+    return Markdown(START_OF_BLOCK.sub(r"\1\\\2", _inline(text)))
 
 
 def _inline(text: str) -> str:
