@@ -14,7 +14,7 @@ from in4310repro.trace import read_trace
 from in4310repro.training import experiment, training
 from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task
-from in4310repro.verification.first_difference import compare_traces, read_traces
+from in4310repro.verification.compare import compare_traces, read_traces
 from in4310repro.verification.folder import unchecked_in_run
 from tests.conftest import active
 from tests.training.test_checkpoints import CutOffError, cut_after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from in4310repro.verification.check import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, SHOWN_BY, Check
@@ -18,20 +18,20 @@ SHOWN = {
 }
 
 
-def with_tables(page: str, checks: Sequence[Check] = CHECKS) -> str:
+def with_tables(page: str, checks: Mapping[str, Check] = CHECKS) -> str:
     return replaced(replaced(page, "checks", _checks(checks)), "claims", _claims(checks))
 
 
-def _checks(checks: Sequence[Check]) -> str:
+def _checks(checks: Mapping[str, Check]) -> str:
     lines = ["| of a run | is compared with | computed again where nothing differs |", "| --- | --- | --- |"]
-    for check in checks:
+    for check in checks.values():
         computed = "; ".join(statement.what for statement in check.statements if not statement.shown_by)
-        lines.append(f"| {check.files} | {check.compared_with} | {computed} |")
+        lines.append(f"| {check.compares} | {computed} |")
     return "\n".join(lines)
 
 
-def _claims(checks: Sequence[Check]) -> str:
-    left = [statement for check in checks for statement in check.statements if statement.shown_by]
+def _claims(checks: Mapping[str, Check]) -> str:
+    left = [statement for check in checks.values() for statement in check.statements if statement.shown_by]
     ordered = sorted(left, key=lambda statement: SHOWN_BY.index(statement.shown_by))
     lines = ["| claim | shown by |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {each.what} | {SHOWN[each.shown_by]} |" for each in ordered)])

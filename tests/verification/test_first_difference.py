@@ -12,7 +12,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
-from in4310repro.verification.first_difference import (
+from in4310repro.verification.compare import (
     compare_traces,
     describe_first_tensor,
     describe_replay,

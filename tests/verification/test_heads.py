@@ -25,10 +25,10 @@ from in4310repro.training import experiment
 from in4310repro.verification.check import Note
 from in4310repro.verification.heads import (
     SOFTMAX_TOLERANCE,
-    HeadFits,
     body_findings,
     frozen_differences,
     metric_differences,
+    repeated_fits,
     score_tolerance,
 )
 from in4310repro.verification.routine import verify
@@ -95,12 +95,12 @@ def test_a_head_near_the_fit_is_accepted_with_a_note_and_one_far_off_is_found_wi
     selected = evidence_of(run, numerics, bitwise=False, context=Context(numerics, watched)).selected
     weight, bias, stored = "5.weight", "5.bias", selected.stored
     selected.stored = {**stored, weight: stored[weight].nextafter(torch.tensor(9.0))}
-    (note,) = HeadFits(selected).findings()
+    (note,) = repeated_fits(selected)
     assert isinstance(note, Note)
     assert sum(fits) == len(STRENGTHS)
     # So large that every score is 0 or 1, as which it ranks no image.
     selected.stored = {**stored, weight: stored[weight] * 1e6, bias: stored[bias] * 1e6}
-    *found, note = HeadFits(selected).findings()
+    *found, note = repeated_fits(selected)
     assert any("the head is not the minimum of its penalised loss" in str(each) for each in found)
     scores: Any = selected.test_scores
     precisions = [average_precision_score(scores.labels == n, scores.logits[:, n]) for n in range(6)]

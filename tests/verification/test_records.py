@@ -22,9 +22,9 @@ from in4310repro.verification.check import IN_CLASS, Claim
 from in4310repro.verification.records import (
     best_epoch_differences,
     contradictions,
+    metric_ranges,
     metrics_differences,
     open_precisions,
-    precision_ranges,
     record_differences,
     row_contradictions,
     saved_score_differences,
@@ -107,7 +107,8 @@ def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> 
     # Four images whose scores saturate, and two that are apart.
     first = np.array([1, 1, 1, 1, 0.7, 0.2], np.float32)
     scores = Scores(tuple("abcdef"), labels, np.stack([first, 1 - first], axis=1), 1.0)
-    ranges = precision_ranges(scores, NOTHING)
+    worst, best = (each["average_precision"] for each in metric_ranges(scores, by_logits=False))
+    ranges = [*zip(worst, best, strict=True)]
     # Oracle: scikit-learn on the tied images in the best and in the worst order.
     for label in (0, 1):
         own = labels == label
@@ -117,8 +118,8 @@ def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> 
     values = scores.metrics()["average_precision"]
     said = open_precisions("the average precision", values, ["sea", "ice"], scores, NOTHING)
     assert len(said) == 2
-    assert said[0].startswith(f"the average precision of sea, which is {values[0]:.4f}: ")
-    assert f"leave {ranges[0][0]:.4f} to {ranges[0][1]:.4f} open" in said[0]
+    assert said[0].what.startswith(f"the average precision of sea, which is {values[0]:.4f}: ")
+    assert f"leave {ranges[0][0]:.4f} to {ranges[0][1]:.4f} open" in said[0].what
     apart = replace(scores, softmax=np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(6, 2))
     assert open_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
 

@@ -19,7 +19,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import changed_files, last_lines, routine, statements, verdict_of_agreement, verify
+from in4310repro.verification import changed_files, checks, last_lines, routine, verdict_of_agreement, verify
 from in4310repro.verification.check import IN_CLASS, Circumstances, Claim, Note, of_each_setting
 from in4310repro.verification.checks import CHECKS
 from in4310repro.verification.evidence import Evidence
@@ -205,9 +205,9 @@ def test_the_tables_of_the_docs_are_those_of_the_checks() -> None:
     assert table.with_tables(text) == text
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
-def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(check: object) -> None:
-    without = [each for each in CHECKS if each is not check]
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(name: str) -> None:
+    without = {each: check for each, check in CHECKS.items() if each != name}
     text = PAGE.read_text(encoding="utf-8")
     assert table.with_tables(text, without) != text
 
@@ -227,14 +227,14 @@ def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has
         return {claim.what for claim in claims(circumstances)}
 
     run = FinishedRun.open(finished_run)
-    losses, _ = statements.OF_EPOCHS
+    losses, _ = checks.OF_EPOCHS
     named = f"{losses} (setting adamw, epoch 2; setting rmsprop; setting sgd)"
     again = replace(Circumstances.expected(run), replayed={"adamw": [1], "sgd": []})
-    assert statements.of_open(losses, statements.open_epochs).words(again) == [named]
+    assert checks.of_open(losses).words(again) == [named]
     assert named in left(again)
     assert [each for each in computed_again(again) if "training" in each] == ["the training of setting adamw, epoch 1"]
     fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))
-    assert {losses, statements.TRAINING_PIXELS} <= left(Circumstances.expected(run)) - left(fitted)
+    assert {losses, checks.TRAINING_PIXELS} <= left(Circumstances.expected(run)) - left(fitted)
     assert left(fitted) - left(replace(fitted, fits_repeat=True)) == {"tensor hashes of fits other than the best"}
 
 
@@ -246,27 +246,27 @@ FITTED: dict[str, Any] = {"train": "head"}
 @pytest.mark.parametrize(
     ("config", "facts", "confirmed", "claimed"),
     [
-        (IN_GROUPS, {}, {statements.GROUPS}, set()),
-        (IN_GROUPS, {"bitwise": False}, set(), {statements.GROUPS}),
-        ({"train": "from:layer4"}, {}, {statements.FROZEN}, set()),
-        ({"train": "from:layer4"}, {"start": False}, set(), {statements.FROZEN, *OF_START}),
+        (IN_GROUPS, {}, {checks.GROUPS}, set()),
+        (IN_GROUPS, {"bitwise": False}, set(), {checks.GROUPS}),
+        ({"train": "from:layer4"}, {}, {checks.FROZEN}, set()),
+        ({"train": "from:layer4"}, {"start": False}, set(), {checks.FROZEN, *OF_START}),
         (
             {"protocol": parse("test-loss-each-epoch")},
             {},
             {"the test loss of each setting's best epoch"},
-            {statements.TEST_LOSSES},
+            {checks.TEST_LOSSES},
         ),
         (
             FITTED,
             {"fits_repeat": True},
             {"every fit of the head (to the bit), and that nothing else has moved"},
-            {statements.WITHOUT_EPOCHS},
+            {checks.WITHOUT_EPOCHS},
         ),
         (
             FITTED,
             {"fits_repeat": True, "bodies_compared": False},
             {"every fit of the head (to the bit)"},
-            {statements.WITHOUT_EPOCHS, "that nothing but the heads that were fitted has moved"},
+            {checks.WITHOUT_EPOCHS, "that nothing but the heads that were fitted has moved"},
         ),
     ],
 )
@@ -284,7 +284,3 @@ def test_a_check_of_each_setting_begins_with_the_selected_one(finished_run: Path
     selected, *others = of_each_setting(lambda each: [each.name])(Evidence(finished_run, Context(numerics)))
     assert selected == setting_of(finished_run)
     assert {*map(str, others)} == {"adamw", "rmsprop", "sgd"} - {selected}
-
-
-def test_checks_have_names_of_their_own() -> None:
-    assert len({check.name for check in CHECKS}) == len(CHECKS)

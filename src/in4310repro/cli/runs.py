@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from in4310repro.system.numerics import Numerics
     from in4310repro.verification.replay.of_run import Plan
     from in4310repro.verification.replay.of_run import Replay as ReplayOfSetting
-    from in4310repro.verification.verdict import Verdict
+    from in4310repro.verification.routine import Verdict
 
 
 def _not_negative(option: str) -> before.Checked:
@@ -158,7 +158,7 @@ def _verify(run: Path, request: _Request) -> Verdict:
     from in4310repro.runs import names
     from in4310repro.system.fingerprint import Fingerprint
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files, unchecked_in
-    from in4310repro.verification.verdict import agreeing, differing
+    from in4310repro.verification.routine import agreeing, differing
 
     files = recorded_files(run)
     committed = [*request.differences, *other_manifest(files, request.manifest_sha256)]
@@ -226,7 +226,7 @@ def _replayed(
 ) -> Verdict:
     """Train epochs again; return the output of the whole verification."""
     from in4310repro.verification.replay.of_run import describe_cap, replay
-    from in4310repro.verification.verdict import replayed
+    from in4310repro.verification.routine import replayed
 
     run = opened.folder
     progress().message(f"{request.shown(agree().lines[0])}; now epochs are trained again")
@@ -255,8 +255,7 @@ def compare(first: RunPath, second: RunPath) -> None:
     load_torch()
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.runs.folder import unchanged
-    from in4310repro.verification.compare import COMPARED, compare_runs
-    from in4310repro.verification.first_difference import describe_first_tensor
+    from in4310repro.verification.compare import COMPARED, compare_runs, describe_first_tensor
 
     with unchanged(first, second):
         runs = FinishedRun.open(first), FinishedRun.open(second)

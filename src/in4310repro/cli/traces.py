@@ -96,7 +96,7 @@ def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
         yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-FIRST_STEPS = "in4310repro.verification.replay.first_steps"
+FIRST_STEPS = "in4310repro.verification.replay.epoch"
 
 
 def explain(

@@ -2,10 +2,9 @@
 
 import functools
 import json
-import operator
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated, Any
@@ -82,8 +81,8 @@ def _sentence(fault: Any, source: str) -> str:
     return f"{source}: {key or 'its value'} is {_SHORT.repr(fault['input'])}; {needed}"
 
 
-# Whether two values agree, of which one may be None, for a missing entry.
-Rule = Callable[[Any, Any], bool]
+# The lowest and the highest number that agrees; None lets any value agree.
+Limits = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -96,26 +95,28 @@ class Difference:
 
 
 def differences(
-    first: Any, second: Any, path: str = "", rules: Mapping[str, Rule] | None = None
+    first: Any, second: Any, path: str = "", rules: Mapping[str, Limits] | None = None
 ) -> Iterator[Difference]:
     """Yield each entry in which two JSON values differ; a list is compared as a single entry.
 
     With `rules`, even if there are none, values are compared as text, since 1 is not 1.0 and 0.0 has no sign, and
-    of a list only the first entry that differs is yielded. A rule alone decides on the value at its path.
+    of a list only the first entry that differs is yielded. A rule gives the limits of the first value at its path.
     """
-    rule = rules.get(path) if rules else None
-    if rule is None and isinstance(first, Mapping) and isinstance(second, Mapping):
+    if rules is not None and path in rules:
+        limits = rules[path]
+        agrees = limits is None or (first is not None and limits[0] <= first <= limits[1])
+    elif isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in dict.fromkeys([*first, *second]):
             yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key, rules)
-    elif rule is None and rules is not None and type(first) is type(second) is list and len(first) == len(second):
+        return
+    elif rules is not None and type(first) is type(second) is list and len(first) == len(second):
         entries = (differences(*pair, f"{path}.{n}", rules) for n, pair in enumerate(zip(first, second, strict=True)))
         yield from islice(chain.from_iterable(entries), 1)
-    elif not (rule or (operator.eq if rules is None else _is_same_text))(first, second):
+        return
+    else:
+        agrees = first == second if rules is None else json.dumps(first) == json.dumps(second)
+    if not agrees:
         yield Difference(path, first, second)
-
-
-def _is_same_text(first: Any, second: Any) -> bool:
-    return json.dumps(first) == json.dumps(second)
 
 
 def refuse_other_configuration(recorded: Mapping[str, Any], requested: Mapping[str, Any], place: str) -> None:

@@ -1,12 +1,10 @@
 """A bundle, the zip file with a run and what belongs to it: layout, unpacking, and checks of its other files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,40 +43,22 @@ class Bundle:
     file: Path
     folder: Path
     names: list[str]
-
-    @property
-    def run(self) -> Path:
-        """Folder of the run."""
-        return self.folder / RUN
-
-    @property
-    def report(self) -> Path | None:
-        """Folder of the report; None if the bundle has none."""
-        return self._folder(REPORT)
-
-    @property
-    def images(self) -> Path | None:
-        """Folder of the run's images; None if the bundle has none."""
-        return self._folder(IMAGES)
+    run: Path
+    report: Path | None  # folder of the report; None if the bundle has none
+    images: Path | None  # folder of the run's images; None if the bundle has none
 
     @cached_property
     def descriptions(self) -> dict[str, Any]:
         """The JSON of the RO-Crate and of each in-toto statement by its file; None of a crate that is no JSON."""
-        described = {}
+        described: dict[str, Any] = {}
         for name in self.names:
             if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
-                try:
+                with suppress(ValueError):
                     content = read_json(self.folder / name)
-                except ValueError:
-                    content = None
-                kind = content.get("_type") if isinstance(content, Mapping) else None
-                if name == CRATE or (isinstance(kind, str) and kind.startswith(IN_TOTO)):
-                    described[name] = content
-        return described
-
-    def _folder(self, name: str) -> Path | None:
-        place = self.folder / name
-        return place if place.is_dir() else None
+                    kind = content.get("_type") if isinstance(content, Mapping) else None
+                    if name == CRATE or (isinstance(kind, str) and kind.startswith(IN_TOTO)):
+                        described[name] = content
+        return ({CRATE: None} if CRATE in self.names else {}) | described
 
     def shown(self, text: str) -> str:
         """Return a text with the bundle's name in place of the temporary folder's."""
@@ -101,7 +81,9 @@ def unpacked(file: Path) -> Iterator[Bundle]:
         if beginning.read(2) != b"PK":
             raise ValueError(f"{file} is no run folder, and no bundle that `in4310repro export RUN --as bundle` writes")
     with temporary_folder() as folder:
-        bundle = Bundle(file, folder, unpack(file, folder, _refusal))
+        listed = unpack(file, folder, _refusal)
+        others = (place if (place := folder / name).is_dir() else None for name in (REPORT, IMAGES))
+        bundle = Bundle(file, folder, listed, folder / RUN, *others)
         try:
             yield bundle
         except (ValueError, OSError) as error:
@@ -131,10 +113,10 @@ def bundle_differences(bundle: Bundle) -> list[str]:
     except UnicodeDecodeError:
         return [f"{bundle.file}/{README} is not UTF-8"]
     matches = {line: SHA256_LINE.fullmatch(line) for line in lines}
-    hashes = [(match[2], match[1]) for match in matches.values() if match]
+    hashes: Digests = [(match[2], {"sha256": match[1]}) for match in matches.values() if match]
     if f"{RUN}/{names.MANIFEST}" not in dict(hashes):
         return [f"{bundle.file}/{README} does not name the sha256 of {RUN}/{names.MANIFEST}"]
-    differences = [each for name, found in hashes for each in _hash_differences(bundle, README, name, sha256=found)]
+    differences = [*_hash_differences(bundle, README, hashes)]
     differences += [
         f"{bundle.file}/{README}: {line[:200]!r} has a hash and no file's name behind it, as sha256sum writes it"
         for line, match in matches.items()
@@ -146,53 +128,52 @@ def bundle_differences(bundle: Bundle) -> list[str]:
         # Which `verify` says of the run.
         run = None
     for source, content in bundle.descriptions.items():
-        named = _digests(content, _of_crate if source == CRATE else _of_statement)
+        named = _digests(content, source == CRATE)
         if not named:
             differences.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
-        differences += [each for name, found in named for each in _hash_differences(bundle, source, name, **found)]
-        if run and source != CRATE:
-            differences += _predicate_differences(bundle, source, content.get("predicate"), run)
+        differences += _hash_differences(bundle, source, named)
         if run:
-            differences += _unknown_hashes(bundle, source, content, named, run)
+            differences += _contradictions(bundle, source, content, named, run)
     return differences
 
 
-def _predicate_differences(bundle: Bundle, source: str, predicate: object, run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each hash of the run in a statement's predicate, and for its selection, if it is another."""
-    said = predicate if isinstance(predicate, Mapping) else {}
-    of_run = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
-    selected = {name: run.metrics[name] for name in ("setting", "epoch", "weights_sha256")}
-    yield from _other_values(bundle, source, "", said, of_run)
+def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, run: FinishedRun) -> Iterator[str]:
+    """Yield a message for each text of a description that does not fit the run or the bundle.
+
+    These are the hashes of the run in a statement's predicate, and its selection, if they are others; texts of 64 or
+    more hex digits that are no hash of the bundle or its run, whose hashes are also those that its files hold, such
+    as of weights and images; and places in the folders of a bundle that are not there.
+    """
+    said, place = content.get("predicate") if source != CRATE else None, f"{bundle.file}/{source}"
+    said, manifest = said if isinstance(said, Mapping) else {}, run.files.manifest()
+    needed: dict[str, Any] = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
+    found = {name: said.get(name, value) for name, value in needed.items()}
     if "selected" in said:
         inner = said["selected"] if isinstance(said["selected"], Mapping) else {}
-        yield from _other_values(bundle, source, "selected.", {**dict.fromkeys(selected), **inner}, selected)
-
-
-def _other_values(
-    bundle: Bundle, source: str, place: str, said: Mapping[str, Any], needed: Mapping[str, Any]
-) -> Iterator[str]:
+        selected = {
+            name: value for name, value in run.metrics.items() if name in ("setting", "epoch", "weights_sha256")
+        }
+        needed |= {f"selected.{name}": value for name, value in selected.items()}
+        found |= {f"selected.{name}": inner.get(name) for name in selected}
     for name, value in needed.items():
-        if (found := said.get(name, value)) != value or type(found) is not type(value):
-            words = f"{found}"[:100] if isinstance(found, type(value)) else "no text"
-            yield f"{bundle.file}/{source}: {place}{name} is {words}; the run has {value}"
-
-
-def _unknown_hashes(bundle: Bundle, source: str, content: Any, named: Digests, run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each text of 64 or more hex digits in a JSON value that is no hash of the bundle or its run.
-
-    Hashes of the run are also those that its files hold, such as of weights and images.
-    """
-    texts = [read_text(run.folder / name) for name in run.files.manifest() if name.endswith((".json", ".csv"))]
-    known = {each for text in texts for each in HEX.findall(text)} | {*run.files.manifest().values()}
-    known |= {file_sha256(regular_file(bundle.folder, name)) for name in bundle.names}
-    known |= {run.files.manifest_sha256(), *(chain.sha256_of(each[-1], run.config) for each in run.tensors.values())}
-    known |= {value for _, digests in named for value in digests.values()}
-    for found in dict.fromkeys(HEX.findall(json.dumps(content))):
-        if found not in known:
-            yield f"{bundle.file}/{source} names {found[:200]}, which is no hash of the bundle or of its run"
-    for place in dict.fromkeys(_places(content)):
-        if not any(name == place or name.startswith(f"{place.rstrip('/')}/") for name in bundle.names):
-            yield f"{bundle.file}/{source} names {place[:200]}, which the bundle does not hold"
+        if found[name] != value or type(found[name]) is not type(value):
+            words = f"{found[name]}"[:100] if isinstance(found[name], type(value)) else "no text"
+            yield f"{place}: {name} is {words}; the run has {value}"
+    texts = [read_text(run.folder / name) for name in manifest if name.endswith((".json", ".csv"))]
+    known = {
+        *(each for text in texts for each in HEX.findall(text)),
+        *manifest.values(),
+        *(file_sha256(regular_file(bundle.folder, name)) for name in bundle.names),
+        run.files.manifest_sha256(),
+        *(chain.sha256_of(each[-1], run.config) for each in run.tensors.values()),
+        *(value for _, digests in named for value in digests.values()),
+    }
+    for sha256 in dict.fromkeys(HEX.findall(json.dumps(content))):
+        if sha256 not in known:
+            yield f"{place} names {sha256[:200]}, which is no hash of the bundle or of its run"
+    for path in dict.fromkeys(_places(content)):
+        if not any(f"{name}/".startswith(f"{path.rstrip('/')}/") for name in bundle.names):
+            yield f"{place} names {path[:200]}, which the bundle does not hold"
 
 
 def _places(content: Any) -> Iterator[str]:
@@ -205,10 +186,21 @@ def _places(content: Any) -> Iterator[str]:
         yield place.removeprefix("./")
 
 
-def _of_crate(crate: Any) -> Digests:
-    files = [each for each in crate["@graph"] if "sha256" in each or _is_file(each.get("@type"))]
-    measures = ({name: each[name] for name in (SIZE, *ALGORITHMS) if name in each} for each in files)
-    return [(each["@id"], {"sha256": each["sha256"], **found}) for each, found in zip(files, measures, strict=True)]
+def _digests(content: Any, of_crate: bool) -> Digests:
+    """Return what an RO-Crate or a statement says of files if it is texts; nothing where it has another form."""
+    try:
+        if of_crate:
+            files = [each for each in content["@graph"] if "sha256" in each or _is_file(each.get("@type"))]
+            named = [
+                (each["@id"], {name: each[name] for name in ("sha256", SIZE, *ALGORITHMS) if name in each})
+                for each in files
+            ]
+        else:
+            named = [(each["name"], dict(each["digest"])) for each in content["subject"]]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
+    texts = (isinstance(each, str) for name, found in named for each in (name, *found.values()))
+    return named if all(texts) and all("sha256" in found for _, found in named) else []
 
 
 def _is_file(types: Any) -> bool:
@@ -217,32 +209,20 @@ def _is_file(types: Any) -> bool:
     return any(isinstance(each, str) and re.split(r"[/:#]", each)[-1] in FILE_TYPES for each in listed)
 
 
-def _of_statement(statement: Any) -> Digests:
-    return [(entry["name"], {"sha256": entry["digest"]["sha256"], **entry["digest"]}) for entry in statement["subject"]]
-
-
-def _digests(content: Any, read: Callable[[Any], Digests]) -> Digests:
-    """Return what `read` finds in a JSON value if it is texts; nothing where the value has another form."""
-    try:
-        named = read(content)
-    except (AttributeError, KeyError, TypeError):
-        return []
-    return named if all(isinstance(each, str) for name, found in named for each in (name, *found.values())) else []
-
-
-def _hash_differences(bundle: Bundle, source: str, name: str, **digests: str) -> Iterator[str]:
-    """Yield a message if no file of this name, in the bundle or in its run, has the hashes that `source` names."""
-    present = [each for each in (name, f"{RUN}/{name}") if each in bundle.names]
-    if not present:
-        yield f"{bundle.file}/{source} names {name[:200]}, which the bundle does not hold"
-        return
-    files = [regular_file(bundle.folder, each) for each in present]
-    for algorithm, digest in digests.items():
-        if algorithm not in (SIZE, *ALGORITHMS):
-            valid = ", ".join(ALGORITHMS)
-            yield f"{bundle.file}/{source} names a {algorithm[:100]} of {present[0]}; of hashes, {valid} are compared"
-        elif all(_measure(file, algorithm) != digest for file in files):
-            yield f"{bundle.file}/{present[0]} has another {algorithm} than {source} names"
+def _hash_differences(bundle: Bundle, source: str, named: Digests) -> Iterator[str]:
+    """Yield a message if no file of a name, in the bundle or in its run, has the hashes that `source` names."""
+    for name, digests in named:
+        present = [each for each in (name, f"{RUN}/{name}") if each in bundle.names]
+        if not present:
+            yield f"{bundle.file}/{source} names {name[:200]}, which the bundle does not hold"
+            continue
+        files = [regular_file(bundle.folder, each) for each in present]
+        for algorithm, digest in digests.items():
+            if algorithm not in (SIZE, *ALGORITHMS):
+                place = f"{algorithm[:100]} of {present[0]}"
+                yield f"{bundle.file}/{source} names a {place}; of hashes, {', '.join(ALGORITHMS)} are compared"
+            elif all(_measure(file, algorithm) != digest for file in files):
+                yield f"{bundle.file}/{present[0]} has another {algorithm} than {source} names"
 
 
 def _measure(file: Path, algorithm: str) -> str:
@@ -265,10 +245,9 @@ def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> li
     listed = []
     for name in bundle.names:
         folder = name.partition("/")[0]
-        if folder == RUN or name in checked or (folder == REPORT and report == bundle.report):
-            continue
-        kind = BESIDE_HASHES if name in bundle.descriptions else KINDS.get(folder, UNKNOWN)
-        listed.append(Unchecked(path=name, kind=kind))
+        if not (folder == RUN or name in checked or (folder == REPORT and report == bundle.report)):
+            kind = BESIDE_HASHES if name in bundle.descriptions else KINDS.get(folder, UNKNOWN)
+            listed.append(Unchecked(path=name, kind=kind))
     return listed
 
 

@@ -1,10 +1,8 @@
 """Types for the checks of `verify`: a check, its findings, and the statements of a run that it recomputes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from typing import Self
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.runs.finished import FinishedRun
@@ -34,6 +32,7 @@ class Claim:
 
 
 Finding = str | Note | Claim  # a sentence is a difference
+Find = Callable[[Evidence], Iterable[Finding]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class Circumstances:
     bodies_compared: bool = True  # what precedes a fitted head was compared with the weights before training
 
     @classmethod
-    def expected(cls, run: FinishedRun) -> Circumstances:
+    def expected(cls, run: FinishedRun) -> Self:
         """Return the circumstances to expect for a verification in which bits must be equal.
 
         Files of initial weights count as unavailable. Of the additional image sets of the feature maps, only
@@ -67,6 +66,11 @@ class Circumstances:
         """Origin of the initial weights as a phrase, such as "the seed"."""
         named = {"none": "the seed", "imagenet": "the ImageNet weights"}
         return named.get(self.run.config.weights, "the weights of a file")
+
+    @property
+    def measured(self) -> bool:
+        """True if the run has feature maps."""
+        return self.run.features is not None
 
     @property
     def fitted(self) -> list[bool]:
@@ -103,44 +107,33 @@ class Statement:
 
 @dataclass(frozen=True)
 class Check:
-    """A check of `verify`: its name and function, and the statements that it can and cannot confirm.
+    """A check of `verify`: its function, and the statements that it can and cannot confirm.
 
     Attributes:
-        name: name of the check.
-        files: the files whose content it compares, in Markdown.
-        compared_with: what the content is compared with, in Markdown.
+        compares: the files whose content it compares, and what with, as two cells of a table in Markdown.
         find: yields a message for each difference, and notes and claims.
         statements: those that are confirmed if nothing differs, and those in the same files that it does not recompute.
         needed: whether a difference found here ends the verification.
     """
 
-    name: str
-    files: str
-    compared_with: str
-    find: Callable[[Evidence], Iterable[Finding]]
+    compares: str
+    find: Find
     statements: Sequence[Statement] = ()
     needed: bool = False
 
 
-def of_each_setting(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check that applies `find` to each training setting of a run, the selected one first."""
-    return lambda evidence: chain.from_iterable(_guarded(find, setting) for setting in evidence.settings)
+def of_each_setting(find: Callable[[SettingEvidence], Iterable[Finding]], selected: bool = False) -> Find:
+    """Return a check that applies `find` to each training setting of a run, the selected one first; or to it alone.
 
-
-def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check that applies `find` to the selected training setting of a run."""
-    return lambda evidence: _guarded(find, evidence.selected)
-
-
-def _guarded(find: Callable[[SettingEvidence], Iterable[Finding]], setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield the findings of `find`, unless an earlier check of the setting has failed.
-
-    If `find` raises an error, yield one message and mark the setting as failed, so that later checks skip it.
+    If `find` raises an error, the check yields one message and marks the setting as failed; later checks skip it.
     """
-    if setting.failed:
-        return
-    try:
-        yield from find(setting)
-    except (ValueError, OSError) as error:
-        setting.failed = True
-        yield f"setting {setting.name} cannot be computed again: {error}"
+
+    def find_all(evidence: Evidence) -> Iterator[Finding]:
+        for setting in evidence.settings[: 1 if selected else None]:
+            try:
+                yield from () if setting.failed else find(setting)
+            except (ValueError, OSError) as error:
+                setting.failed = True
+                yield f"setting {setting.name} cannot be computed again: {error}"
+
+    return find_all

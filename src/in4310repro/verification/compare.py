@@ -1,20 +1,25 @@
 """Comparison of two runs: bitwise equality, or the first differences and their possible causes."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from in4310repro.runs import chain, names
+from in4310repro.data.images import training_ranges
+from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import SPEED
-from in4310repro.runs.selection import best_epoch, unit
+from in4310repro.runs.selection import unit
 from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensor_hashes
-from in4310repro.verification import changed_files, wrong_in_manifest
-from in4310repro.verification.records import ignored, known_differences
+from in4310repro.system.text import shell_command
+from in4310repro.trace import Comparison, TraceFile, compare, read_trace
+from in4310repro.verification.folder import changed_files, wrong_in_manifest
+from in4310repro.verification.records import best_hash_differences, known_differences
 
 # What is equal where there is no mismatch; feature maps are not compared.
 COMPARED = (
@@ -34,18 +39,16 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
         ValueError: weights are missing or damaged.
     """
     mismatches = [*_result_mismatches(first, second)]
-    if not mismatches:
-        return []
     inputs = {
-        "config": (to_json(first.config), to_json(second.config)),
-        "fingerprint": (first.fingerprint, second.fingerprint),
+        "config": differences(to_json(first.config), to_json(second.config)),
+        "fingerprint": differences(first.fingerprint, second.fingerprint),
     }
     explanations = [
         f"{name} differs: {each.path} {each.first!r} and {each.second!r}"
-        for name, pair in inputs.items()
-        for each in differences(*pair)
+        for name, found in inputs.items()
+        for each in found
     ]
-    return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])]
+    return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])] if mismatches else []
 
 
 def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
@@ -61,22 +64,11 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
         yield "the test scores are of other images, in another order or of other classes"
     elif scores.softmax.shape != others.softmax.shape or scores.softmax.tobytes() != others.softmax.tobytes():
         yield "test scores differ"
-    if [*known_differences(first.metrics, second.metrics)]:
+    if any(known_differences(first.metrics, second.metrics)):
         yield "test metrics differ"
     for run in (first, second):
         yield from changed_files(run.files)
         yield from wrong_in_manifest(run)
-
-
-def first_different_epoch(first: FinishedRun, second: FinishedRun) -> tuple[str, int] | None:
-    """Return the name of the first setting with an epoch in which two runs differ, and the number of that epoch.
-
-    Epochs count from 1. Return None if all epochs are equal.
-    """
-    for name in first.histories:
-        if name in second.histories and (found := _different_epoch(first, second, name)):
-            return name, found[0]
-    return None
 
 
 def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tuple[int, str] | None:
@@ -86,7 +78,7 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
     """
     records = (first.histories[name], second.histories[name], first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*records, strict=False):
-        fields = {each.path.partition(".")[0]: None for each in known_differences(row, other_row, {SPEED: ignored})}
+        fields = {each.path.partition(".")[0]: None for each in known_differences(row, other_row, {SPEED: None})}
         changed = [*differences(hashes["tensors"], other_hashes["tensors"])]
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
             count = f"{len(changed)} of {len(hashes['tensors'])} in all"
@@ -104,18 +96,127 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     if found := _different_epoch(first, second, name):
         yield f"setting {name} differs from {unit(first.histories[name])} {found[0]} on {found[1]}"
         return
-    lengths, best_weights = (
-        [len(run.histories[name]) for run in (first, second)],
-        names.of_setting(name, names.BEST_WEIGHTS),
-    )
-    saved, other = (tensor_hashes(run.files.read_tensors(best_weights)) for run in (first, second))
-    if changed := [*differences(saved, other)]:
+    runs, best_weights = (first, second), names.of_setting(name, names.BEST_WEIGHTS)
+    saved = [tensor_hashes(run.files.read_tensors(best_weights)) for run in runs]
+    if changed := [*differences(saved[0], saved[1])]:
         yield f"setting {name} has other best weights; first tensor {changed[0].path}, {len(changed)} in all"
-    if lengths[0] != lengths[1]:
-        yield f"setting {name} has {lengths[0]} epochs in one run and {lengths[1]} in the other"
-    for run, of_weights in ((first, saved), (second, other)):
-        recorded = run.tensors[name][best_epoch(run.histories[name], run.config.select)["epoch"] - 1]["tensors"]
-        short = {tensor: digits[: chain.DIGITS] for tensor, digits in of_weights.items()}
-        if changed := [*differences(recorded, short)]:
+    if len({len(run.histories[name]) for run in runs}) > 1:
+        one, other = (len(run.histories[name]) for run in runs)
+        yield f"setting {name} has {one} epochs in one run and {other} in the other"
+    for run, hashes in zip(runs, saved, strict=True):
+        if changed := best_hash_differences(run, name, hashes):
             file = run.folder / names.of_setting(name, names.TENSORS)
             yield f"{file} has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"
+
+
+def read_traces(run: RunFolder, setting: str) -> list[TraceFile]:
+    """Return the traces of a setting in the order of their steps; a resumed training has more than one.
+
+    If a step was repeated after an interruption, it is taken from the later trace.
+
+    Raises:
+        ValueError: a trace is damaged, is no regular file, or is a link that leads out of the folder.
+        OSError: a trace cannot be read.
+    """
+    paths = [file.relative_to(run.folder).as_posix() for file in (run.folder / names.LOGS).glob("*.trace")]
+    found = sorted((before, path) for path in paths if (before := names.steps_before(path, setting)) is not None)
+    ends = [*(before for before, _ in found[1:]), math.inf]
+    traces = [read_trace(run.file(path)) for _, path in found]
+    return [
+        replace(trace, steps=tuple(step for step in trace.steps if step.number < end))
+        for trace, end in zip(traces, ends, strict=False)
+    ]
+
+
+def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
+    """Return the step numbers of an epoch. Steps are counted from 0 over the whole training run."""
+    images = len(run.split.parts[run.config.protocol.part_read_as("training")])
+    steps = len(training_ranges(images, run.config.batch_size))
+    return range((epoch - 1) * steps, epoch * steps)
+
+
+def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> Comparison | None:
+    """Compare each trace in `first` with each in `second`; return the comparison with the earliest difference.
+
+    If no traces differ, return the comparison that reaches the latest step. Return None if no traces have
+    a common step.
+
+    Raises:
+        ValueError: the traces are those of different models.
+    """
+    numbers = {id(trace): {step.number for step in trace.steps} for trace in (*first, *second)}
+    found = [compare(a, b) for a in first for b in second if numbers[id(a)] & numbers[id(b)]]
+    return min(found, key=_earliest, default=None)
+
+
+def _earliest(comparison: Comparison) -> tuple[bool, int]:
+    difference = comparison.difference
+    return difference is None, difference.step if difference else -comparison.growth[-1].step
+
+
+def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
+    """Return a list with one sentence, which describes the first tensor in which two runs differ.
+
+    If the traces of the runs do not show this tensor, the sentence says how to record traces that do. If the
+    traces cannot be read or compared, it says why. The traces are those of the first setting in which an
+    epoch differs. The list is empty if no epoch differs.
+    """
+    both = [name for name in first.histories if name in second.histories]
+    for setting, found in ((name, _different_epoch(first, second, name)) for name in both):
+        if found:
+            return [f"setting {setting}, by traces: {_describe_first_tensor(first, second, setting, found[0])}"]
+    return []
+
+
+def _describe_first_tensor(first: FinishedRun, second: FinishedRun, setting: str, epoch: int) -> str:
+    steps = steps_of_epoch(first, epoch)
+    how = f"train --trace {steps.start}:{steps.stop} records the steps of epoch {epoch}"
+    try:
+        traces = [read_traces(run.files, setting) for run in (first, second)]
+        comparison = compare_traces(*traces)
+    except (ValueError, OSError) as error:
+        return f"they cannot be compared: {error}"
+    if comparison is None:
+        which = " and ".join(f"{run.folder}" for run, each in zip((first, second), traces, strict=True) if not each)
+        reason = f"there is no trace in {which}" if which else "the traces have no step in common"
+        return f"{reason}; {how}, so that the first tensor that differs can be named"
+    if comparison.equal:
+        return f"both runs are equal until after step {comparison.growth[-1].step}; {how}"
+    diff = shell_command(["in4310repro", "diff", *map(str, comparison.places)])
+    return f"{_describe(comparison)} `{diff}` shows how the difference grows."
+
+
+def traced_steps(run: FinishedRun, setting: str, epoch: int) -> set[int]:
+    """Return the numbers of an epoch's steps that the run has traced; empty if a trace is damaged."""
+    try:
+        traces = read_traces(run.files, setting)
+    except (ValueError, OSError):
+        # `describe_replay` says so if the epoch differs.
+        return set()
+    return {step.number for trace in traces for step in trace.steps} & set(steps_of_epoch(run, epoch))
+
+
+def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
+    """Return a sentence on the first tensor in which a replay differs from the training.
+
+    The sentence is empty if no step was traced both in the training and in the replay.
+
+    Args:
+        run: the run whose training was repeated.
+        setting: the setting that was trained again.
+        replayed: the trace of the replay; the file does not exist if the run has no trace of the repeated steps.
+    """
+    try:
+        traces = read_traces(run.files, setting)
+        again = [replace(read_trace(replayed), place="the replay")] if replayed.exists() else []
+        comparison = compare_traces(traces, again)
+    except (ValueError, OSError) as error:
+        return f"it cannot be compared: {error}"
+    if comparison and comparison.equal:
+        return f"the training and its replay are equal until after step {comparison.growth[-1].step}."
+    return _describe(comparison) if comparison else ""
+
+
+def _describe(comparison: Comparison) -> str:
+    """Return the text of a comparison, followed by notes on what could not be compared."""
+    return " ".join([comparison.paragraph(), *(f"Not compared: {note}." for note in comparison.notes)])

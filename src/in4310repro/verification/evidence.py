@@ -5,8 +5,6 @@ the results of a probe computation, the number of threads and the device; in por
 version and the results of our kernels. Processes of one class are expected to compute equal bits.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -63,16 +61,6 @@ def earlier_version(recorded: Fingerprint) -> int | None:
     return next(made, None)
 
 
-def refuse_missing_images(split: Split) -> None:
-    """Raise ValueError if an image of the split is missing; the message names the first one."""
-    for part, entries in split.parts.items():
-        for entry in entries:
-            if not (split.root / entry.path).is_file():
-                raise ValueError(
-                    f"{part} image {entry.path} is not below {split.root}; --data names the folder that holds it"
-                )
-
-
 def load_part(run: FinishedRun, root: Path, part: str, cache: bool = False, progress: Progress = SILENT) -> ImageSet:
     """Return the decoded images of a part of a run's split, as the run used it, from the folder of its images.
 
@@ -96,7 +84,6 @@ class Evidence:
         folder: the folder of the run.
         context: arithmetic and progress display of the computation.
         data: the present folder of the run's images, if they moved.
-        opened: the run, if it has been read from the folder already.
         decoded: the images that `images` returned, by part.
         bodies_compared: False once what precedes a fitted head could not be compared with the weights before training.
     """
@@ -104,7 +91,6 @@ class Evidence:
     folder: Path
     context: Context
     data: str | None = None
-    opened: FinishedRun | None = None
     decoded: dict[str, ImageSet] = field(default_factory=dict)
     bodies_compared: bool = True
 
@@ -125,7 +111,7 @@ class Evidence:
             DamagedRunError: the files cannot be read.
         """
         try:
-            return self.opened or FinishedRun.open(self.folder)
+            return FinishedRun.open(self.folder)
         except (ValueError, OSError) as error:
             raise DamagedRunError(f"{self.folder} cannot be read completely: {error}") from error
 
@@ -142,7 +128,10 @@ class Evidence:
             ValueError: an image is missing.
         """
         split = replace(self.run.split, root=image_root(self.run.config, self.data))
-        refuse_missing_images(split)
+        paths = ((part, entry.path) for part, entries in split.parts.items() for entry in entries)
+        if missing := next((each for each in paths if not (split.root / each[1]).is_file()), None):
+            place = "{} image {}".format(*missing)
+            raise ValueError(f"{place} is not below {split.root}; --data names the folder that holds it")
         return split
 
     def images(self, part: str) -> ImageSet:
@@ -178,20 +167,17 @@ class Evidence:
         Raises:
             ValueError: the weights cannot be read.
         """
-        config = self.run.config
-        if config.weights == "none":
-            return self.drawn_network
-        return self.run.initial_network()
+        return self.drawn_network if self.run.config.weights == "none" else self.run.initial_network()
 
     @cached_property
-    def settings(self) -> list[SettingEvidence]:
+    def settings(self) -> list["SettingEvidence"]:
         """Evidence of each training setting (one optimizer), the selected one first."""
         selected, settings = self.run.metrics["setting"], self.run.config.settings
         ordered = sorted(settings, key=lambda each: each.name != selected)
         return [SettingEvidence(self, setting) for setting in ordered]
 
     @cached_property
-    def selected(self) -> SettingEvidence:
+    def selected(self) -> "SettingEvidence":
         """Evidence of the selected training setting."""
         return self.settings[0]
 
@@ -213,18 +199,16 @@ class Evidence:
         config, features = self.run.config, self.run.features
         if features is None:
             return []
-        _, second, third = (images["name"] for images in features["sets"])
-        sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
-        sets: list[ImageSet | None] = [sample, None, None]
-        how = sample_of(config)
-        if second == comparison.PHOTOGRAPHS:
-            sets[1] = comparison.photographs(how)
-        elif config.imagenet and Path(config.imagenet).is_dir():
-            sets[1] = comparison.imagenet(Path(config.imagenet), how)
-        if third == comparison.DIGITS:
-            sets[2] = comparison.digits(how)
-        elif config.cifar10 and Path(config.cifar10).is_dir():
-            sets[2] = comparison.cifar10(Path(config.cifar10), how)
+        sets: list[ImageSet | None] = [comparison.subset(self.images("test"), config.feature_images, config.seed)]
+        kinds = (
+            (comparison.PHOTOGRAPHS, comparison.photographs, comparison.imagenet, config.imagenet),
+            (comparison.DIGITS, comparison.digits, comparison.cifar10, config.cifar10),
+        )
+        for images, (name, of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
+            if images["name"] == name:
+                sets.append(of_library(sample_of(config)))
+            else:
+                sets.append(in_folder(Path(folder), sample_of(config)) if folder and Path(folder).is_dir() else None)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None
@@ -246,13 +230,18 @@ class SettingEvidence:
     failed: bool = False
 
     @property
+    def run(self) -> FinishedRun:
+        """The whole run."""
+        return self.evidence.run
+
+    @property
     def name(self) -> str:
         """Name of the setting."""
         return self.setting.name
 
     def file(self, name: str) -> Path:
         """Return the path of a file of this setting in the run folder."""
-        return self.evidence.run.folder / names.of_setting(self.name, name)
+        return self.run.folder / names.of_setting(self.name, name)
 
     @cached_property
     def stored(self) -> Mapping[str, torch.Tensor]:
@@ -261,7 +250,7 @@ class SettingEvidence:
         Raises:
             ValueError: the file is missing or damaged.
         """
-        return self.evidence.run.files.read_tensors(names.of_setting(self.name, names.BEST_WEIGHTS))
+        return self.run.files.read_tensors(names.of_setting(self.name, names.BEST_WEIGHTS))
 
     def load_network(self) -> torch.nn.Module:
         """Return a new network with the best weights, on the device.
@@ -270,23 +259,16 @@ class SettingEvidence:
             ValueError: the weights are damaged or belong to another network.
         """
         # `restore` accepts tensors of other types too, so `weights_differences` compares the tensors as stored.
-        run, source = self.evidence.run, f"{self.file(names.BEST_WEIGHTS)}"
-        network = run.restore(self.stored, source)
+        network = self.run.restore(self.stored, f"{self.file(names.BEST_WEIGHTS)}")
         return self.evidence.context.numerics.place(network)
 
-    @cached_property
-    def network(self) -> torch.nn.Module:
-        """Network with the best weights, on the device; callers must not change it.
-
-        Raises:
-            ValueError: the weights are damaged or belong to another network.
-        """
-        return self.load_network()
+    # On the device; callers must not change it.
+    network = cached_property(load_network)
 
     @cached_property
     def best_row(self) -> HistoryRow:
         """Row of the best epoch in the setting's history."""
-        return best_epoch(self.evidence.run.histories[self.name], self.evidence.run.config.select)
+        return best_epoch(self.run.histories[self.name], self.run.config.select)
 
     @cached_property
     def validation_scores(self) -> Scores:
@@ -301,7 +283,7 @@ class SettingEvidence:
     @cached_property
     def test_loss(self) -> float:
         """Recomputed loss on the test images after the best epoch; raises ValueError if a score is not finite."""
-        if self.evidence.run.config.protocol.flips_in_evaluation:
+        if self.run.config.protocol.flips_in_evaluation:
             # Other images are flipped after each epoch than when the selected network is scored.
             return self._predict("test", self.best_row["epoch"]).loss
         return self.test_scores.loss
@@ -312,9 +294,8 @@ class SettingEvidence:
 
         The value is None if the run's protocol has no shared split: such a run uses all images.
         """
-        return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
+        return self._predict(UNSEEN) if self.run.config.protocol.shares_split else None
 
     def _predict(self, part: str, epoch: int = 0) -> Scores:
         evidence = self.evidence
-        images, config = evidence.images(part), evidence.run.config
-        return predict(self.network, images, config, evidence.context, epoch=epoch)
+        return predict(self.network, evidence.images(part), self.run.config, evidence.context, epoch=epoch)

@@ -1,22 +1,19 @@
 """Check of the feature maps: features.json, measured again on every available image set."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from in4310repro.data import comparison
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.activations import RELATIVE_ERROR
 from in4310repro.runs import names
-from in4310repro.runs.config import Config
-from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures
+from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ModuleFeatures
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.schema import Rule
+from in4310repro.system.schema import Limits
 from in4310repro.verification.check import Finding
 from in4310repro.verification.evidence import Evidence, requires_bits
 from in4310repro.verification.files import class_differences
-from in4310repro.verification.records import EXACT, contradictions, ignored, within
+from in4310repro.verification.records import around, contradictions
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
 # files); what the covariance is summed in makes the rest.
@@ -42,13 +39,10 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     if features is None:
         return ""
     if not requires_bits(features["fingerprint"], numerics):
-        return (
-            f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, but for silent channels and top images"
-        )
-    tolerance = SPECTRUM_TOLERANCE[features["precision"]]
-    if features["precision"] != "exact":
-        return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
-    return ""
+        of_shares = f"{SHARE_TOLERANCE:g}, which their arithmetic leaves open"
+        return f" within {of_shares}, but for silent channels and top images"
+    of_spectrum = f"{SPECTRUM_TOLERANCE[features['precision']]:g} of the largest eigenvalue"
+    return "" if features["precision"] == "exact" else f" within {of_spectrum}, which their precision leaves open"
 
 
 def feature_differences(evidence: Evidence) -> Iterator[Finding]:
@@ -72,64 +66,63 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
     needed = {"network": of_run.network_name(run), "spectra_mode": config.protocol.batch_norm_mode}
     yield from contradictions(place, {key: features[key] for key in needed}, needed)  # type: ignore[literal-required]
-    model, sets = evidence.measured_network, dict(enumerate(evidence.feature_sets))
-    if model is None:
+    if (model := evidence.measured_network) is None:
         return
     bitwise = requires_bits(features["fingerprint"], evidence.context.numerics)
-    at_hand = {position: images for position, images in sets.items() if images is not None}
+    at_hand = {position: images for position, images in enumerate(evidence.feature_sets) if images is not None}
     measured = of_run.measure_sets(model, list(at_hand.values()), config, evidence.context)
-    for position, record in zip(at_hand, measured, strict=True):
-        yield from _set_differences(f"{place}: sets.{position}", features["sets"][position], record, config, bitwise)
+    for position, now in zip(at_hand, measured, strict=True):
+        saved, of_set = features["sets"][position], f"{place}: sets.{position}"
+        yield from contradictions(of_set, saved, now, {"modules": None})
+        for name in config.modules:
+            modules = saved["modules"][name], now["modules"][name]
+            yield from _module_differences(f"{of_set}.modules.{name}", *modules, config.precision, bitwise)
 
 
 def absent_sets(evidence: Evidence) -> tuple[str, ...]:
     """Return the names of the recorded image sets whose images are unavailable."""
-    if evidence.run.features is None:
-        return ()
-    named = zip(evidence.run.features["sets"], evidence.feature_sets, strict=True)
+    recorded = evidence.run.features["sets"] if evidence.run.features else []
+    named = zip(recorded, evidence.feature_sets, strict=True)
     return tuple(record["name"] for record, images in named if images is None)
 
 
-def _set_differences(
-    place: str, saved: ImageSetFeatures, measured: ImageSetFeatures, config: Config, bitwise: bool
+def _module_differences(
+    place: str, saved: ModuleFeatures, now: ModuleFeatures, precision: str, bitwise: bool
 ) -> Iterator[str]:
-    yield from contradictions(place, saved, measured, {"modules": ignored})
-    for name in config.modules:
-        module, now = saved["modules"][name], measured["modules"][name]
-        largest = max(now["eigenvalues"], default=0.0)
-        spectrum = within((SPECTRUM_TOLERANCE[config.precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * largest)
-        rules = {"activations": ignored} | {f"eigenvalues.{n}": spectrum for n in range(len(now["eigenvalues"]))}
-        if not bitwise:
-            count = sum(now["activations"]["powers_of_two"].values())
-            rules["non_positive"] = within(_movable(count) / max(count, 1))
-        yield from contradictions(f"{place}.modules.{name}", module, now, rules)
-        # Records of earlier versions have none, and claim none.
-        if "activations" in module:
-            inner = (
-                module["activations"],
-                now["activations"],
-                EXACT if bitwise else activation_rules(now["activations"]),
-            )
-            yield from contradictions(f"{place}.modules.{name}.activations", *inner)
+    share = SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE
+    allowed = share * max(now["eigenvalues"], default=0.0)
+    rules = {f"eigenvalues.{n}": around(value, allowed) for n, value in enumerate(now["eigenvalues"])}
+    if not bitwise:
+        count = sum(now["activations"]["powers_of_two"].values())
+        rules["non_positive"] = around(now["non_positive"], _movable(count) / max(count, 1))
+    yield from contradictions(place, saved, now, rules | {"activations": None})
+    # Records of earlier versions have none, and claim none.
+    if "activations" in saved:
+        yield from activation_differences(f"{place}.activations", saved["activations"], now["activations"], bitwise)
 
 
 def _movable(count: int) -> float:
     return max(SHARE_TOLERANCE * count, FEW_VALUES)
 
 
-def activation_rules(measured: ActivationFeatures) -> dict[str, Rule]:
-    """Return how a module's activation statistics may differ in another arithmetic; channels and images may."""
-    slack = SHARE_TOLERANCE * max(map(abs, measured["quantiles"].values()))
+def activation_differences(
+    place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
+) -> Iterator[str]:
+    """Yield a message for each difference between the saved and the measured activation statistics of a module.
 
-    def near(saved: float | None, now: float | None) -> bool:
-        if saved is None or now is None:
-            return False
-        return abs(saved - now) <= NEXT_BIN * max(abs(saved), abs(now)) + slack
-
-    def same_bins(saved: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
+    and images are not compared.
+    """
+    rules: dict[str, Limits] = {}
+    if not bitwise:
+        values, counts, now = saved["quantiles"], saved["powers_of_two"], measured["powers_of_two"]
+        slack = SHARE_TOLERANCE * max(map(abs, measured["quantiles"].values()))
+        for share, value in measured["quantiles"].items():
+            widest = max(abs(value), abs(values.get(share, value)))
+            rules[f"quantiles.{share}"] = around(value, NEXT_BIN * widest + slack)
         # A value that moves is missing in one bin and new in another.
-        moved = sum(abs(saved.get(each, 0) - now.get(each, 0)) for each in {*saved, *now})
-        return moved <= 2 * _movable(sum(now.values()))
-
-    quantiles = {f"quantiles.{share}": near for share in measured["quantiles"]}
-    return {**quantiles, "powers_of_two": same_bins, "never_positive": ignored, "top_images": ignored}
+        moved = sum(abs(counts.get(each, 0) - now.get(each, 0)) for each in {*counts, *now})
+        if moved > 2 * _movable(sum(now.values())):
+            yield from contradictions(place, {"powers_of_two": f"{counts}"}, {"powers_of_two": f"{now}"})
+        rules |= dict.fromkeys(("powers_of_two", "never_positive", "top_images"))
+    yield from contradictions(place, saved, measured, rules)

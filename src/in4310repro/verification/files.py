@@ -1,7 +1,5 @@
 """Checks of a run's files: exact bytes of each file, preset, and fingerprint."""
 
-from __future__ import annotations
-
 import io
 import json
 import reprlib
@@ -9,7 +7,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +17,16 @@ from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import array_bytes
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.settings import LOOK_ALIKES, WEIGHTS_SAY
+from in4310repro.runs.settings import WEIGHTS_SAY
 from in4310repro.system.files import json_bytes, read_bytes, read_json
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.system.text import did_you_mean
 from in4310repro.verification.check import Finding, Note
 from in4310repro.verification.evidence import Evidence, SettingEvidence, earlier_version
+from in4310repro.verification.folder import needed_files
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
 
@@ -39,18 +38,15 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
     the archive of the scores has a wrong length. Its bytes are not compared, since archives name the operating
     system. Files of weights are checked by `weights_differences`.
     """
-    for name in _json_files(run):
-        file = run.files.file(name)
+    for file in (run.files.file(name) for name in needed_files(run) if name.endswith(".json")):
         if read_bytes(file) != json_bytes(read_json(file)):
             yield f"{file} is not written as a run writes JSON, though it reads as if it were"
-    written = run.files.read_json(names.CONFIG)
-    configuration = _as_far_as(written, to_json(run.config, written["format"]))
-    if other := [key for key in written if json_bytes(written[key]) != json_bytes(configuration[key])]:
-        yield f"{run.folder / names.CONFIG}: {other[0]} is {written[other[0]]}; a run writes {configuration[other[0]]}"
-    yield from _scores_form(run)
-
-
-def _scores_form(run: FinishedRun) -> Iterator[str]:
+    written, place = run.files.read_json(names.CONFIG), run.folder / names.CONFIG
+    for each in differences(written, to_json(run.config, written["format"]), rules={}):
+        # Older runs lack newer options.
+        if each.first is not None:
+            yield f"{place}: {each.path} is {each.first}; a run writes {each.second}"
+            break
     scores, arrays = run.files.file(names.SCORES), run.scores
     needed = array_bytes(
         {"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": arrays.softmax.copy("C")}
@@ -59,34 +55,12 @@ def _scores_form(run: FinishedRun) -> Iterator[str]:
     if len(found) != len(needed):
         yield f"{scores} has {len(found)} bytes; its arrays make {len(needed)}"
         return
-    with zipfile.ZipFile(io.BytesIO(found)) as archive, zipfile.ZipFile(io.BytesIO(needed)) as written:
-        listed = [entry.filename for entry in written.infolist()]
-        if [entry.filename for entry in archive.infolist()] != listed:
+    with zipfile.ZipFile(io.BytesIO(found)) as archive, zipfile.ZipFile(io.BytesIO(needed)) as made:
+        listed = made.namelist()
+        if archive.namelist() != listed:
             yield f"{scores} has its arrays in another order than {', '.join(listed)}"
-        elif other := [name for name in listed if archive.read(name) != written.read(name)]:
+        elif other := [name for name in listed if archive.read(name) != made.read(name)]:
             yield f"{scores}: {other[0]} has other bytes than a run writes for its values"
-
-
-def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys that `written` lacks, such as newer options.
-
-    Keys of nested values are omitted in the same way.
-    """
-    if isinstance(written, Mapping) and isinstance(needed, Mapping):
-        return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
-    if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):
-        return [_as_far_as(one, other) for one, other in zip(written, needed, strict=True)]
-    return needed
-
-
-def _json_files(run: FinishedRun) -> list[str]:
-    of_run = [names.CONFIG, names.FINGERPRINT, names.METRICS]
-    of_run += [names.PIXELS] if run.config.is_canonical else []
-    of_run += [names.FEATURES] if run.features is not None else []
-    of_run += [names.GROUPS] if run.config.group == LOOK_ALIKES else []
-    return of_run + [
-        names.of_setting(s.name, each) for s in run.config.settings for each in (names.HISTORY, names.TENSORS)
-    ]
 
 
 def weights_differences(setting: SettingEvidence) -> Iterator[str]:
@@ -95,29 +69,24 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
     Raises:
         ValueError: the weights are damaged or belong to another network.
     """
-    run, file = setting.evidence.run, setting.file(names.BEST_WEIGHTS)
+    run, stored = setting.run, {names.BEST_WEIGHTS: setting.stored}
     older = run.files.read_json(names.CONFIG)["format"] < WEIGHTS_SAY
-    last = [setting.file(names.LAST_WEIGHTS)] if run.config.protocol.starts_warm else []
-    stored = setting.stored
-    for each in (file, *last):
-        yield from weights_form(each, run.config.preprocessing, older=older)
-    yield from tensors_form(file, stored, setting.network)
-    for each in last:
-        recorded = run.tensors[setting.name][-1]["weights_sha256"]
-        tensors = run.files.read_tensors(names.of_setting(setting.name, names.LAST_WEIGHTS))
-        yield from tensors_form(each, tensors, setting.network)
-        if (found := tensors_sha256(tensors)) != recorded:
-            yield f"{each} holds weights with sha256 {found}; {names.TENSORS} has {recorded} after the last epoch"
+    if run.config.protocol.starts_warm:
+        stored[names.LAST_WEIGHTS] = run.files.read_tensors(names.of_setting(setting.name, names.LAST_WEIGHTS))
+    for name, tensors in stored.items():
+        yield from weights_form(setting.file(name), run.config.preprocessing, older=older)
+        yield from tensors_form(setting.file(name), tensors, setting.network)
+        found, recorded = tensors_sha256(tensors), run.tensors[setting.name][-1]["weights_sha256"]
+        if name == names.LAST_WEIGHTS and found != recorded:
+            words = f"{names.TENSORS} has {recorded} after the last epoch"
+            yield f"{setting.file(name)} holds weights with sha256 {found}; {words}"
 
 
 def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
     """Yield a message for the first tensor in a weights file whose name or dtype differs from the network's."""
-    needed = network.state_dict()
-    for name in dict.fromkeys([*needed, *stored]):
-        now, then = (str(each[name].dtype) if name in each else "absent" for each in (stored, needed))
-        if now != then:
-            yield f"{file}: {name} is {now}; a run writes {then}"
-            return
+    needed, found = ({n: f"{value.dtype}" for n, value in each.items()} for each in (network.state_dict(), stored))
+    for each in [*differences(needed, found)][:1]:
+        yield f"{file}: {each.path} is {each.second or 'absent'}; a run writes {each.first or 'absent'}"
 
 
 def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = False) -> Iterator[str]:
@@ -150,10 +119,8 @@ def preset_findings(run: FinishedRun) -> Iterator[Finding]:
         yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(named):
         expected = replace(preset, orientation=run.config.orientation, format=run.config.format)
-        changed = [
-            each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
-        ]
-        if changed:
+        listed = [each.name for each in fields(Config)]
+        if changed := [name for name in listed if getattr(expected, name) != getattr(run.config, name)]:
             yield Note(f"{place} differs from preset {named} in {', '.join(changed)}")
 
 
@@ -167,18 +134,17 @@ def fingerprint_differences(evidence: Evidence) -> Iterator[Finding]:
     if asked not in ("auto", recorded["numerics"]):
         yield f"{file}: numerics is {recorded['numerics']}; {names.CONFIG} has {asked}"
     yield from class_differences(f"{file}", recorded, evidence.context.numerics)
-    yield from _code_differences(f"{file}", run)
-    yield from _start_differences(f"{file}", evidence)
-
-
-def _start_differences(place: str, evidence: Evidence) -> Iterator[str]:
-    config, sha256 = evidence.run.config, evidence.run.fingerprint.get("initial_weights_sha256")
-    drawn = tensors_sha256(evidence.drawn_network.state_dict())
+    config, code = run.config, recorded.get("code_sha256", "")
+    now = config.network.code_sha256() if config.records_code else ""
+    if code != now:
+        here = f"the file of {config.network.name} here has {now or 'none to be recorded'}"
+        yield f"{file}: code_sha256 is {code or 'absent'}; {here}"
+    sha256, drawn = recorded.get("initial_weights_sha256"), tensors_sha256(evidence.drawn_network.state_dict())
     if config.weights == "none":
         if sha256 != drawn:
-            yield f"{place}: initial_weights_sha256 is {sha256}; the weights that seed {config.seed} draws have {drawn}"
+            yield f"{file}: initial_weights_sha256 is {sha256}; the weights that seed {config.seed} draws have {drawn}"
     elif sha256 == drawn:
-        yield f"{place}: the initial weights are those that seed {config.seed} draws, not {config.weights} weights"
+        yield f"{file}: the initial weights are those that seed {config.seed} draws, not {config.weights} weights"
     elif evidence.start_at_hand:
         try:
             now = tensors_sha256(evidence.initial_network.state_dict())
@@ -186,17 +152,7 @@ def _start_differences(place: str, evidence: Evidence) -> Iterator[str]:
             yield str(error)
             return
         if sha256 != now:
-            yield f"{place}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
-
-
-def _code_differences(place: str, run: FinishedRun) -> Iterator[str]:
-    network, recorded = run.config.network, run.fingerprint.get("code_sha256", "")
-    now = network.code_sha256() if run.config.records_code else ""
-    if recorded != now:
-        yield (
-            f"{place}: code_sha256 is {recorded or 'absent'}; the file of {network.name} here has "
-            f"{now or 'none to be recorded'}"
-        )
+            yield f"{file}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
 
 
 def class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[Finding]:

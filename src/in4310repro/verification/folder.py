@@ -1,7 +1,5 @@
 """Checks of a run folder: its files, their agreement with the manifest, and files that no check compares."""
 
-from __future__ import annotations
-
 import os
 import re
 import stat
@@ -31,11 +29,11 @@ def changed_files(files: RunFolder, among: Collection[str] | None = None) -> lis
         files: the files of the run.
         among: names of the files to check; None checks all of them.
     """
+    manifest = files.folder / names.MANIFEST
     try:
         sentences = [_changed(files, name) for name in files.changed_files(among)]
-        file = files.folder / names.MANIFEST
-        if file.exists() and read_bytes(file) != manifest_bytes(files.manifest()):
-            sentences.append(f"{file} has other bytes than a run writes for these lines")
+        if manifest.exists() and read_bytes(manifest) != manifest_bytes(files.manifest()):
+            sentences.append(f"{manifest} has other bytes than a run writes for these lines")
     except (ValueError, OSError) as error:
         return [str(error)]
     return sentences
@@ -92,36 +90,33 @@ def _omitted(folder: Path, name: str) -> str:
     return f"{folder} has no manifest entry for {name}"
 
 
+def needed_files(run: FinishedRun) -> list[str]:
+    """Return the names of the files that a run of its configuration has; feature maps may be missing."""
+    depends = {
+        names.PIXELS: run.config.is_canonical,
+        names.GROUPS: run.config.group == LOOK_ALIKES,
+        names.FEATURES: run.features is not None,
+        names.LAST_WEIGHTS: run.config.protocol.starts_warm,
+    }
+    of_settings = [names.of_setting(each.name, name) for each in run.config.settings for name in names.OF_SETTING]
+    return [name for name in (*names.OF_RUN, *of_settings) if depends.get(name.rpartition("/")[2], True)]
+
+
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
     """Return a message for each run file missing from the manifest, and for each entry that is not a run file."""
-    of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
-    if run.config.protocol.starts_warm:
-        of_settings.add(names.LAST_WEIGHTS)
-    needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
-    needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
-    if run.config.is_canonical:
-        needed.add(names.PIXELS)
-    if run.config.group == LOOK_ALIKES:
-        needed.add(names.GROUPS)
-    if run.features is not None:
-        needed.add(names.FEATURES)
-    listed = run.files.manifest().keys()
+    needed, listed = {*needed_files(run)}, run.files.manifest().keys()
+    manifest = run.folder / names.MANIFEST
+    others = sorted(listed - needed - {names.FEATURES})
     return [
         *(_omitted(run.folder, name) for name in sorted(needed - listed)),
-        *(
-            f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run"
-            for name in sorted(listed - needed - {names.FEATURES})
-        ),
+        *(f"{manifest} lists {name}, which is no file of this run" for name in others),
     ]
 
 
 def files_of_run(folder: Path) -> list[str]:
     """Return the relative paths of all files in a folder that are named like the files of a run."""
-    listed = []
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        listed += [(Path(place) / name).relative_to(folder).as_posix() for name in sorted(files)]
-    return [name for name in listed if names.is_of_run(name)]
+    found = (path for path, _ in _entries(folder) if names.is_of_run(path))
+    return sorted(found, key=lambda name: ("/" in name, name))
 
 
 # Without these nothing can be computed again.
@@ -171,15 +166,9 @@ def changed_essentials(files: RunFolder) -> list[str]:
 
 
 SHOWN = 10  # names of files in a sentence
-LINK, EMPTY, UNREADABLE, SPECIAL, UNKNOWN = (
-    "link",
-    "empty folder",
-    "folder that cannot be read",
-    "special file",
-    "unknown file",
-)
+LINK, EMPTY, UNREADABLE = "link", "empty folder", "folder that cannot be read"
+SPECIAL, UNKNOWN = "special file", "unknown file"
 CHECKPOINT, KEPT_EPOCH, LOG, STATUS = "checkpoint", "kept epoch", "log", "status of the training"
-OF_TRAINING = (CHECKPOINT, KEPT_EPOCH, LOG, STATUS)
 
 
 class Unchecked(TypedDict):
@@ -199,29 +188,39 @@ def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[s
             unexpected, so that their kind is listed as unknown.
     """
     listed = unchecked_in(folder, checked)
-    return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
+    for each in listed:
+        path, epochs = each["path"], settings.get(each["path"].split("/")[0], -1)
+        kinds = {
+            STATUS: path == names.STATUS,
+            LOG: names.setting_of_log(path) in settings,
+            KEPT_EPOCH: names.is_kept_epoch(path, epochs),
+            CHECKPOINT: names.is_checkpoint(path, epochs),
+        }
+        if each["kind"] == UNKNOWN:
+            each["kind"] = next((kind for kind, fits in kinds.items() if fits), UNKNOWN)
+    return listed
 
 
 def unchecked_in(folder: Path, checked: Collection[str]) -> list[Unchecked]:
-    """List everything in a folder except the checked files, hidden files included; links are not followed."""
-    entries = [(path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK]
-    return [Unchecked(path=_text(path), kind=kind) for path, kind in sorted(entries)]
+    """List everything in a folder except the checked files, hidden files included; links are not followed.
+
+    A path has escapes in place of bytes that are not UTF-8.
+    """
+    entries = sorted((path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK)
+    return [Unchecked(path=os.fsencode(path).decode(errors="backslashreplace"), kind=kind) for path, kind in entries]
 
 
 def describe(listed: Collection[Unchecked]) -> str:
     """Return a sentence on what was not checked; an empty text if everything was."""
-    of_training: Counter[str] = Counter()
-    for each in listed:
-        if each["kind"] in OF_TRAINING:
-            of_training[_place(each)] += 1
-    known = [
-        f"{place} ({count} file{'s' * (count > 1)})" if "/" in place else place for place, count in of_training.items()
-    ]
-    unknown = [
-        each["path"] if each["kind"] == UNKNOWN else f"{each['path']} ({each['kind']})"
-        for each in listed
-        if each["kind"] not in OF_TRAINING
-    ]
+    of_training, unknown = Counter[str](), []
+    for path, kind in ((each["path"], each["kind"]) for each in listed):
+        if kind in (CHECKPOINT, KEPT_EPOCH):
+            of_training[f"{path.rpartition('/')[0]}/"] += 1
+        elif kind in (LOG, STATUS):
+            of_training[path if kind == STATUS else f"{names.LOGS}/"] += 1
+        else:
+            unknown.append(path if kind == UNKNOWN else f"{path} ({kind})")
+    known = [f"{place} ({n} file{'s' * (n > 1)})" if "/" in place else place for place, n in of_training.items()]
     parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
     parts += [f"unknown: {first_of(unknown)}"] if unknown else []
     return f"not checked: {'; '.join(parts)}" if parts else ""
@@ -231,32 +230,6 @@ def first_of(listed: Sequence[str]) -> str:
     """Return the first texts of a list, and how many more there are, as in "a, b and 3 more"."""
     more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return f"{', '.join(listed[:SHOWN])}{more}"
-
-
-def _place(each: Unchecked) -> str:
-    """Return the folder or path by which `describe` counts an unchecked file that training left.
-
-    It is the folder `logs/` for a log, the path for the status file, and the parent folder for other files.
-    """
-    if each["kind"] == STATUS:
-        return each["path"]
-    return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
-
-
-def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
-    path, kind = each["path"], each["kind"]
-    if kind != UNKNOWN:
-        return kind
-    if path == names.STATUS:
-        return STATUS
-    if names.setting_of_log(path) in settings:
-        return LOG
-    epochs = settings.get(path.split("/")[0])
-    if epochs is None:
-        return UNKNOWN
-    if names.is_kept_epoch(path, epochs):
-        return KEPT_EPOCH
-    return CHECKPOINT if names.is_checkpoint(path, epochs) else UNKNOWN
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
@@ -279,8 +252,3 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
             else:
                 kind = LINK if stat.S_ISLNK(mode) else UNKNOWN if stat.S_ISREG(mode) else SPECIAL
                 yield f"{below}{name}", kind
-
-
-def _text(path: str) -> str:
-    """Return a path as text that can be encoded, with escapes in place of bytes that are not UTF-8."""
-    return os.fsencode(path).decode(errors="backslashreplace")

@@ -1,7 +1,5 @@
 """Check of fitted heads (last layers): each fit is repeated from the images, the split and the untrained layers."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Mapping
 
 import torch
@@ -16,13 +14,13 @@ from in4310repro.runs import names
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
-from in4310repro.system.schema import Rule
+from in4310repro.system.schema import Limits, differences
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import head
 from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.check import Finding, Note, draws_head
 from in4310repro.verification.evidence import SettingEvidence
-from in4310repro.verification.records import between, contradictions, ignored, within
+from in4310repro.verification.records import around, contradictions, limits_of
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
 # kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength 0.001, 2e-5 at
@@ -33,7 +31,6 @@ SOFTMAX_PER_STRENGTH = 0.1
 # A fit ends if no derivative exceeds `head.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
 # features of another numeric class. Factor on the larger of that limit and the derivative of the repeated fit.
 DERIVATIVE_FACTOR = 4
-MEASURED = (*LOSSES, *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
@@ -52,140 +49,110 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
     """
-    if setting.evidence.run.config.fits_head(setting.setting):
+    if setting.run.config.fits_head(setting.setting):
         yield from body_findings(setting)
-        yield from HeadFits(setting).findings()
+        yield from repeated_fits(setting)
 
 
-class HeadFits:
-    """Repeated fits of a setting's head (last layer), and their comparison with the recorded fits."""
+def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
+    """Repeat each fit of a setting's head, and yield messages on records that contradict it.
 
-    def __init__(self, setting: SettingEvidence) -> None:
-        evidence = setting.evidence
-        self._setting, self._run, self._test = setting, evidence.run, evidence.images("test")
-        self._inputs = TrainingInputs(
-            # A network of its own, whose last layer is replaced.
-            model=setting.load_network(),
-            **{part: evidence.images(part) for part in ("training", "validation")},
-            config=evidence.run.config,
-            setting=setting.setting,
-            context=evidence.context,
+    On a different processor, a repeated fit may give weights with different bits. This is no contradiction, but a
+    note reports it.
+    """
+    evidence, other_bits = setting.evidence, []
+    inputs = TrainingInputs(
+        # A network of its own, whose last layer is replaced.
+        model=setting.load_network(),
+        **{part: evidence.images(part) for part in ("training", "validation")},
+        config=evidence.run.config,
+        setting=setting.setting,
+        context=evidence.context,
+    )
+    features = head.features_of(inputs, inputs.model, cache=False)
+    with inputs.context.progress.task(f"fits of {setting.name}", len(STRENGTHS)) as advance:
+        for row, strength in zip(setting.run.histories[setting.name], STRENGTHS, strict=True):
+            again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
+            best, place = row["epoch"] == setting.best_row["epoch"], setting.file(names.HISTORY)
+            equal = {row["weights_sha256"], *([tensors_sha256(setting.stored)] * best)} == {again["weights_sha256"]}
+            exact = equal and evidence.bitwise
+            compared = (*LOSSES, *METRICS) if exact else LOSSES
+            rules: dict[str, Limits] = {key: None for key in (*row, *again) if key not in compared}
+            if not exact:
+                losses = {"train_loss": again["train_loss"], "val_loss": again["val_loss"]}
+                rules |= {key: around(loss, LOSS_TOLERANCE * max(1, loss)) for key, loss in losses.items()}
+            yield from contradictions(f"{place}: fit {row['epoch']}", row, again, rules)
+            if not exact:
+                fitted = _scores(inputs, features.validation, inputs.validation)
+                yield from metric_differences(f"{place}: fit {row['epoch']}", row, fitted, inputs.config.protocol)
+            if not equal and best:
+                yield from _saved_head_differences(setting, inputs, features, strength)
+            elif not equal:
+                other_bits.append(f"{row['epoch']}")
+            advance(1, "")
+    if other_bits:
+        words = f"fitted again, fit {', '.join(other_bits)} has other bits, as on another processor"
+        yield Note(f"setting {setting.name}: {words}")
+
+
+def _scores(inputs: TrainingInputs, features: Embedding, images: ImageSet) -> Scores:
+    """Return the scores given by the network's current head."""
+    layer, size = trained_part.last_layer(inputs.model, inputs.config.network), inputs.config.evaluation_batch_size
+    return head.scores_of_features(layer, features, images, size, inputs.context.numerics)
+
+
+def _saved_head_differences(
+    setting: SettingEvidence, inputs: TrainingInputs, features: head.Features, strength: float
+) -> Iterator[Finding]:
+    """Compare the saved head with the head of the repeated fit.
+
+    When this function is called, the network must have the head of the repeated fit. Messages are yielded if the
+    gradient or the scores differ too much, then a note that compares the test metrics.
+
+    The same fit on another machine meets two conditions: the gradient of the penalised loss at the saved head is
+    nearly zero, and scores of every part of the split are close. The first condition detects changes of the head
+    that leave the scores of all training images equal, since the gradient of the penalty remains. The second
+    limits changes along directions in which the loss is flat.
+    """
+    config, place, images = inputs.config, setting.file(names.BEST_WEIGHTS), setting.evidence.images("test")
+    size, ranks_logits = config.evaluation_batch_size, config.protocol.ranks_logits
+    test = embed(inputs.model, config.network, images, size, inputs.context, cache=False)
+    parts = {
+        "training": (features.training, inputs.training),
+        "validation": (features.validation, inputs.validation),
+        "test": (test, images),
+    }
+
+    def measure() -> tuple[dict[str, Scores], float]:
+        """Return the scores by the current head, and the largest derivative of its penalised loss."""
+        layer = trained_part.last_layer(inputs.model, config.network)
+        now = head.Head(*(each.detach().cpu() for each in (layer.weight, layer.bias)))
+        slope = head.largest_derivative(now, features.training, inputs.training.labels, strength)
+        return {name: _scores(inputs, *part) for name, part in parts.items()}, slope
+
+    fitted, slope = measure()
+    inputs.model.load_state_dict(setting.stored)
+    saved, saved_slope = measure()
+    allowed, tolerance = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope), score_tolerance(strength)
+    # Not above: nan is a difference too.
+    if not saved_slope <= allowed:
+        yield (
+            f"{place}: the head is not the minimum of its penalised loss, which changes by {saved_slope:.2g} "
+            f"along one of its weights; a fit of strength {strength:g} leaves at most {allowed:.2g}"
         )
-
-    def findings(self) -> Iterator[Finding]:
-        """Repeat each fit, and yield messages on records that contradict it.
-
-        On a different processor, a repeated fit may give weights with different bits. This is no contradiction, but a
-        note reports it.
-        """
-        inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
-        features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
-        with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
-            for row, strength in zip(history, STRENGTHS, strict=True):
-                again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
-                best = row["epoch"] == best_epoch
-                bits = {row["weights_sha256"], *([tensors_sha256(self._setting.stored)] if best else [])}
-                equal = bits == {again["weights_sha256"]}
-                exact = equal and self._setting.evidence.bitwise
-                yield from self._row_differences(row, again, features.validation, exact=exact)
-                if not equal and best:
-                    yield from self._saved_head_differences(features, row)
-                elif not equal:
-                    other_bits.append(row["epoch"])
-                advance(1, "")
-        if other_bits:
-            words = f"fitted again, fit {', '.join(map(str, other_bits))} has other bits, as on another processor"
-            yield Note(f"setting {self._setting.name}: {words}")
-
-    def _row_differences(
-        self, row: HistoryRow, again: HistoryRow, validation: Embedding, *, exact: bool
-    ) -> Iterator[str]:
-        place = f"{self._setting.file(names.HISTORY)}: fit {row['epoch']}"
-        rules: dict[str, Rule] = {key: ignored for key in (*row, *again) if key not in MEASURED}
-        if not exact:
-            rules |= dict.fromkeys(METRICS, ignored) | dict.fromkeys(LOSSES, within(LOSS_TOLERANCE, relative=True))
-        yield from contradictions(place, row, again, rules)
-        if not exact:
-            fitted = self._scores(validation, self._inputs.validation)
-            yield from metric_differences(place, row, fitted, self._run.config.protocol)
-
-    def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Compare the saved head with the head of the repeated fit.
-
-        When this method is called, the network must have the head of the repeated fit. Messages are yielded if the
-        gradient or the scores differ too much, then a note that compares the test metrics.
-
-        The same fit on another machine meets two conditions: the gradient of the penalised loss at the saved head is
-        nearly zero, and scores of every part of the split are close. The first condition detects changes of the head
-        that leave the scores of all training images equal, since the gradient of the penalty remains. The second
-        limits changes along directions in which the loss is flat.
-        """
-        strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
-        parts = self._embedded_parts(features)
-        fitted, slope = self._scores_of_parts(parts), self._slope(features, strength)
-        self._load_saved_head()
-        saved, saved_slope = self._scores_of_parts(parts), self._slope(features, strength)
-        allowed, tolerance = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope), score_tolerance(strength)
-        # Not above: nan is a difference too.
-        if not saved_slope <= allowed:
+    for name in parts:
+        largest = float(abs(fitted[name].softmax - saved[name].softmax).max())
+        if not largest <= tolerance:
             yield (
-                f"{place}: the head is not the minimum of its penalised loss, which changes by {saved_slope:.2g} "
-                f"along one of its weights; a fit of strength {strength:g} leaves at most {allowed:.2g}"
+                f"{place}: scores of {name} images differ by up to {largest:.2g} from those of the same fit, made "
+                f"again; {tolerance:g} is allowed at strength {strength:g}"
             )
-        for name in parts:
-            largest = float(abs(fitted[name].softmax - saved[name].softmax).max())
-            if not largest <= tolerance:
-                yield (
-                    f"{place}: scores of {name} images differ by up to {largest:.2g} from those of the same fit, made "
-                    f"again; {tolerance:g} is allowed at strength {strength:g}"
-                )
-        yield Note(_describe_other_bits(place, saved["test"], fitted["test"], self._run.config.protocol))
-
-    def _embedded_parts(self, features: head.Features) -> dict[str, tuple[Embedding, ImageSet]]:
-        inputs, config = self._inputs, self._run.config
-        test = embed(
-            inputs.model, config.network, self._test, config.evaluation_batch_size,
-            inputs.context, cache=False,
-        )  # fmt: skip
-        return {
-            "training": (features.training, inputs.training),
-            "validation": (features.validation, inputs.validation),
-            "test": (test, self._test),
-        }
-
-    def _scores_of_parts(self, parts: Mapping[str, tuple[Embedding, ImageSet]]) -> dict[str, Scores]:
-        return {name: self._scores(*part) for name, part in parts.items()}
-
-    def _load_saved_head(self) -> None:
-        name = trained_part.last_layer_name(self._inputs.model, self._run.config.network)
-        self._layer.load_state_dict({key: self._setting.stored[f"{name}.{key}"] for key in ("weight", "bias")})
-
-    @property
-    def _layer(self) -> torch.nn.Linear:
-        return trained_part.last_layer(self._inputs.model, self._run.config.network)
-
-    def _scores(self, features: Embedding, images: ImageSet) -> Scores:
-        """Return the scores given by the network's current head."""
-        size = self._run.config.evaluation_batch_size
-        return head.scores_of_features(self._layer, features, images, size, self._inputs.context.numerics)
-
-    def _slope(self, features: head.Features, strength: float) -> float:
-        """Return the largest derivative of the penalised loss at the network's current head."""
-        now = head.Head(*(each.detach().cpu() for each in (self._layer.weight, self._layer.bias)))
-        return head.largest_derivative(now, features.training, self._inputs.training.labels, strength)
-
-
-def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
-    """Return a sentence comparing the test metrics of a saved head with those of its repeated fit."""
-    then, now = (each.metrics(by_logits=protocol.ranks_logits) for each in (saved, fitted))
-    listed = [
-        f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
-        for name, each in SCALARS.items()
-    ]
-    changed = int((saved.softmax.argmax(axis=1) != fitted.softmax.argmax(axis=1)).sum())
-    return (
-        f"{place}: the head fitted again has other bits, as on another processor; test images by the saved head and by "
-        f"that one: {', '.join(listed)}, {changed} predictions differ"
+    then, now = ({**each["test"].metrics(by_logits=ranks_logits)} for each in (saved, fitted))
+    listed = ", ".join(f"{each.label} {then[name]:.4f} and {now[name]:.4f}" for name, each in SCALARS.items())
+    changed = (saved["test"].softmax.argmax(axis=1) != fitted["test"].softmax.argmax(axis=1)).sum()
+    yield Note(
+        f"{place}: the head fitted again has other bits, as on another processor; test images by the saved head "
+        f"and by that one: {listed}, {changed} predictions differ"
     )
 
 
@@ -195,29 +162,27 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     It is compared with the weights from which the setting began: those before training, or the last ones of the
     setting before. Nothing is compared if the former are unavailable.
     """
-    evidence, training = setting.evidence, setting.evidence.run.config
-    part, previous = training.trained_part(setting.setting), training.setting_before(setting.setting)
+    evidence, run = setting.evidence, setting.run
+    part, previous = run.config.trained_part(setting.setting), run.config.setting_before(setting.setting)
     if not part.startswith(FROM) or not (previous or evidence.start_at_hand):
         return
     model = evidence.drawn_network if previous else evidence.initial_network
-    frozen = trained_part.frozen_modules(model, part)
-    names_of_frozen = {name for name, module in model.named_modules() if any(module is each for each in frozen)}
-    still = {name for name in setting.stored if name.rpartition(".")[0] in names_of_frozen}
-    files = evidence.run.files
-    before = files.read_tensors(names.of_setting(previous, names.LAST_WEIGHTS)) if previous else model.state_dict()
-    yield from _moved_tensors(setting, still, before)
+    frozen = {id(module) for module in trained_part.frozen_modules(model, part)}
+    within_frozen = {name for name, module in model.named_modules() if id(module) in frozen}
+    still = {name for name in setting.stored if name.rpartition(".")[0] in within_frozen}
+    last = names.of_setting(previous or "", names.LAST_WEIGHTS)
+    yield from _moved_tensors(setting, still, run.files.read_tensors(last) if previous else model.state_dict())
 
 
 def _moved_tensors(
     setting: SettingEvidence, still: Container[str], before: Mapping[str, torch.Tensor]
 ) -> Iterator[str]:
     """Yield a message on the first tensor named in `still` that differs from its value before training."""
-    stored = setting.stored
     # In the order of the network, since that of a file that was read changes from time to time.
-    ordered = setting.evidence.drawn_network.state_dict()
-    moved = [name for name in ordered if name in still and not torch.equal(stored[name], before[name])]
-    place = setting.file(names.BEST_WEIGHTS)
-    yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
+    for name in setting.evidence.drawn_network.state_dict():
+        if name in still and not torch.equal(setting.stored[name], before[name]):
+            yield f"{setting.file(names.BEST_WEIGHTS)}: {name} is not that of the weights before training"
+            return
 
 
 def body_findings(setting: SettingEvidence) -> Iterator[Finding]:
@@ -226,7 +191,7 @@ def body_findings(setting: SettingEvidence) -> Iterator[Finding]:
     Without these weights their recorded hash decides, if the head was drawn: then it is that of the stored tensors
     with the drawn head. A head that may have been read with the weights leaves a claim.
     """
-    evidence, run = setting.evidence, setting.evidence.run
+    evidence, run = setting.evidence, setting.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
     found, recorded = tensors_sha256(before), run.fingerprint.get("initial_weights_sha256")
@@ -257,5 +222,5 @@ def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Pr
         # An older run says nothing of some; and how far logits may be off is not known.
         if key in row and not (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
             low, said, high = (each[key] for each in (worst, row, best))  # type: ignore[literal-required]
-            if not between(low, high)(said, None):
+            if [*differences(said, low, key, limits_of(key, worst, best))]:
                 yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"

@@ -1,7 +1,5 @@
 """Checks of a run's images and their pixels, and of its split and groups of images, which are computed again."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
 from in4310repro.system.progress import Progress
+from in4310repro.system.schema import differences
 from in4310repro.verification.check import Note
 from in4310repro.verification.evidence import Evidence
 
@@ -26,10 +25,9 @@ def scene_differences(evidence: Evidence) -> list[str]:
 
     The list is empty for a run on a folder of images.
     """
-    run, config = evidence.run, evidence.run.config
-    if config.data:
-        return []
-    return differences_from_drawn(run.split, config.scenes, config.image_size, config.seed, evidence.context.progress)
+    config, progress = evidence.run.config, evidence.context.progress
+    drawn = config.scenes, config.image_size, config.seed
+    return [] if config.data else differences_from_drawn(evidence.run.split, *drawn, progress)
 
 
 def split_differences(evidence: Evidence) -> list[str]:
@@ -37,24 +35,22 @@ def split_differences(evidence: Evidence) -> list[str]:
 
     The files are compared byte for byte, so a row in another place or in another format is a difference too.
     """
-    run = evidence.run
-    file = run.folder / names.SPLIT
-    images = run.split.catalogue()
+    run, config = evidence.run, evidence.run.config
+    file, images = run.folder / names.SPLIT, run.split.catalogue()
     try:
-        sizes = parse_sizes(run.config.split, len(images.entries))
-        drawn = to_csv(stratified_split(images, sizes, run.config.seed, run.groups))
+        sizes = parse_sizes(config.split, len(images.entries))
+        drawn = to_csv(stratified_split(images, sizes, config.seed, run.groups))
         written = read_bytes(run.files.file(names.SPLIT))
     except (ValueError, OSError) as error:
         return [f"{file}: no split can be drawn from its images: {error}"]
-    if drawn == written:
-        return []
-    rows, rows_now = (content.decode().splitlines() for content in (written, drawn))
-    for number, (row, now) in enumerate(zip(rows, rows_now, strict=False), start=1):
+    rows = zip(*(content.decode().splitlines() for content in (written, drawn)), strict=False)
+    for number, (row, now) in enumerate(rows, start=1):
         if row != now:
-            groups = f" and the groups of {names.GROUPS}" if run.config.group == LOOK_ALIKES else ""
-            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images{groups}"
+            groups = f" and the groups of {names.GROUPS}" if config.group == LOOK_ALIKES else ""
+            needed = f"seed {config.seed} and split {config.split} draw {now} from the images{groups}"
             return [f"{file}: row {number} is {row}; {needed}"]
-    return [f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"]
+    sizes_now = f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"
+    return [] if drawn == written else [sizes_now]
 
 
 def image_differences(evidence: Evidence) -> Iterator[str]:
@@ -66,13 +62,13 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
     split = evidence.split
     try:
         images = catalogue(split.root, evidence.context.progress, chosen_in(split.catalogue().labels()))
-        now = {entry.path: entry.sha256 for entry in images.entries}
     except ValueError as error:
         yield f"the images are not those of the run: {error}"
         return
-    listed = {entry.path: (part, entry) for part, entries in split.parts.items() for entry in entries}
-    for path, (part, entry) in sorted(listed.items()):
-        if now.get(path) != entry.sha256:
+    now = {entry.path: entry.sha256 for entry in images.entries}
+    listed = {entry.path: (part, entry.sha256) for part, entries in split.parts.items() for entry in entries}
+    for path, (part, sha256) in sorted(listed.items()):
+        if now.get(path) != sha256:
             yield f"{part} image {split.root / path} has other bytes than when the run was made"
     if added := sorted(now.keys() - listed.keys()):
         yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"
@@ -102,21 +98,21 @@ def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
 
     Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
     """
-    file, pixels, recorded = run.folder / names.PIXELS, run.pixel_hashes(), run.fingerprint.get("pixels_sha256", {})
-    read_as = {part: run.config.protocol.part_read_as(part) for part in run.split.parts}
-    paths = {part: [entry.path for entry in run.split.parts[of]] for part, of in read_as.items()}
+    file, pixels, parts = run.folder / names.PIXELS, run.pixel_hashes(), run.split.parts
+    paths = {part: [entry.path for entry in parts[run.config.protocol.part_read_as(part)]] for part in parts}
     needed = {path for each in paths.values() for path in each}
-    if pixels.keys() != needed:
-        first = sorted(pixels.keys() ^ needed)[0]
-        yield f"{file}: {first} is {'missing' if first in needed else f'no image that the run of {names.CONFIG} reads'}"
+    if others := sorted(pixels.keys() ^ needed):
+        fault = "missing" if others[0] in needed else f"no image that the run of {names.CONFIG} reads"
+        yield f"{file}: {others[0]} is {fault}"
         return
     for part, each in paths.items():
-        found = sha256_of_hashes(pixels[path] for path in each)
-        if recorded.get(part) != found:
-            yield (
-                f"{file}: the hashes of the {part} images give {found}; pixels_sha256 in {names.FINGERPRINT} has "
-                f"{recorded.get(part)}"
-            )
+        found, recorded = (
+            sha256_of_hashes(pixels[path] for path in each),
+            run.fingerprint.get("pixels_sha256", {}).get(part),
+        )
+        if recorded != found:
+            of_part = f"the hashes of the {part} images give {found}"
+            yield f"{file}: {of_part}; pixels_sha256 in {names.FINGERPRINT} has {recorded}"
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
@@ -134,19 +130,16 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
     made_by, here = run.fingerprint.get("decoder", {}), decoder()
     if recorded in (None, computed) or not (bitwise or made_by == here):
         return
-    versions = [
-        f"{name} {made_by.get(name, 'none')} in the run and {here.get(name, 'none')} here"
-        for name in sorted(made_by.keys() | here.keys())
-        if made_by.get(name) != here.get(name)
-    ]
-    why = f" (another decoder: {', '.join(versions)})" if versions else ""
+    versions = ", ".join(
+        f"{each.path} {each.first or 'none'} in the run and {each.second or 'none'} here"
+        for each in differences(made_by, here)
+    )
+    why = f" (another decoder: {versions})" if versions else ""
     hashes, saved = images.pixel_hashes(), run.pixel_hashes()
     if other := [path for path in hashes if saved.get(path, hashes[path]) != hashes[path]]:
         why = f", first of {len(other)} other images {other[0]}{why}"
-    yield (
-        f"{run.folder / names.FINGERPRINT}: pixels_sha256 of the {part} images is {recorded}; they are decoded to "
-        f"{computed}{why}"
-    )
+    place = f"{run.folder / names.FINGERPRINT}: pixels_sha256 of the {part} images"
+    yield f"{place} is {recorded}; they are decoded to {computed}{why}"
 
 
 def group_differences(evidence: Evidence) -> Iterator[str]:
@@ -168,15 +161,15 @@ def group_differences(evidence: Evidence) -> Iterator[str]:
     if again == run.groups:
         return
     recorded, found = ({path: group for group in groups for path in group} for groups in (run.groups, again))
-    for path in sorted(recorded.keys() | found.keys()):
-        if recorded.get(path) != found.get(path):
-            then, now = (" and ".join(each.get(path, ["no other"])) for each in (recorded, found))
-            yield f"{run.folder / names.GROUPS}: {path} is held together with {then}; found again it is {now}"
-            return
-    yield f"{run.folder / names.GROUPS} has its groups in another order than they are found in"
+    changed = min(differences(recorded, found), key=lambda each: each.path, default=None)
+    if changed is None:
+        yield f"{run.folder / names.GROUPS} has its groups in another order than they are found in"
+    else:
+        then, now = (" and ".join(each or ["no other"]) for each in (changed.first, changed.second))
+        yield f"{run.folder / names.GROUPS}: {changed.path} is held together with {then}; found again it is {now}"
 
 
-PNG, JPEG, GIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"GIF87a", b"GIF89a")
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 # Of JPEG's coded data: the next marker that is no stuffed byte, no restart and no filling.
 MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
@@ -191,8 +184,7 @@ def trailing_notes(evidence: Evidence) -> Iterator[Note]:
     Raises:
         OSError: an image cannot be read.
     """
-    found = images_with_trailing_bytes(evidence.split, evidence.context.progress) if evidence.run.config.data else []
-    if found:
+    if evidence.run.config.data and (found := images_with_trailing_bytes(evidence.split, evidence.context.progress)):
         yield Note(
             f"{len(found)} of {len(evidence.split.catalogue().entries)} images have bytes behind the end of the "
             f"picture, such as {found[0]}: no pixel shows them, and the part of the split that an image is drawn into "
@@ -220,19 +212,9 @@ def bytes_behind_end(data: bytes) -> int:
 
     Return 0 for other formats, for a picture that is cut off, and for one that does not state its length.
     """
-    end: Callable[[bytes], int] | None = None
-    if data.startswith(PNG):
-        end = _end_of_png
-    elif data.startswith(JPEG):
-        end = _end_of_jpeg
-    elif data.startswith(GIF):
-        end = _end_of_gif
-    elif data.startswith(b"BM"):
-        end = _end_of_bmp
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        end = _end_of_webp
+    end = next((end for start, end in ENDS.items() if data.startswith(start)), len)
     try:
-        return max(0, len(data) - end(data)) if end else 0
+        return max(0, len(data) - end(data))
     except IndexError:
         return 0
 
@@ -252,13 +234,11 @@ def _end_of_jpeg(data: bytes) -> int:
     while True:
         while data[place] == 0xFF:
             place += 1
-        marker = data[place]
-        place += 1
+        marker, place = data[place], place + 1
         if marker == END_OF_IMAGE:
             return place
-        if marker in WITHOUT_LENGTH:
-            continue
-        place += int.from_bytes(data[place : place + 2], "big")
+        if marker not in WITHOUT_LENGTH:
+            place += int.from_bytes(data[place : place + 2], "big")
         if marker == START_OF_SCAN:
             found = MARKER.search(data, place)
             if found is None:
@@ -281,11 +261,18 @@ def _colours(flags: int) -> int:
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 
-def _end_of_bmp(data: bytes) -> int:
-    # Some programs write 0 for the size of the file.
-    return int.from_bytes(data[2:6], "little") or len(data)
-
-
 def _end_of_webp(data: bytes) -> int:
     size = 8 + int.from_bytes(data[4:8], "little")
-    return size + size % 2
+    return size + size % 2 if data[8:12] == b"WEBP" else len(data)
+
+
+# How a picture begins, and where it ends.
+ENDS: dict[bytes, Callable[[bytes], int]] = {
+    PNG: _end_of_png,
+    JPEG: _end_of_jpeg,
+    b"GIF87a": _end_of_gif,
+    b"GIF89a": _end_of_gif,
+    # Some programs write 0 for the size of the file.
+    b"BM": lambda data: int.from_bytes(data[2:6], "little") or len(data),
+    b"RIFF": _end_of_webp,
+}

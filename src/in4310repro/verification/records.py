@@ -1,8 +1,7 @@
 """Comparison of recorded losses and metrics with recomputed ones: best epochs, test scores, metrics.json."""
 
-from __future__ import annotations
-
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +14,9 @@ from in4310repro.metrics import ClassMetrics, Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
 from in4310repro.runs.deviations import Protocol
-from in4310repro.runs.selection import run_metrics
-from in4310repro.system.schema import Difference, Rule, differences
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import best_epoch, run_metrics
+from in4310repro.system.schema import Difference, Limits, differences
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
@@ -27,55 +27,31 @@ LOSSES = ("loss", "val_loss", "test_loss")
 LOSS_TOLERANCE = 1e-5
 OPEN = 1e-3  # of an average precision: a wider range is reported
 ROUNDING = 1e-12  # of a mean of float64
-EXACT: Mapping[str, Rule] = MappingProxyType({})  # no value may differ
+Record = Mapping[str, Any]
+Rules = Mapping[str, Limits]  # limits of a recorded value, by its path; others must be equal
+EXACT: Rules = MappingProxyType({})  # no value may differ
 
 
-def ignored(_saved: Any, _computed: Any) -> bool:
-    """Let any two values agree."""
-    return True
+def around(value: float, tolerance: float) -> Limits:
+    """Return the limits at a distance from a value."""
+    return value - tolerance, value + tolerance
 
 
-def within(tolerance: float, relative: bool = False) -> Rule:
-    """Return a rule for numbers that may differ by up to a tolerance, if `relative` of the larger of 1 and a value."""
-
-    def agrees(saved: float | None, computed: float | None) -> bool:
-        if saved is None or computed is None:
-            return False
-        return abs(saved - computed) <= tolerance * (max(1, abs(computed)) if relative else 1)
-
-    return agrees
-
-
-def between(low: Any, high: Any) -> Rule:
-    """Return a rule for a number, or a list of them, that may lie anywhere between two ends, but for `ROUNDING`."""
-
-    def agrees(saved: Any, _computed: Any) -> bool:
-        return saved is not None and bool(
-            np.all((saved >= np.subtract(low, ROUNDING)) & (saved <= np.add(high, ROUNDING)))
-        )
-
-    return agrees
-
-
-def known_differences(
-    saved: Mapping[str, Any], computed: Mapping[str, Any], rules: Mapping[str, Rule] = EXACT
-) -> Iterator[Difference]:
+def known_differences(saved: Record, computed: Record, rules: Rules = EXACT) -> Iterator[Difference]:
     """Yield each value that differs; a metric that older versions did not record may be absent in one record."""
     for each in differences(saved, computed, rules=rules):
         if not (metrics.is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
             yield each
 
 
-def contradictions(
-    place: str, saved: Mapping[str, Any], computed: Mapping[str, Any], rules: Mapping[str, Rule] = EXACT
-) -> Iterator[str]:
+def contradictions(place: str, saved: Record, computed: Record, rules: Rules = EXACT) -> Iterator[str]:
     """Yield a message for each value that differs, with the recorded value and the recomputed one.
 
     Args:
         place: the file and the position in it, for the messages.
         saved: the record of the run.
         computed: what it should be.
-        rules: how a value of `saved` may differ, by its path; others must be equal.
+        rules: the limits of a value of `saved`, by its path; others must be equal.
     """
     for each in known_differences(saved, computed, rules):
         then, now = ("absent" if value is None else str(value)[:200] for value in (each.first, each.second))
@@ -83,13 +59,7 @@ def contradictions(
 
 
 def record_differences(
-    place: str,
-    saved: Mapping[str, Any],
-    computed: Mapping[str, Any],
-    scores: Scores,
-    protocol: Protocol,
-    *,
-    bitwise: bool,
+    place: str, saved: Record, computed: Record, scores: Scores, protocol: Protocol, bitwise: bool
 ) -> Iterator[str]:
     """Yield a message for each value of a record that differs from the value computed from the scores.
 
@@ -103,24 +73,26 @@ def record_differences(
             the loss if it is above 1, and metrics by their tolerance in `metrics.METRICS`. Those that read scores
             must lie in their `metric_ranges`.
     """
-    yield from contradictions(place, saved, computed, EXACT if bitwise else _tolerances(saved, scores, protocol))
+    rules: dict[str, Limits] = {}
+    if not bitwise:
+        losses = {key: computed[key] for key in LOSSES if key in computed}
+        rules = {key: around(loss, LOSS_TOLERANCE * max(1, loss)) for key, loss in losses.items()}
+        for name, metric in metrics.METRICS.items():
+            if metric.tolerance is Tolerance.NONE or saved.get(name) is None:
+                continue
+            if metric.reads in metrics.METRICS:
+                rules[name] = around(metric.function(saved[metric.reads]), ROUNDING)
+            else:
+                by_logits = protocol.ranks_logits and metric.tolerance is Tolerance.ORDER
+                rules |= limits_of(name, *metric_ranges(scores, by_logits=by_logits))
+    yield from contradictions(place, saved, computed, rules)
 
 
-def _tolerances(saved: Mapping[str, Any], scores: Scores, protocol: Protocol) -> dict[str, Rule]:
-    rules = dict.fromkeys(LOSSES, within(LOSS_TOLERANCE, relative=True))
-    for name, metric in metrics.METRICS.items():
-        if metric.tolerance is Tolerance.NONE or saved.get(name) is None:
-            continue
-        if metric.reads in metrics.METRICS:
-            rules[name] = between(*2 * [metric.function(saved[metric.reads])])
-            continue
-        ranges: Any = metric_ranges(scores, by_logits=protocol.ranks_logits and metric.tolerance is Tolerance.ORDER)
-        low, high = (np.ravel(each[name]) for each in ranges)
-        rules |= {
-            (f"{name}.{n}" if metric.per_class else name): between(*ends)
-            for n, ends in enumerate(zip(low, high, strict=True))
-        }
-    return rules
+def limits_of(name: str, worst: Any, best: Any) -> dict[str, Limits]:
+    """Return the limits of a metric, or of that of each class, by their paths, from the lowest and highest values."""
+    low, high = (np.ravel(each[name]) for each in (worst, best))
+    ends = enumerate(zip(low - ROUNDING, high + ROUNDING, strict=True))
+    return {f"{name}.{n}" if name in metrics.PER_CLASS else name: each for n, each in ends}
 
 
 def metric_ranges(scores: Scores, *, by_logits: bool) -> tuple[ClassMetrics, ClassMetrics]:
@@ -133,19 +105,13 @@ def metric_ranges(scores: Scores, *, by_logits: bool) -> tuple[ClassMetrics, Cla
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
     else:
         low, high = softmax_range(scores)
-    return metrics.ends(torch.from_numpy(scores.labels), torch.from_numpy(low), torch.from_numpy(high))
-
-
-def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return a pair for each class: the lowest and the highest possible average precision."""
-    worst, best = metric_ranges(scores, by_logits=protocol.ranks_logits)
-    return list(zip(worst["average_precision"], best["average_precision"], strict=True))
+    return metrics.ends(*map(torch.from_numpy, (scores.labels, low, high)))
 
 
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
-) -> list[str]:
-    """Return a message for each class whose average precision cannot be checked closely.
+) -> list[Claim]:
+    """Return a claim for each class whose average precision cannot be checked closely.
 
     Such an average precision could vary by more than `OPEN` if the scores varied within their tolerance.
 
@@ -156,10 +122,12 @@ def open_precisions(
         scores: the recomputed scores.
         protocol: the protocol of the run.
     """
-    ranges = zip(classes, values, precision_ranges(scores, protocol), strict=True)
+    ends = (each["average_precision"] for each in metric_ranges(scores, by_logits=protocol.ranks_logits))
     return [
-        f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open"
-        for name, value, (low, high) in ranges
+        Claim(
+            f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open", IN_CLASS
+        )
+        for name, value, low, high in zip(classes, values, *ends, strict=True)
         if high - low > OPEN
     ]
 
@@ -178,7 +146,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     Raises:
         ValueError: a score is not finite.
     """
-    run, bitwise, row = setting.evidence.run, setting.evidence.bitwise, setting.best_row
+    run, bitwise, row = setting.run, setting.evidence.bitwise, setting.best_row
     scores, protocol = setting.validation_scores, run.config.protocol
     computed = {
         "val_loss": scores.loss,
@@ -188,10 +156,9 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     }
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
-    yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
+    yield from record_differences(place, saved, computed, scores, protocol, bitwise)
     yield from row_contradictions(setting)
-    hashes = {name: digits[: chain.DIGITS] for name, digits in tensor_hashes(setting.stored).items()}
-    if changed := [*differences(run.tensors[setting.name][row["epoch"] - 1]["tensors"], hashes)]:
+    if changed := best_hash_differences(run, setting.name, tensor_hashes(setting.stored)):
         best = names.of_setting(setting.name, names.BEST_WEIGHTS)
         yield (
             f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from those of {best}: "
@@ -199,23 +166,27 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
         )
     if not bitwise:
         of_row = f"the average precision by setting {setting.name} on validation images"
-        for sentence in open_precisions(of_row, row["average_precision"], run.classes, scores, protocol):
-            yield Claim(sentence, IN_CLASS)
+        yield from open_precisions(of_row, row["average_precision"], run.classes, scores, protocol)
+
+
+def best_hash_differences(run: FinishedRun, setting: str, hashes: Mapping[str, str]) -> list[Difference]:
+    """Return the tensors whose hashes differ from those that `tensors.json` has of a setting's best epoch."""
+    epoch = best_epoch(run.histories[setting], run.config.select)["epoch"]
+    short = {name: digits[: chain.DIGITS] for name, digits in hashes.items()}
+    return [*differences(run.tensors[setting][epoch - 1]["tensors"], short)]
 
 
 def row_contradictions(setting: SettingEvidence) -> Iterator[str]:
     """Yield a message for each metric of an epoch that does not follow from the same row's values of the classes."""
-    run = setting.evidence.run
+    run = setting.run
     counts = run.split.supports()[run.config.protocol.part_read_as("validation")]
     images = [counts[name] for name in run.classes]
     for row in run.histories[setting.name]:
         values: dict[str, Any] = dict(row)
-        right = [share * count for share, count in zip(row["class_accuracy"], images, strict=True)]
+        right = map(operator.mul, row["class_accuracy"], images)
+        means = [each for each in metrics.METRICS.values() if each.reads in metrics.METRICS]
         computed = {"accuracy": math.fsum(right) / sum(images)}
-        for name, metric in metrics.METRICS.items():
-            if metric.reads in metrics.METRICS:
-                computed[name] = metric.function(values[metric.reads])
-        for key, value in computed.items():
+        for key, value in (computed | {each.name: each.function(values[each.reads]) for each in means}).items():
             if key in values and not abs(values[key] - value) <= ROUNDING:
                 place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
                 yield f"{place}: {key} is {values[key]}; the row's values of the classes give {value}"
@@ -230,17 +201,15 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
     Raises:
         ValueError: a score is not finite.
     """
-    evidence, run = selected.evidence, selected.evidence.run
-    yield from score_differences(run.scores, selected.test_scores, bitwise=evidence.bitwise)
-    if evidence.bitwise:
-        return
-    saved = [("the average precision", run.metrics["average_precision"], selected.test_scores)]
-    if selected.unseen_scores is not None and "unseen" in run.metrics:
+    run, bitwise, unseen = selected.run, selected.evidence.bitwise, selected.unseen_scores
+    protocol = run.config.protocol
+    yield from score_differences(run.scores, selected.test_scores, bitwise=bitwise)
+    if not bitwise:
+        of_test = "the average precision", run.metrics["average_precision"], run.classes, selected.test_scores
+        yield from open_precisions(*of_test, protocol)
+    if not bitwise and unseen is not None and "unseen" in run.metrics:
         precisions = run.metrics["unseen"]["average_precision"]
-        saved.append(("the average precision of unseen images", precisions, selected.unseen_scores))
-    for place, precisions, scores in saved:
-        for sentence in open_precisions(place, precisions, run.classes, scores, run.config.protocol):
-            yield Claim(sentence, IN_CLASS)
+        yield from open_precisions("the average precision of unseen images", precisions, run.classes, unseen, protocol)
 
 
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
@@ -253,7 +222,7 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     Raises:
         ValueError: a score is not finite.
     """
-    run, bitwise = selected.evidence.run, selected.evidence.bitwise
+    run, bitwise = selected.run, selected.evidence.bitwise
     scores, unseen, sha256 = selected.test_scores, selected.unseen_scores, tensors_sha256(selected.stored)
     place, protocol = f"{run.folder / names.METRICS}", run.config.protocol
     computed: dict[str, Any] = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
@@ -261,8 +230,8 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     of_unseen: list[str] = []
     if unseen is not None and "unseen" in saved:
         inner, now = saved.pop("unseen"), computed.pop("unseen")
-        of_unseen = [*record_differences(f"{place}: unseen", inner, now, unseen, protocol, bitwise=bitwise)]
-    yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
+        of_unseen = [*record_differences(f"{place}: unseen", inner, now, unseen, protocol, bitwise)]
+    yield from record_differences(place, saved, computed, scores, protocol, bitwise)
     yield from of_unseen
     if not bitwise and not protocol.ranks_logits:
         yield from contradictions(place, class_metrics(run.metrics), run.scores.metrics())

@@ -1,11 +1,9 @@
 """The function `verify`, which recomputes what weights, images, seed and split determine, and its output lines."""
 
-from __future__ import annotations
-
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -15,8 +13,17 @@ from in4310repro.verification.checks import CHECKS
 from in4310repro.verification.evidence import DamagedRunError, Evidence
 from in4310repro.verification.features import absent_sets, feature_tier
 from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
+from in4310repro.verification.replay.of_run import (
+    Replay,
+    difference_lines,
+    missing_line,
+    result_lines,
+    verdict_of_replay,
+)
 from in4310repro.verification.scores import LOGIT_TOLERANCE
 
+BITWISE = "bit for bit"
+NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in another numeric class"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
 
@@ -35,7 +42,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def _statements(circumstances: Circumstances) -> Iterator[Claim]:
-    for statement in (each for check in CHECKS for each in check.statements):
+    for statement in (each for check in CHECKS.values() for each in check.statements):
         yield from (Claim(words, statement.shown_by) for words in statement.words(circumstances))
 
 
@@ -60,13 +67,18 @@ class Verification:
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
     circumstances: Circumstances | None = None  # which decide what was confirmed; None where anything differs
 
+    @property
+    def tier(self) -> str:
+        """How exactly the values agree, in words."""
+        return BITWISE if self.bitwise else NUMERICAL
+
     def to_json(self) -> dict[str, Any]:
         """Return all fields but `circumstances` as JSON values, with `computed_again` under the name `proven`."""
         values = asdict(replace(self, circumstances=None))
         del values["circumstances"]
         return {"proven" if key == "computed_again" else key: value for key, value in values.items()}
 
-    def with_replay(self, epochs: Mapping[str, Collection[int]]) -> Verification:
+    def with_replay(self, epochs: Mapping[str, Collection[int]]) -> Self:
         """Return what is confirmed and what is not after these epochs of settings were trained again, with equal bits.
 
         Raises:
@@ -96,7 +108,9 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.
     """
-    evidence = Evidence(folder, context, data, opened)
+    evidence = Evidence(folder, context, data)
+    if opened:
+        evidence.run = opened
     findings = make_checks(evidence)
     found = [finding for each in findings.values() for finding in each]
     if differences := [finding for finding in found if isinstance(finding, str)]:
@@ -113,19 +127,18 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
         bodies_compared=evidence.bodies_compared,
     )
     epochs = {each.name: run.config.epochs for each in run.config.settings}
-    return Verification(
+    verified = Verification(
         differences=[],
         bitwise=evidence.bitwise,
-        computed_again=computed_again(circumstances),
-        claimed=claims(circumstances),
         notes=[finding.sentence for finding in found if isinstance(finding, Note)],
         not_checked=unchecked_in_run(folder, {*files.manifest(), names.MANIFEST}, epochs),
         manifest_sha256=files.manifest_sha256(),
         circumstances=circumstances,
     )
+    return verified.with_replay({})
 
 
-def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[str, list[Finding]]:
+def make_checks(evidence: Evidence, checks: Mapping[str, Check] = CHECKS) -> dict[str, list[Finding]]:
     """Run the checks in order; return a dict from the name of each check to its findings.
 
     Stop after a check that cannot be completed. Also stop if a check on which later checks depend finds a
@@ -136,32 +149,25 @@ def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[st
         OSError: likewise, because a file cannot be read.
     """
     findings: dict[str, list[Finding]] = {}
-    for check in checks:
-        found = findings.setdefault(check.name, [])
+
+    def differs() -> bool:
+        return any(isinstance(each, str) for found in findings.values() for each in found)
+
+    for name, check in checks.items():
+        found = findings.setdefault(name, [])
         try:
             # Not as a list: what was found before an error counts too.
             for finding in check.find(evidence):
                 found.append(finding)
-        except DamagedRunError as error:
-            found.append(str(error))
-            break
-        except (ValueError, OSError) as error:
-            # Not a fault of the run; the differences found so far are reported all the same.
-            if not any(map(_has_difference, findings.values())):
+        except (DamagedRunError, ValueError, OSError) as error:
+            # Damage is a difference. Others are no fault of the run; differences before them are reported all the same.
+            if not (isinstance(error, DamagedRunError) or differs()):
                 raise
             found.append(str(error))
             break
-        if check.needed and _has_difference(found):
+        if check.needed and any(isinstance(each, str) for each in found):
             break
     return findings
-
-
-def _has_difference(findings: Sequence[Finding]) -> bool:
-    return any(isinstance(finding, str) for finding in findings)
-
-
-BITWISE = "bit for bit"
-NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in another numeric class"
 
 
 def verdict_of_differences(folder: Path, differences: int) -> str:
@@ -171,7 +177,7 @@ def verdict_of_differences(folder: Path, differences: int) -> str:
 
 def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -> str:
     """Return the first output line of a verification without differences, with `more` appended."""
-    return f"{folder}: verified, no difference, {_tier(verified)}{more}"
+    return f"{folder}: verified, no difference, {verified.tier}{more}"
 
 
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
@@ -188,9 +194,79 @@ def last_lines(folder: Path, verified: Verification, report: Path | None = None)
     for shown_by, claims in by_what_shows_them(verified.claimed).items():
         yield f"claimed and not computed again, {shown_by}: {'; '.join(claims)}"
     yield MATCHES
-    computed = [*verified.computed_again, *([f"JSON files and pages of {report}"] if report else [])]
-    yield f"{folder}: computed again, {_tier(verified)}: {', '.join(computed)}; sha256 {verified.manifest_sha256}"
+    computed = ", ".join([*verified.computed_again, *([f"JSON files and pages of {report}"] if report else [])])
+    yield f"{folder}: computed again, {verified.tier}: {computed}; sha256 {verified.manifest_sha256}"
 
 
-def _tier(verified: Verification) -> str:
-    return BITWISE if verified.bitwise else NUMERICAL
+@dataclass(frozen=True)
+class Verdict:
+    """Lines of output, of which the first is the verdict, and the same as a JSON document."""
+
+    lines: list[str]
+    document: dict[str, Any]
+    code: int = 0  # the exit code: 1 is a difference, 2 something that is missing
+    error: str = ""  # a line on standard error
+
+
+def differing(run: Path, differences: list[str]) -> Verdict:
+    """Return the output of a verification that found differences."""
+    lines = [verdict_of_differences(run, len(differences)), *(f"difference: {each}" for each in differences)]
+    return Verdict(lines, {"differences": differences}, 1)
+
+
+def agreeing(
+    run: Path,
+    verified: Verification,
+    report: Path | None = None,
+    in_report: list[Unchecked] | None = None,
+    replays: Sequence[Replay] = (),
+) -> Verdict:
+    """Return the output of a verification without differences.
+
+    Args:
+        run: the run folder.
+        verified: the result, which has no differences.
+        report: the report that was also compared with the run; None if none was.
+        in_report: what lies in its folder and was compared with nothing.
+        replays: replays of the run, which have no differences either.
+    """
+    if replays:
+        verified = verified.with_replay({each.plan.setting: each.replayed for each in replays})
+    of_report = [f"{report}: {sentence}"] if (sentence := describe(in_report or [])) else []
+    verdict = verdict_of_agreement(run, verified, verdict_of_replay(replays))
+    document = {} if in_report is None else {"not_checked_in_report": in_report}
+    return Verdict([verdict, *of_report, *last_lines(run, verified, report)], verified.to_json() | document)
+
+
+def replayed(
+    run: Path,
+    agree: Callable[[Sequence[Replay]], Verdict],
+    results: Sequence[Replay],
+    fewer: Sequence[str] = (),
+    ended: bool = True,
+) -> Verdict:
+    """Return the output of a verification whose epochs were trained again.
+
+    The exit code is 1 if the replay found a difference, and 2 if it did not end or if epochs could not be repeated.
+
+    Args:
+        run: the run folder.
+        agree: returns the output of the verification with replays that agree, as `agreeing` does.
+        results: the replays, one a setting; those before an error, if one ended them.
+        fewer: sentences on epochs that could not be drawn.
+        ended: whether every planned setting was replayed.
+    """
+    differences = [each for result in results for each in result.differences]
+    before = agree(() if differences or not ended else results)
+    verdict = verdict_of_differences(run, len(differences)) if differences else before.lines[0]
+    lines = [*before.lines[1:], *(f"difference: {each}" for each in differences)]
+    document = before.document | ({"differences": differences} if differences or not ended else {})
+    if not ended:
+        verdict = f"{verdict}{verdict_of_replay(results)}; the replay did not end"
+        return Verdict([verdict, *lines], document, 1 if differences else 2)
+    missing = "; ".join(filter(None, map(missing_line, results)))
+    # With one setting its epochs stand beside the rest, as before others could be replayed.
+    document |= results[0].to_json() if len(results) == 1 else {}
+    document["replays"] = {result.plan.setting: result.to_json() for result in results}
+    lines += [*fewer, *(difference_lines if differences else result_lines)(*results)]
+    return Verdict([verdict, *lines], document, 1 if differences else 2 if missing else 0, missing)

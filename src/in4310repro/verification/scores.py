@@ -5,10 +5,6 @@ threads (see `verification.evidence`). If the class differs from the run's, scor
 defined here.
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float64
 
@@ -22,16 +18,10 @@ SCORE_TOLERANCE = 1e-4
 LOGIT_TOLERANCE = 2e-5
 # A softmax in float32 is a rounded exponential over a rounded sum; below the least normal number bits are lost.
 ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
+Logits = Float64[np.ndarray, "image label"]
 
 
-class Range(NamedTuple):
-    """Lowest and highest allowed scores, in float64, if the numeric class (kind of arithmetic) differs."""
-
-    low: Float64[np.ndarray, "image label"]
-    high: Float64[np.ndarray, "image label"]
-
-
-def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
+def logit_tolerance(logits: Logits) -> Float64[np.ndarray, "image 1"]:
     """Return how far an image's logits may deviate if they are recomputed in a different kind of arithmetic.
 
     The tolerance is a fixed fraction of the spread of the image's logits, which is their largest distance from
@@ -44,7 +34,7 @@ def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.nd
     return tolerance
 
 
-def softmax_range(scores: Scores) -> Range:
+def softmax_range(scores: Scores) -> tuple[Logits, Logits]:
     """Return the lowest and highest allowed softmax score of each class, for each image.
 
     The range follows from `logit_tolerance` and rounding. Its ends are at most `SCORE_TOLERANCE` away from the
@@ -61,10 +51,10 @@ def softmax_range(scores: Scores) -> Range:
     # The logit of a class up and all others down, and the other way round.
     low, high = (1 / (1 + np.exp(-np.clip(log_odds + sign * 2 * tolerance, -700, 700))) for sign in (-1, 1))
     low, high = np.minimum(low, exact) * (1 - ROUNDING) - LEAST, np.maximum(high, exact) * (1 + ROUNDING) + LEAST
-    return Range(np.maximum(low, exact - SCORE_TOLERANCE), np.minimum(high, exact + SCORE_TOLERANCE))
+    return np.maximum(low, exact - SCORE_TOLERANCE), np.minimum(high, exact + SCORE_TOLERANCE)
 
 
-def logits_of(scores: Scores) -> Float64[np.ndarray, "image label"]:
+def logits_of(scores: Scores) -> Logits:
     """Return the logits as float64. If there are none, return the logarithms of the softmax scores."""
     if scores.logits is not None:
         return scores.logits.astype(np.float64)
@@ -83,36 +73,28 @@ def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> lis
     if saved.paths != predicted.paths:
         lost = sorted(set(saved.paths) ^ set(predicted.paths))[:1] or ["their order"]
         return [f"the scores are of other images than the test set, such as {lost[0]}"]
-    differences = []
-    if not np.array_equal(saved.labels, predicted.labels):
-        image = int(np.flatnonzero(saved.labels != predicted.labels)[0])
-        differences.append(
-            f"{saved.paths[image]} has label {saved.labels[image]} in the scores, {predicted.labels[image]} now"
-        )
-    if saved.softmax.shape != predicted.softmax.shape or saved.softmax.dtype != predicted.softmax.dtype:
-        return [*differences, f"scores are {saved.softmax.dtype} {saved.softmax.shape}, now {predicted.softmax.shape}"]
-    return differences + _value_differences(saved, predicted, bitwise)
-
-
-def _value_differences(saved: Scores, predicted: Scores, bitwise: bool) -> list[str]:
-    now = predicted.softmax.astype(np.float64)
-    low, high = (now, now) if bitwise else softmax_range(predicted)
+    differences, paths = [], saved.paths
+    if len(other := np.flatnonzero(saved.labels != predicted.labels)):
+        then, now = (each.labels[other[0]] for each in (saved, predicted))
+        differences.append(f"{paths[other[0]]} has label {then} in the scores, {now} now")
+    values, exact = saved.softmax, predicted.softmax
+    if values.shape != exact.shape or values.dtype != exact.dtype:
+        return [*differences, f"scores are {values.dtype} {values.shape}, now {exact.shape}"]
+    low, high = (exact, exact) if bitwise else softmax_range(predicted)
     # Also true for nan, which is neither within a range nor beyond it.
-    wrong = ~((saved.softmax >= low) & (saved.softmax <= high))
-    differences = []
+    wrong = ~((values >= low) & (values <= high))
     if wrong.any():
-        deviation = np.where(wrong, np.abs(saved.softmax - now), -1)
+        deviation = np.where(wrong, np.abs(values - exact.astype(np.float64)), -1)
         image, label = np.unravel_index(np.argmax(np.where(np.isnan(deviation), np.inf, deviation)), wrong.shape)
-        worst = f"{saved.softmax[image, label]:.9g} saved, {predicted.softmax[image, label]:.9g} now"
+        worst = f"{values[image, label]:.9g} saved, {exact[image, label]:.9g} now"
         tolerance = "0" if bitwise else f"{SCORE_TOLERANCE:g}, and {LOGIT_TOLERANCE:g} of their logits"
         differences.append(
-            f"{int(wrong.any(axis=1).sum())} of {len(saved.paths)} images have other scores (tolerance {tolerance}); "
-            f"the worst is {saved.paths[image]}, class {label}: {worst}"
+            f"{int(wrong.any(axis=1).sum())} of {len(paths)} images have other scores (tolerance {tolerance}); "
+            f"the worst is {paths[image]}, class {label}: {worst}"
         )
-    elif bitwise and saved.softmax.tobytes() != predicted.softmax.tobytes():
+    elif bitwise and values.tobytes() != exact.tobytes():
         # Equal numbers of other bits: a zero with a sign.
         differences.append("the scores are equal in value and not in their bits")
-    changed = np.flatnonzero(saved.softmax.argmax(axis=1) != predicted.softmax.argmax(axis=1))
-    if len(changed):
-        differences.append(f"{len(changed)} predictions changed, the first is that of {saved.paths[changed[0]]}")
+    if len(changed := np.flatnonzero(values.argmax(axis=1) != exact.argmax(axis=1))):
+        differences.append(f"{len(changed)} predictions changed, the first is that of {paths[changed[0]]}")
     return differences

@@ -1,7 +1,5 @@
 """Three falsifications of a run, each with a rewritten manifest, to show what detects them (`demo --break`)."""
 
-from __future__ import annotations
-
 import shutil
 import stat
 from collections.abc import Callable
@@ -57,12 +55,11 @@ def flip_bit(copy: RunFolder) -> Change:
 def raise_accuracy(copy: RunFolder) -> Change:
     """Raise the lowest class accuracy by 0.1, or lower it by 0.1 if it is 0.9 or more."""
     metrics = copy.read_json(names.METRICS)
-    accuracies = metrics["class_accuracy"]
-    before = min(accuracies)
-    worst = accuracies.index(before)
-    accuracies[worst] = before + 0.1 if before < 0.9 else before - 0.1
+    accuracies, classes = metrics["class_accuracy"], metrics["classes"]
+    before, worst = min(zip(accuracies, range(len(classes)), strict=True))
+    accuracies[worst] += 0.1 if before < 0.9 else -0.1
     copy.write_json(names.METRICS, metrics)
-    sentence = f"the accuracy of {metrics['classes'][worst]} is {accuracies[worst]:.4f} and was {before:.4f}"
+    sentence = f"the accuracy of {classes[worst]} is {accuracies[worst]:.4f} and was {before:.4f}"
     return Change(f"{names.METRICS}: {sentence}", (names.METRICS,))
 
 
@@ -79,9 +76,9 @@ def printed_accuracies(copy: RunFolder) -> str:
     """Return a run's class accuracies and their mean as Markdown, in the format of a report."""
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
-    rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]
-    mean = f"Mean accuracy over all classes: {metrics['mean_class_accuracy']:.4f}"
-    return "\n".join(["| class | accuracy |", "| --- | --- |", *rows, "", mean, ""])
+    rows = "".join(f"| {name} | {accuracy:.4f} |\n" for name, accuracy in pairs)
+    mean = f"Mean accuracy over all classes: {metrics['mean_class_accuracy']:.4f}\n"
+    return f"| class | accuracy |\n| --- | --- |\n{rows}\n{mean}"
 
 
 CHANGES: dict[str, Callable[[RunFolder], Change]] = {

@@ -1,6 +1,4 @@
-"""Repeat the training of one epoch from the state before it, and compare the result with its record."""
-
-from __future__ import annotations
+"""The training of one epoch again from the state before it, and the first steps of a run for `trace.explain`."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -10,25 +8,28 @@ from typing import NamedTuple
 
 import torch
 
+from in4310repro.data.images import training_batches
 from in4310repro.runs import chain, names
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
 from in4310repro.system.files import path_below
+from in4310repro.system.numerics import activate
 from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.training.step_trace import StepTrace
-from in4310repro.verification.records import ignored, known_differences
+from in4310repro.verification.evidence import load_part
+from in4310repro.verification.records import known_differences
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EpochRecord:
     """The record of one epoch: its entry in the hash chain and its history row."""
 
-    epoch: int  # from 1
     entry: EpochHashes
     row: HistoryRow
 
@@ -88,17 +89,17 @@ def train_again(
         if interrupted():
             raise KeyboardInterrupt
 
-    epochs = Epochs(inputs)
+    epochs, epoch = Epochs(inputs), recorded.entry["epoch"]
     if kept:
-        source = f"the kept state after epoch {recorded.epoch - 1}"
+        source = f"the kept state after epoch {epoch - 1}"
         checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
-    epochs.position = Position(epoch=recorded.epoch - 1)
+    epochs.position = Position(epoch=epoch - 1)
     recorder = StepTrace(epochs.model, epochs.optimizer, *traced) if traced and traced.steps else nullcontext()
     with recorder as epochs.trace:
         row = epochs.validate(*epochs.train(stop))
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(recorded.epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
-    return EpochRecord(epoch=recorded.epoch, entry=entry, row=row)
+    entry = chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
+    return EpochRecord(entry, row)
 
 
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
@@ -110,11 +111,11 @@ def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[st
         yield f"weights_sha256 is {saved['weights_sha256']}, and {now['weights_sha256']} now"
     if saved["optimizer_sha256"] != now["optimizer_sha256"]:
         yield "the optimizer state differs"
-    for each in known_differences(recorded.row, computed.row, {SPEED: ignored, "weights_sha256": ignored}):
+    for each in known_differences(recorded.row, computed.row, {SPEED: None, "weights_sha256": None}):
         yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
 
 
-class MissingStateError(Exception):
+class MissingStateError(ValueError):
     """Error raised if the state before an epoch is unavailable."""
 
 
@@ -163,3 +164,43 @@ def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
 def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
     folder = run.folder / names.of_setting(setting, names.KEPT_EPOCHS)
     return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
+
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
+    """Return network, loss, optimizer and batches with which a run's selected setting began its training.
+
+    The arithmetic is that of the run. Decoded pixels may be read from the cache.
+
+    Raises:
+        ValueError: the folder is not that of a finished run, its last layer was fitted without training steps,
+            or the images or the initial weights are missing.
+    """
+    run = FinishedRun.open(Path(folder))
+    setting = run.config.setting(run.metrics["setting"])
+    if run.config.fits_head(setting):
+        raise ValueError(f"the head of {folder} was fitted and has no steps")
+    numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
+    model, _ = read_start(run, setting, 1)
+    images = load_part(run, image_root(run.config, None), "training", cache=True)
+    inputs = TrainingInputs(
+        model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
+    )
+    epochs = Epochs(inputs)
+    return epochs.model, numerics.cross_entropy, epochs.optimizer, _batches(epochs)
+
+
+def _batches(epochs: Epochs) -> Batches:
+    """Yield a pair (images, labels) for each batch of the first epoch.
+
+    Before each batch, set the learning rates and the random generator as the training did.
+    """
+    task = epochs.task
+    epochs.start_epoch()
+    for batch in training_batches(task.training, task.config.batch_size, task.config.augmentation, task.config.seed, 0):
+        epochs.start_step()
+        yield batch.images.to(task.context.numerics.device), batch.labels.to(task.context.numerics.device)
+        epochs.position.batch += 1

@@ -1,7 +1,5 @@
 """Replay of a run: choose epochs of its settings, and train them again from the states that the run saved."""
 
-from __future__ import annotations
-
 import math
 import secrets
 import tempfile
@@ -18,8 +16,8 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.signals import interrupts
 from in4310repro.training.epochs import TrainingInputs
+from in4310repro.verification.compare import describe_replay, traced_steps
 from in4310repro.verification.evidence import load_part
-from in4310repro.verification.first_difference import describe_replay, traced_steps
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay.epoch import (
     EpochRecord,
@@ -220,7 +218,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
     with interrupts() as interrupted:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
-            recorded = EpochRecord(epoch=epoch, entry=hashes[epoch - 1], row=rows[epoch - 1])
+            recorded = EpochRecord(hashes[epoch - 1], rows[epoch - 1])
             where = f"{setting.name}, epoch {epoch}"
             try:
                 model, kept = read_start(run, setting, epoch)
