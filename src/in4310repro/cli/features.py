@@ -157,15 +157,13 @@ def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> No
         )
     load_torch()
     from in4310repro.evaluation.feature_maps.measurement import parse_axes
-    from in4310repro.evaluation.feature_maps.pictures import PicturesRequest, draw_pictures
+    from in4310repro.evaluation.feature_maps.pictures import draw_pictures
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.runs.folder import unchanged
     from in4310repro.system.processes import join
 
-    request = PicturesRequest(
-        channel_axis=parse_axes(given.get("channel_axis") or ()),
-        **{name: given[name] for name in ("modules", "images", "data") if name in given},
-    )
+    chosen = {name: given[name] for name in ("modules", "images", "data") if name in given}
+    axes = parse_axes(given.get("channel_axis") or ())
     with join("cpu") as processes:
         if not processes.leads:
             return
@@ -173,7 +171,7 @@ def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> No
             finished = FinishedRun.open(run)
             trust_network(given.get("model"), finished.config.model)
             active = activate_as_recorded(finished.fingerprint, given.get("numerics"), given.get("device"))
-            *drawn, index = draw_pictures(finished, request, folder, context_of(active))
+            *drawn, index = draw_pictures(finished, folder, context_of(active), channel_axis=axes, **chosen)
     print_line(f"wrote {len(drawn)} pictures, and {index}")
     conclude({"wrote": [str(index)], "pictures": len(drawn)})
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import inspect
-from collections.abc import Generator
 from dataclasses import MISSING, fields
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.cli.features import SAMPLE, features
-from in4310repro.evaluation.feature_maps.measurement import Measurement, Request, measure
+from in4310repro.evaluation.feature_maps import measurement
+from in4310repro.evaluation.feature_maps.measurement import Request
 from in4310repro.evaluation.feature_maps.records import activation_record, folder_result, to_csv
 from in4310repro.features import FeatureResult, FeatureStatistics
 from in4310repro.features.blocks import BLOCK
 
 BATCHES = torch.randn(3, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-MEASUREMENT = Measurement(modules=["0"], precision="exact")
 
 
 def network() -> torch.nn.Module:
@@ -29,8 +29,12 @@ def network() -> torch.nn.Module:
         return torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.Flatten(), torch.nn.Linear(180, 2))
 
 
-def given(batches: torch.Tensor) -> Generator[torch.Tensor, None, None]:
-    yield from batches
+def measured(**options: Any) -> FeatureResult:
+    model = network()
+    with Request(data="photos", modules="0", **options).statistics(model) as statistics:
+        for images in BATCHES:
+            model(images)
+    return statistics.result()["0"]
 
 
 def test_measured_statistics_are_those_of_a_loop_by_hand() -> None:
@@ -38,46 +42,25 @@ def test_measured_statistics_are_those_of_a_loop_by_hand() -> None:
     with FeatureStatistics(model, ["0"], "images", "exact") as by_hand, torch.no_grad():
         for images in BATCHES:
             model(images)
-    measured, expected = measure(model, given(BATCHES), MEASUREMENT).result()["0"], by_hand.result()["0"]
-    assert (measured.images, int(measured.non_finite)) == (12, 0)
-    assert torch.equal(measured.covariance, expected.covariance)
-    assert measured.top_images is not None
-    assert measured.histogram is not None
-
-
-def test_statistics_of_the_batches_before_go_on() -> None:
-    before = measure(network(), given(BATCHES[:1]), MEASUREMENT)
-    model = network()
-    statistics = MEASUREMENT.statistics(model)
-    statistics.load_state_dict(before.state_dict())
-    result = measure(model, given(BATCHES[1:]), MEASUREMENT, statistics).result()["0"]
-    assert torch.equal(result.covariance, measure(network(), given(BATCHES), MEASUREMENT).result()["0"].covariance)
-
-
-def test_batches_are_closed_where_the_network_fails() -> None:
-    closed = []
-
-    def batches() -> Generator[torch.Tensor, None, None]:
-        try:
-            yield torch.zeros(4, 3, 99, 99)
-        finally:
-            # Handlers of signals and bars of progress end here.
-            closed.append(True)
-
-    with pytest.raises(RuntimeError, match="shapes"):
-        measure(network(), batches(), MEASUREMENT)
-    assert closed == [True]
+    found, expected = measured(precision="exact"), by_hand.result()["0"]
+    assert (found.images, int(found.non_finite)) == (12, 0)
+    assert torch.equal(found.covariance, expected.covariance)
+    assert found.top_images is not None
+    assert found.histogram is not None
 
 
 def test_what_is_not_cut_into_images_has_no_top_images() -> None:
-    measured = measure(network(), given(BATCHES), Measurement(modules=["0"], samples=None))
-    assert measured.result()["0"].top_images is None
+    assert measured(samples=None).top_images is None
 
 
-def test_a_request_is_measured_with_its_options() -> None:
-    options: Any = {"samples": "positions", "precision": "exact", "calls": "keep", "channel_axis": {"fc": 1}}
-    expected = Measurement(modules=["conv1", "fc"], first_image=BLOCK, **options)
-    assert Request(data="photos", modules="conv1,fc", **options).measurement(BLOCK) == expected
+def test_a_request_is_measured_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Mock()
+    monkeypatch.setattr(measurement, "FeatureStatistics", made)
+    options: Any = {"calls": "keep", "channel_axis": {"fc": 1}}
+    asked = Request(data="photos", modules="conv1,fc", samples="positions", precision="exact", **options)
+    asked.statistics(model := network(), BLOCK)
+    expected = {**options, "first_image": BLOCK, "histogram": True, "top_images": 3}
+    assert made.call_args == ((model, ["conv1", "fc"], "positions", "exact"), expected)
 
 
 def test_the_command_has_the_defaults_of_a_request() -> None:

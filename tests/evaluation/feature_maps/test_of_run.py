@@ -10,7 +10,8 @@ import pytest
 from torch import nn
 
 from in4310repro.data.images import normalize
-from in4310repro.evaluation.feature_maps import measurement, of_run
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.features import FeatureStatistics
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
@@ -24,8 +25,8 @@ def test_sets_are_measured_in_the_chosen_precision_and_say_how_many_images_are_i
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a CPU the means of images have the same bits in both precisions.
-    watched = Mock(wraps=measurement.measure)
-    monkeypatch.setattr(of_run, "measure", watched)
+    watched = Mock(wraps=FeatureStatistics)
+    monkeypatch.setattr(of_run, "FeatureStatistics", watched)
     sets = [image_set(5), image_set(7, seed=1)]
     chosen: Any = {"modules": ("0",), "precision": "exact", "protocol": parse(protocol)}
     settings = replace(PRESETS["tiny"], **chosen)
@@ -37,7 +38,7 @@ def test_sets_are_measured_in_the_chosen_precision_and_say_how_many_images_are_i
         oracle = np.linalg.eigvalsh(np.cov(means.T, bias=True))[::-1]
         np.testing.assert_allclose(record["modules"]["0"]["eigenvalues"], oracle, rtol=0, atol=1e-13 * oracle[0])
         assert record.get("pooled_images", record["images"]) == len(means)
-    assert [call.args[2].precision for call in watched.call_args_list] == ["exact", "exact"]
+    assert [call.args[3] for call in watched.call_args_list] == ["exact", "exact"]
 
 
 def test_a_record_has_the_mode_of_batch_norm_and_the_threads_on_which_its_bits_depend(

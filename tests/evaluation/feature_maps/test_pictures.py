@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import tiles
-from in4310repro.evaluation.feature_maps.pictures import PicturesRequest, draw_pictures, maps_of, portable_name
+from in4310repro.evaluation.feature_maps.pictures import draw_pictures, maps_of, portable_name
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
@@ -25,7 +25,7 @@ from tests.conftest import Call, active, refused
 
 def draw(run: Path, to: Path, **options: Any) -> dict[str, Any]:
     """Draw pictures of a run, and return the index."""
-    draw_pictures(FinishedRun.open(run), PicturesRequest(**options), to, Context(active()))
+    draw_pictures(FinishedRun.open(run), to, Context(active()), **options)
     return json.loads((to / "pictures.json").read_text())  # type: ignore[no-any-return]
 
 
@@ -52,8 +52,7 @@ def test_modules_stand_in_the_order_of_their_names_and_each_image_is_one_step(
 ) -> None:
     modules, steps, to = ["layer1.0.conv1", "conv1"], list[int](), tmp_path / "maps"
     context = Context(active(), Watched(step=lambda _title, done, _detail: steps.append(done)))
-    chosen = PicturesRequest(images=2, modules=",".join(modules))
-    written = draw_pictures(FinishedRun.open(finished_run), chosen, to, context)
+    written = draw_pictures(FinishedRun.open(finished_run), to, context, images=2, modules=",".join(modules))
     rows = json.loads((to / "pictures.json").read_text())["pictures"]
     images = dict.fromkeys(row["image"] for row in rows)
     folders = [f"{n:03}-{image.partition('.')[0].replace('/', '-')}" for n, image in enumerate(images, 1)]
@@ -114,7 +113,7 @@ def image_of_noise() -> Tensor:
 
 def test_an_output_is_copied_before_the_network_overwrites_it_in_place() -> None:
     model = Overwriting()
-    maps = maps_of(model, {"norm": model.norm, "relu": model.relu}, image_of_noise(), {}).maps
+    maps = maps_of(model, {"norm": model.norm, "relu": model.relu}, image_of_noise(), {})[0]
     assert (maps["norm"] < 0).any()
     assert not (maps["relu"] < 0).any()
     kept: list[Tensor] = []
@@ -149,9 +148,9 @@ class ChannelsLast(nn.Module):
 
 def test_a_channel_is_a_tile_where_channels_are_last_too() -> None:
     model = ChannelsLast()
-    made = maps_of(model, dict(model.named_children()), image_of_noise(), {"last": 3})
-    assert torch.equal(made.maps["last"], made.maps["conv"])
-    assert made.not_drawn == {"unused": "it did not run"}
+    maps, not_drawn = maps_of(model, dict(model.named_children()), image_of_noise(), {"last": 3})
+    assert torch.equal(maps["last"], maps["conv"])
+    assert not_drawn == {"unused": "it did not run"}
 
 
 class Alike(nn.Module):
@@ -235,6 +234,6 @@ def test_a_run_with_a_deviation_has_pictures_with_its_label(finished_run: Path, 
     labels = []
     for name in ("corrected", "ap-from-logits"):
         changed = replace(run, config=replace(run.config, protocol=parse(name)))
-        draw_pictures(changed, PicturesRequest(images=1, modules="conv1"), tmp_path / name, Context(active()))
+        draw_pictures(changed, tmp_path / name, Context(active()), images=1, modules="conv1")
         labels.append(json.loads((tmp_path / name / "pictures.json").read_text()).get("label"))
     assert labels == [None, "DEVIATION: average precision ranks logits instead of softmax scores"]

@@ -1,10 +1,7 @@
-"""Measurement of a network's modules: its options, and the statistics of images passed through the network."""
-
-from __future__ import annotations
+"""What of a network is measured on a folder of images, as options of the command line name it."""
 
 import re
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,62 +13,6 @@ from in4310repro.models.network import open_network
 from in4310repro.models.sources import Network
 
 IMAGES = 3  # of a channel, those with the largest responses
-Samples = Literal["images", "positions", "flat"] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """Modules of a network to be measured, and options with the values of `FeatureStatistics`."""
-
-    modules: ModuleChoice
-    samples: Samples = "images"
-    precision: Literal["fast", "exact"] = "fast"
-    calls: Literal["pool", "keep"] = "pool"
-    channel_axis: Mapping[str, int] = field(default_factory=dict)
-    first_image: int = 0  # index of the first image
-
-    def statistics(self, model: torch.nn.Module) -> FeatureStatistics:
-        """Return empty statistics of the model's modules, ready to measure the first batch.
-
-        Raises:
-            ValueError: the model lacks one of the modules.
-        """
-        return FeatureStatistics(
-            model,
-            self.modules,
-            self.samples,
-            self.precision,
-            calls=self.calls,
-            first_image=self.first_image,
-            channel_axis=self.channel_axis,
-            histogram=True,
-            # What is not cut into images has no channels either.
-            top_images=IMAGES if self.samples else 0,
-        )
-
-
-def measure(
-    model: torch.nn.Module,
-    batches: Generator[torch.Tensor, None, None],
-    measurement: Measurement,
-    statistics: FeatureStatistics | None = None,
-) -> FeatureStatistics:
-    """Pass batches of images through a network, in eval mode, and return the statistics of its modules.
-
-    Args:
-        model: the network.
-        batches: inputs of the network, on its device; the generator is closed even if the network fails.
-        measurement: the modules and options.
-        statistics: statistics of earlier batches, to be continued; None: empty ones.
-
-    Raises:
-        ValueError: a module cannot be measured.
-    """
-    statistics = statistics or measurement.statistics(model)
-    with statistics, closing(batches):
-        for images in batches:
-            model(images)
-    return statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +23,7 @@ class Request:
     model: str = "resnet18"
     weights: str = "imagenet"
     modules: str | None = None  # as `parse_modules` reads it; the network's five where none are named
-    samples: Samples = "images"
+    samples: Literal["images", "positions", "flat"] | None = "images"
     precision: Literal["fast", "exact"] = "fast"
     calls: Literal["pool", "keep"] = "pool"
     images: int = 200  # in the sample; all, if there are fewer
@@ -102,22 +43,28 @@ class Request:
         """
         return open_network(self.model)
 
-    def measurement(self, first_image: int) -> Measurement:
-        """Return the description of the measurement, with the modules and options of this request.
+    def statistics(self, model: torch.nn.Module, first_image: int = 0) -> FeatureStatistics:
+        """Return empty statistics of the chosen modules, ready to measure the first batch.
 
         Args:
+            model: the built network.
             first_image: index of the first image that this process measures.
 
         Raises:
-            ValueError: `modules` has an empty name, or a pattern that is not a regular expression.
+            ValueError: `modules` has an empty name, a pattern that is not a regular expression, or a module that the
+                network lacks.
         """
-        return Measurement(
-            modules=parse_modules(self.modules or ""),
-            samples=self.samples,
-            precision=self.precision,
+        return FeatureStatistics(
+            model,
+            parse_modules(self.modules or ""),
+            self.samples,
+            self.precision,
             calls=self.calls,
-            channel_axis=self.channel_axis,
             first_image=first_image,
+            channel_axis=self.channel_axis,
+            histogram=True,
+            # What is not cut into images has no channels either.
+            top_images=IMAGES if self.samples else 0,
         )
 
 

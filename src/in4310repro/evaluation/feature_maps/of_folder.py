@@ -1,13 +1,10 @@
 """Feature maps of a folder of images, measured by one process or several, with partial results to continue from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-import math
 import re
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate, chain
 from pathlib import Path
@@ -15,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import UInt8
 from torch import nn
 
 from in4310repro.data.comparison import sample_positions
@@ -23,7 +19,7 @@ from in4310repro.data.folders import image_files
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing, to_json
 from in4310repro.data.reading import decode
-from in4310repro.evaluation.feature_maps.measurement import Request, measure
+from in4310repro.evaluation.feature_maps.measurement import Request
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
 from in4310repro.models import modules
@@ -73,65 +69,38 @@ class PartialResult:
     ) -> None:
         self.file = with_ending(out, f".{rank}of{world_size}.part")
         self.images = 0  # measured so far
+        self._out, self._rank, self._world_size = out, rank, world_size
+        self._identity, self._statistics = identity, statistics
         self._files_digest = hashlib.sha256()
-        self._identity = identity
-        self._statistics = statistics
-        self._all_ranks = {with_ending(out, f".{each}of{world_size}.part") for each in range(world_size)}
-        self._out = out
-        self._is_first_rank = rank == 0
 
-    def begin(self, files: list[Path], *, resume: bool) -> bool:
+    def begin(self, files: list[Path], *, resume: bool) -> None:
         """Lock the result file, and load the statistics of a partial result if there is one.
 
         Args:
             files: the files that this rank measures, in order.
             resume: whether to continue from a partial result.
 
-        Returns:
-            Whether there was a partial result.
-
         Raises:
             ValueError: the result cannot be written to `out`; another process is writing it; there is a partial
                 result, but `resume` is false; or the partial result is corrupt or of a different measurement.
         """
         self._claim()
-        others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
-        if others:
+        ending = f"of{self._world_size}.part"
+        if others := [file for file in partial_results(self._out) if not file.name.endswith(ending)]:
             raise ValueError(
                 f"{others[0]} is of another number of processes; continue with as many as it names after 'of', or "
                 "remove it"
             )
         if not self.file.exists():
-            return False
+            return
         if not resume:
             raise ValueError(
                 f"{self.file} is the partial result of an interrupted call; --resume continues from it, or remove it"
             )
-        self._restore(files)
-        return True
-
-    def _claim(self) -> None:
-        """Check that the result file can be written, and lock it against other commands."""
-        targets = [with_ending(self._out, ending) for ending in (".json", ".csv", ".png")]
-        if folders := [str(file) for file in (self._out, *targets) if file.is_dir()]:
-            raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")
-        trial = self.file.with_suffix(".trial")
-        try:
-            # By `write_file`, whose temporary names are longer than the result's.
-            write_file(trial, b"").unlink()
-            if self._is_first_rank:
-                lock(targets[0])
-        except OSError as error:
-            raise ValueError(
-                f"{trial.parent} does not take {trial.name} ({reason(error)}); --out takes FILE.json"
-            ) from None
-
-    def _restore(self, files: list[Path]) -> None:
-        """Load the statistics from the file, after checking that they belong to this measurement."""
         data = read_bytes(self.file)
         try:
             state, metadata = safetensors.torch.load(data), metadata_of(data)
-            intact = metadata["sha256"] == self._digest(metadata, tensors_sha256(state))
+            intact = metadata.pop("sha256") == _digest(metadata, state)
             identity, images = json.loads(metadata["identity"]), int(metadata["images"])
         except (safetensors.SafetensorError, KeyError, ValueError, RecursionError):
             intact = False
@@ -141,13 +110,28 @@ class PartialResult:
         self.add(files[:images])
         if self._files_digest.hexdigest() != metadata["files_sha256"]:
             raise ValueError(
-                f"the {metadata['images']} images of {self.file} are no longer the first of the sample, by name, size "
-                "and modification time; restore them, or remove it and measure again"
+                f"the {images} images of {self.file} are no longer the first of the sample, by name, size and "
+                "modification time; restore them, or remove it and measure again"
             )
         try:
             self._statistics.load_state_dict(state)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
+
+    def _claim(self) -> None:
+        """Check that the result file can be written, and lock it against other commands."""
+        targets = [with_ending(self._out, ending) for ending in (".json", ".csv", ".png")]
+        if folders := [file for file in (self._out, *targets) if file.is_dir()]:
+            raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")
+        trial = self.file.with_suffix(".trial")
+        try:
+            # By `write_file`, whose temporary names are longer than the result's.
+            write_file(trial, b"").unlink()
+            if self._rank == 0:
+                lock(targets[0])
+        except OSError as error:
+            why = f"{trial.parent} does not take {trial.name} ({reason(error)})"
+            raise ValueError(f"{why}; --out takes FILE.json") from None
 
     def add(self, files: list[Path]) -> None:
         """Record that these files, which are the next ones in order, have been measured."""
@@ -159,22 +143,16 @@ class PartialResult:
     def save(self) -> None:
         """Write or replace the file; do nothing if no image has been measured."""
         if self.images:
-            state = self._statistics.state_dict()
-            metadata = {"images": str(self.images), "files_sha256": self._files_digest.hexdigest()}
-            metadata["identity"] = json.dumps(self._identity)
-            metadata["sha256"] = self._digest(metadata, tensors_sha256(state))
-            write_file(self.file, safetensors.torch.save(state, metadata))
+            state, identity = self._statistics.state_dict(), json.dumps(self._identity)
+            metadata = {"images": f"{self.images}", "identity": identity}
+            metadata["files_sha256"] = self._files_digest.hexdigest()
+            write_file(self.file, safetensors.torch.save(state, metadata | {"sha256": _digest(metadata, state)}))
 
-    @staticmethod
-    def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return one sha256 of a partial result.
 
-        It is computed from `tensors`, the hash of the tensors, and from the entries `images`, `files_sha256` and
-        `identity` of the metadata.
-        """
-        return hashlib.sha256(
-            "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
-        ).hexdigest()
+def _digest(metadata: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:
+    """Return one sha256 of the tensors of a partial result, and of its metadata but this hash."""
+    parts = [metadata[name] for name in ("images", "files_sha256", "identity")]
+    return hashlib.sha256("\n".join([*parts, tensors_sha256(state)]).encode()).hexdigest()
 
 
 USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
@@ -215,21 +193,66 @@ def measure_folder(
     model = context.numerics.place(model)
     with join(context.numerics.device) as processes:
         rank, size = processes.rank, processes.size
-        measurement = request.measurement(first_image(len(files), rank, size))
-        statistics = measurement.statistics(model)
-        indices = batches(len(files), request.batch_size, rank, size)
-        file_batches = _FileBatches([[files[index] for index in batch] for batch in indices], request, context)
+        start = first_image(len(files), rank, size)
+        statistics = request.statistics(model, start)
+        own = [[files[index] for index in batch] for batch in batches(len(files), request.batch_size, rank, size)]
+        partial = None
         if out is not None:
-            identity = describe_measurement(request, model, context.numerics.numeric_class, measurement.first_image)
+            identity = describe_measurement(request, model, context.numerics.numeric_class, start)
             partial = PartialResult(out, rank, size, identity, statistics)
-            file_batches.continue_from(partial, seconds_between_saves, resume=resume)
-        measure(model, file_batches.load(), measurement, statistics)
+            partial.begin(list(chain(*own)), resume=resume)
+            if resume and not partial.images:
+                context.progress.message(f"{partial.file} is not there; all its images are measured")
+            own = [batch for batch, end in zip(own, accumulate(map(len, own)), strict=True) if end > partial.images]
+        with statistics:
+            _pass_files(model, own, request, context, partial, seconds_between_saves)
         if size > 1:
             gather(statistics)
         if rank:
             return None
         paths = [file.relative_to(request.data).as_posix() for file in files]
         return folder_result(request, statistics.result(), paths)
+
+
+def _pass_files(
+    model: nn.Module,
+    file_batches: list[list[Path]],
+    request: Request,
+    context: Context,
+    partial: PartialResult | None,
+    seconds_between_saves: float,
+) -> None:
+    """Pass batches of image files through the network; save the partial result from time to time and at the end.
+
+    Raises:
+        ValueError: a file is not an image; what was measured is saved.
+        KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
+    """
+    saved_at, how, images = time.monotonic(), request.preprocessing, sum(map(len, file_batches))
+    task = context.progress.task(f"feature maps of {Path(request.data).name}", images)
+    with interrupts() as interrupted, task as advance:
+        for files in file_batches:
+            try:
+                pixels = np.stack([decode(file, request.image_size, preprocessing=how) for file in files])
+            except ValueError as error:
+                if partial is None or not partial.images:
+                    raise
+                partial.save()
+                saved = f"{partial.images} images are saved, and --resume continues after them"
+                raise ValueError(f"{error}; {saved}") from None
+            model(normalize(pixels, how).to(context.numerics.device))
+            advance(len(files), "")
+            # Asked once: what comes between two questions would end the measurement without a save.
+            stop = interrupted()
+            if partial:
+                partial.add(files)
+                if stop or time.monotonic() - saved_at > seconds_between_saves:
+                    partial.save()
+                    saved_at = time.monotonic()
+            if stop:
+                raise KeyboardInterrupt
+    if partial:
+        partial.save()
 
 
 def _complete(request: Request, model: nn.Module, weights: Weights, progress: Progress) -> Request:
@@ -278,63 +301,3 @@ def describe_measurement(request: Request, model: nn.Module, arithmetic: str, st
         "kernel": kernel_description(),
         "first_image": start,
     }
-
-
-class _FileBatches:
-    """Batches of decoded image files; after each one the statistics may be saved."""
-
-    def __init__(self, file_batches: list[list[Path]], request: Request, context: Context) -> None:
-        self._file_batches, self._request, self._context = file_batches, request, context
-        self._partial: PartialResult | None = None
-        self._seconds_between_saves = math.inf
-
-    def continue_from(self, partial: PartialResult, seconds_between_saves: float, *, resume: bool) -> None:
-        """Load the partial result, if there is one, and skip the batches that it covers.
-
-        From then on, `load` saves the statistics to the file of `partial`.
-
-        Raises:
-            ValueError: the result cannot be written; or there is a partial result, but `resume` is false or the
-                partial result cannot be continued.
-        """
-        if not partial.begin(list(chain(*self._file_batches)), resume=resume) and resume:
-            self._context.progress.message(f"{partial.file} is not there; all its images are measured")
-        ends = accumulate(map(len, self._file_batches))
-        left = [batch for batch, end in zip(self._file_batches, ends, strict=True) if end > partial.images]
-        self._file_batches, self._partial, self._seconds_between_saves = left, partial, seconds_between_saves
-
-    def load(self) -> Generator[torch.Tensor, None, None]:
-        """Yield the batches that have not been measured; save the statistics from time to time.
-
-        Raises:
-            ValueError: a file is not an image.
-            KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
-        """
-        saved_at, partial, how = time.monotonic(), self._partial, self._request.preprocessing
-        name, images = Path(self._request.data).name, sum(map(len, self._file_batches))
-        with interrupts() as interrupted, self._context.progress.task(f"feature maps of {name}", images) as advance:
-            for files in self._file_batches:
-                yield normalize(self._decode(files), how).to(self._context.numerics.device)
-                advance(len(files), "")
-                # Asked once: what comes between two questions would end the measurement without a save.
-                stop = interrupted()
-                if partial:
-                    partial.add(files)
-                    if stop or time.monotonic() - saved_at > self._seconds_between_saves:
-                        partial.save()
-                        saved_at = time.monotonic()
-                if stop:
-                    raise KeyboardInterrupt
-        if partial:
-            partial.save()
-
-    def _decode(self, files: list[Path]) -> UInt8[np.ndarray, "image height width channel"]:
-        """Return the pixels of image files; if one cannot be decoded, save the statistics and raise ValueError."""
-        how, size, partial = self._request.preprocessing, self._request.image_size, self._partial
-        try:
-            return np.stack([decode(file, size, preprocessing=how) for file in files])
-        except ValueError as error:
-            if partial is None or not partial.images:
-                raise
-            partial.save()
-            raise ValueError(f"{error}; {partial.images} images are saved, and --resume continues after them") from None

@@ -1,11 +1,9 @@
 """Feature maps of a run's network on three image sets: fractions of values <= 0, and covariance spectra."""
 
-from __future__ import annotations
-
 import copy
 import math
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,10 +11,10 @@ import torch
 from in4310repro.data import comparison
 from in4310repro.data.comparison import Sample, subset
 from in4310repro.data.images import ImageSet, evaluation_batches
-from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
+from in4310repro.evaluation.feature_maps.measurement import IMAGES
 from in4310repro.evaluation.feature_maps.records import activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
-from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
+from in4310repro.features import BLOCK, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
@@ -155,84 +153,74 @@ def network_name(run: FinishedRun) -> str:
 
 
 def measure_sets(
-    model: torch.nn.Module, sets: Sequence[ImageSet], settings: Config, context: Context
+    model: torch.nn.Module, sets: Sequence[ImageSet], config: Config, context: Context
 ) -> list[ImageSetFeatures]:
-    """Return the feature statistics of each image set, measured by the protocol in the settings.
+    """Return the feature statistics of each image set, measured by the protocol in the configuration.
 
     Args:
         model: the network, on the device.
         sets: the image sets, in the order in which they are measured.
-        settings: give modules, precision, batch size and deviations.
+        config: gives modules, precision, batch size and deviations.
         context: arithmetic, progress and processes of the computation.
     """
     records: list[ImageSetFeatures] = []
     accumulated: FeatureStatistics | None = None
     first = 0  # index of the first image of a set
     for images in sets:
-        measurement = Measurement(modules=list(settings.modules), precision=settings.precision, first_image=first)
-        statistics = _measure_set(model, _Batches(images, settings.evaluation_batch_size, context), measurement)
+        statistics = _measure_set(model, images, first, config, config.evaluation_batch_size, context)
         sparsity = statistics.result()
-        if settings.protocol.batch_norm_mode == "train":
-            batches = _Batches(images, PUBLISHED_BATCH_SIZE, context)
-            statistics = _measure_set(with_batch_statistics(model), batches, measurement)
+        if config.protocol.batch_norm_mode == "train":
+            changed = with_batch_statistics(model)
+            statistics = _measure_set(changed, images, first, config, PUBLISHED_BATCH_SIZE, context)
         if accumulated:
             statistics.merge(accumulated)
-        records.append(_set_record(images, first, sparsity, statistics.result(), settings))
-        if settings.protocol.accumulates_sets:
+        spectra, divisor = statistics.result(), config.protocol.share_divisor(len(images))
+        modules = {
+            name: ModuleFeatures(
+                non_positive=sparsity[name].non_positive / divisor,
+                non_finite=sparsity[name].non_finite,
+                channels=len(sparsity[name].mean),
+                eigenvalues=spectra[name].eigenvalues(min(EIGENVALUES, len(spectra[name].mean))).tolist(),
+                activations=activation_record(sparsity[name], images.paths, first),
+            )
+            for name in config.modules
+        }
+        record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)
+        if (pooled_images := next(iter(spectra.values())).images) > len(images):
+            record["pooled_images"] = pooled_images
+        records.append(record)
+        if config.protocol.accumulates_sets:
             accumulated = statistics
             # The next set begins with a new block, so that no image has the index of another.
             first += math.ceil(len(images) / BLOCK) * BLOCK
     return records
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The batches of an image set that this process measures, on its device."""
-
-    images: ImageSet
-    size: int
-    context: Context
-
-    @property
-    def part(self) -> range:
-        """Range of indices of the images that this process measures; it starts at a multiple of 64."""
-        blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
-        return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
-
-    def load(self) -> Generator[torch.Tensor, None, None]:
-        with self.context.progress.task(f"feature maps of {self.images.name}", len(self.part)) as advance:
-            for batch in evaluation_batches(self.images, self.size, part=self.part):
-                yield batch.images.to(self.context.numerics.device)
-                advance(len(batch.paths), "")
-
-
-def _measure_set(model: torch.nn.Module, batches: _Batches, measurement: Measurement) -> FeatureStatistics:
-    """Return the statistics of one image set, gathered from all processes."""
-    shifted = replace(measurement, first_image=measurement.first_image + batches.part.start)
-    with torch.inference_mode():
-        statistics = measure(model, batches.load(), shifted)
-    if batches.context.processes.size > 1:
+def _measure_set(
+    model: torch.nn.Module, images: ImageSet, first: int, config: Config, batch_size: int, context: Context
+) -> FeatureStatistics:
+    """Return the statistics of an image set whose first image has the index `first`, gathered from all processes."""
+    rank, size = context.processes.rank, context.processes.size
+    # Each process measures blocks of 64 images.
+    blocks = block_range(len(images), rank, size)
+    part = range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(images)))
+    statistics = FeatureStatistics(
+        model,
+        list(config.modules),
+        "images",
+        config.precision,
+        first_image=first + part.start,
+        histogram=True,
+        top_images=IMAGES,
+    )
+    task = context.progress.task(f"feature maps of {images.name}", len(part))
+    with torch.inference_mode(), statistics, task as advance:
+        for batch in evaluation_batches(images, batch_size, part=part):
+            model(batch.images.to(context.numerics.device))
+            advance(len(batch.paths), "")
+    if size > 1:
         gather(statistics)
     return statistics
-
-
-def _set_record(
-    images: ImageSet,
-    first_image: int,
-    sparsity: Mapping[str, FeatureResult],
-    spectra: Mapping[str, FeatureResult],
-    settings: Config,
-) -> ImageSetFeatures:
-    """Return one image set's entry in `features.json`; `sparsity` and `spectra` map module names to results."""
-    divisor = settings.protocol.share_divisor(len(images))
-    modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
-    for name, module in modules.items():
-        module["activations"] = activation_record(sparsity[name], images.paths, first_image)
-    record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)
-    pooled_images = next(iter(spectra.values())).images
-    if pooled_images > len(images):
-        record["pooled_images"] = pooled_images
-    return record
 
 
 def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
@@ -242,12 +230,3 @@ def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean = module.running_var = None
     return copied
-
-
-def _module_record(sparsity: FeatureResult, spectra: FeatureResult, divisor: float) -> ModuleFeatures:
-    return ModuleFeatures(
-        non_positive=float(sparsity.non_positive) / divisor,
-        non_finite=int(sparsity.non_finite),
-        channels=len(sparsity.mean),
-        eigenvalues=[float(value) for value in spectra.eigenvalues(min(EIGENVALUES, len(spectra.mean)))],
-    )

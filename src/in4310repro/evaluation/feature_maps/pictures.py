@@ -1,61 +1,51 @@
 """Pictures of a run's feature maps: one PNG file for each of its first test images and each module, and an index."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from in4310repro.data.images import ImageSet, evaluation_batches
+from in4310repro.data.images import evaluation_batches
 from in4310repro.evaluation.feature_maps import tiles
 from in4310repro.evaluation.feature_maps.measurement import parse_modules
-from in4310repro.features import ModuleChoice
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.hooks import ForwardPass, capture_outputs, check_calls_hooks, choose, evaluation_mode
 from in4310repro.features.tensors import iterate_values, plain_tensor
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
-from in4310repro.system.progress import Progress
 
 INDEX = "pictures.json"
 LONGEST = 60  # characters of a name of an image or module in the name of a file
+Maps = dict[str, Float[Tensor, "channel height width"]]  # of one image, by the title of the module
 
 
-@dataclass(frozen=True, kw_only=True)
-class PicturesRequest:
-    """Modules and images whose feature maps are drawn."""
-
-    modules: str | None = None  # as `parse_modules` reads it; None: those that the run measured
-    images: int = 10  # the first of the test set; all, if there are fewer
-    channel_axis: Mapping[str, int] = field(default_factory=dict)  # of modules of which nothing else tells it
-    data: str | None = None  # the present folder of the run's images; None: the recorded one
-
-
-@dataclass
-class Maps:
-    """Feature maps of one image, by the title of the module, and why other modules have none."""
-
-    maps: dict[str, Float[Tensor, "channel height width"]] = field(default_factory=dict)
-    not_drawn: dict[str, str] = field(default_factory=dict)
-
-
-def draw_pictures(run: FinishedRun, request: PicturesRequest, to: Path, context: Context) -> list[Path]:
+def draw_pictures(
+    run: FinishedRun,
+    to: Path,
+    context: Context,
+    *,
+    modules: str | None = None,
+    images: int = 10,
+    channel_axis: Mapping[str, int] | None = None,
+    data: str | None = None,
+) -> list[Path]:
     """Draw feature maps of a run's selected network for its first test images; return the paths of the written files.
 
     Each image passes through the network alone, so no batch size matters. The index is written last.
 
     Args:
         run: gives network and test images.
-        request: the modules and images.
         to: a new or empty folder.
         context: arithmetic and progress of the computation.
+        modules: the modules, as `parse_modules` reads them; None: those that the run measured.
+        images: how many of the test set, the first; all, if there are fewer.
+        channel_axis: axes of modules of which nothing else tells it.
+        data: the present folder of the run's images; None: the recorded one.
 
     Raises:
         ValueError: the folder has files; there is no such module; a named module gives no maps of channels, height
@@ -63,34 +53,44 @@ def draw_pictures(run: FinishedRun, request: PicturesRequest, to: Path, context:
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ValueError(f"{to} is not an empty folder; --pictures takes a new or empty one")
-    if request.images < 1:
-        raise ValueError(f"{request.images} images are requested; at least 1 is needed")
-    modules = parse_modules(request.modules) if request.modules is not None else list(run.config.modules)
+    if images < 1:
+        raise ValueError(f"{images} images are requested; at least 1 is needed")
+    asked = list(run.config.modules) if modules is None else parse_modules(modules)
     model = context.numerics.place(run.selected_network())
-    chosen = choose(model, modules)
-    images = _first_images(run, request, context.progress)
+    chosen, split = choose(model, asked), run.split_below(data)
+    # No other image is decoded.
+    first = run.config.load("test", split.root, split.parts["test"][:images], context.progress, cache=False)
     rows: list[dict[str, Any]] = []
     not_drawn: dict[str, str] = {}
-    with context.progress.task("drawing feature maps", len(images)) as advance:
-        for number, batch in enumerate(evaluation_batches(images, 1)):
-            made = maps_of(model, chosen, batch.images.to(context.numerics.device), request.channel_axis)
-            _refuse_undrawable(made, modules)
+    with context.progress.task("drawing feature maps", len(first)) as advance:
+        for number, batch in enumerate(evaluation_batches(first, 1)):
+            maps, reasons = maps_of(model, chosen, batch.images.to(context.numerics.device), channel_axis or {})
+            if isinstance(asked, list) and reasons:
+                name, why = next(iter(reasons.items()))
+                raise ValueError(f"module {name!r} cannot be drawn: {why}; leaves draws all modules that can be")
+            if not maps:
+                raise ValueError(f"none of the modules {sorted(reasons)} can be drawn")
+            path = first.paths[number]
+            name = portable_name(path.rpartition(".")[0] or path)
+            folder = f"{number + 1:0{max(3, len(str(len(first))))}}" + (f"-{name}" if name else "")
             # All maps of an image are drawn before one is written: what is refused leaves no file.
-            drawn = list(_draw_image(made, _folder(images, number), images.paths[number]))
-            for row, png in drawn:
+            for row, png in list(_draw_image(maps, folder, path)):
                 (to / row["file"]).parent.mkdir(parents=True, exist_ok=True)
                 write_file(to / row["file"], png)
                 rows.append(row)
-            not_drawn |= made.not_drawn
+            not_drawn |= reasons
             advance(1, "")
-    index = write_file(to / INDEX, json_bytes(_index(run, rows, not_drawn)))
-    return [*(to / row["file"] for row in rows), index]
-
-
-def _first_images(run: FinishedRun, request: PicturesRequest, progress: Progress) -> ImageSet:
-    """Return the first test images in the order of the split; no other image is decoded."""
-    split = run.split_below(request.data)
-    return run.config.load("test", split.root, split.parts["test"][: request.images], progress, cache=False)
+    label = run.config.protocol.label
+    index = {
+        "network": f"{run.config.model} as trained here by setting {run.metrics['setting']}",
+        "weights_sha256": run.metrics["weights_sha256"],
+        **({"label": label} if label else {}),
+        "colours": {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in tiles.COLOURS.items()},
+        "shade": "sqrt(|value| / m), where m is |minimum| below zero and the maximum above, of the whole file",
+        "pictures": rows,
+        "not_drawn": not_drawn,
+    }
+    return [*(to / row["file"] for row in rows), write_file(to / INDEX, json_bytes(index))]
 
 
 def maps_of(
@@ -98,11 +98,12 @@ def maps_of(
     modules: Mapping[str, nn.Module],
     image: Float[Tensor, "1 channel height width"],
     channel_axis: Mapping[str, int],
-) -> Maps:
+) -> tuple[Maps, dict[str, str]]:
     """Pass one image through a network in eval mode; return copies of the modules' outputs, with channels first.
 
-    The network's modes and hooks are as before afterwards. A module that runs several times has the titles
-    `NAME#0`, `NAME#1` and so on, and a part of a nested output has its path at the end of the title.
+    Also return why other modules have none. The network's modes and hooks are as before afterwards. A module that runs
+    several times has the titles `NAME#0`, `NAME#1` and so on, and a part of a nested output has its path at the end of
+    the title.
 
     Raises:
         ValueError: two outputs have the same title.
@@ -126,13 +127,13 @@ def maps_of(
     with evaluation_mode(model), axes.watch(), capture_outputs(model, modules, keep, ForwardPass()):
         model(image)
     repeated = {name for name, call, _ in outputs if call}
-    order = {name: place for place, name in enumerate(modules)}
-    keys = sorted(outputs, key=lambda key: (order[key[0]], key[1]))
+    order = list(modules)
+    keys = sorted(outputs, key=lambda key: (order.index(key[0]), key[1]))
     titles = {key: f"{key[0]}{f'#{key[1]}' if key[0] in repeated else ''}{key[2]}" for key in keys}
     alike += [title for title, number in Counter(titles.values()).items() if number > 1]
     if alike:
         raise ValueError(f"two outputs are named {alike[0]!r}; a picture needs a name of its own")
-    return Maps({titles[key]: outputs[key] for key in keys}, reasons)
+    return {titles[key]: outputs[key] for key in keys}, reasons
 
 
 def _channels(axes: AxisFinder, name: str, path: str, output: object) -> Float[Tensor, "channel height width"]:
@@ -150,19 +151,10 @@ def _channels(axes: AxisFinder, name: str, path: str, output: object) -> Float[T
     return values.movedim(axes.axis_of(name, path, output), 1)[0].detach().cpu().float().clone()
 
 
-def _refuse_undrawable(made: Maps, modules: ModuleChoice) -> None:
-    """Raise ValueError if a module that was named gives no map, or if none of a pattern's or of the leaves does."""
-    if isinstance(modules, list) and made.not_drawn:
-        name, why = next(iter(made.not_drawn.items()))
-        raise ValueError(f"module {name!r} cannot be drawn: {why}; leaves draws all modules that can be")
-    if not made.maps:
-        raise ValueError(f"none of the modules {sorted(made.not_drawn)} can be drawn")
-
-
-def _draw_image(made: Maps, folder: str, image: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _draw_image(maps: Maps, folder: str, image: str) -> Iterator[tuple[dict[str, Any], bytes]]:
     """Yield the entry in the index and the picture of each map."""
-    width = len(str(len(made.maps)))
-    for number, (title, channels) in enumerate(made.maps.items(), 1):
+    width = len(str(len(maps)))
+    for number, (title, channels) in enumerate(maps.items(), 1):
         finite = channels[channels.isfinite()]
         row = {
             "file": f"{folder}/{number:0{width}}-{portable_name(title) or 'network'}.png",
@@ -190,21 +182,3 @@ def portable_name(name: str) -> str:
         ('buildings-0003', 'layer1.0.relu-1', 't')
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-LONGEST:].strip("-. ")
-
-
-def _folder(images: ImageSet, number: int) -> str:
-    name = portable_name(images.paths[number].rpartition(".")[0] or images.paths[number])
-    return f"{number + 1:0{max(3, len(str(len(images))))}}" + (f"-{name}" if name else "")
-
-
-def _index(run: FinishedRun, rows: list[dict[str, Any]], not_drawn: Mapping[str, str]) -> dict[str, Any]:
-    label = run.config.protocol.label
-    return {
-        "network": f"{run.config.model} as trained here by setting {run.metrics['setting']}",
-        "weights_sha256": run.metrics["weights_sha256"],
-        **({"label": label} if label else {}),
-        "colours": {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in tiles.COLOURS.items()},
-        "shade": "sqrt(|value| / m), where m is |minimum| below zero and the maximum above, of the whole file",
-        "pictures": rows,
-        "not_drawn": dict(not_drawn),
-    }

@@ -1,7 +1,5 @@
 """Drawing of one image's feature map: its channels as tiles of a grid, in a PNG with a palette."""
 
-from __future__ import annotations
-
 import io
 import math
 
@@ -36,9 +34,14 @@ def to_png(channels: Float32[np.ndarray, "channel height width"]) -> bytes:
     Raises:
         ValueError: the picture would have more than 2^26 pixels.
     """
-    shades = _grid(to_shades(channels))
-    picture = Image.fromarray(shades)
-    picture.putpalette(_palette().tobytes())
+    picture = Image.fromarray(_grid(to_shades(channels)))
+    steps = np.linspace(0, 1, SHADES)[:, None]
+    ramps = [
+        np.rint((1 - steps) * start + steps * end)
+        for start, end in map(np.array, ((ZERO, LOWEST), (SMALLEST, HIGHEST)))
+    ]
+    palette = np.concatenate([*ramps, [COLOURS["not finite"], COLOURS["between tiles"]]])
+    picture.putpalette(palette.astype(np.uint8).tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="png")
     return buffer.getvalue()
@@ -48,12 +51,8 @@ def to_shades(values: Float32[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shap
     """Return the place of each value in the palette: 0 for zero, 125 minimum, 126 just above zero, 251 maximum."""
     finite = np.isfinite(values)
     known = np.where(finite, values, 0).astype(np.float64)
-    shades = np.where(
-        known > 0,
-        SHADES + np.rint(_relative(known.clip(min=0)) * (SHADES - 1)),
-        np.rint(_relative(-known.clip(max=0)) * (SHADES - 1)),
-    )
-    return np.where(finite, shades, NOT_FINITE).astype(np.uint8)
+    below, above = (np.rint(_relative(each.clip(min=0)) * (SHADES - 1)) for each in (-known, known))
+    return np.where(finite, np.where(known > 0, SHADES + above, below), NOT_FINITE).astype(np.uint8)
 
 
 def _relative(magnitudes: np.ndarray) -> np.ndarray:
@@ -78,13 +77,3 @@ def _grid(shades: UInt8[np.ndarray, "channel height width"]) -> UInt8[np.ndarray
     tiles[:channels, :-1, :-1] = shades.repeat(factor, axis=1).repeat(factor, axis=2)
     # The gap after the last row and column is left out.
     return tiles.reshape(rows, columns, tall, wide).swapaxes(1, 2).reshape(rows * tall, columns * wide)[:-1, :-1]
-
-
-def _palette() -> UInt8[np.ndarray, "index colour"]:
-    steps = np.linspace(0, 1, SHADES)[:, None]
-    below, above = (
-        np.rint((1 - steps) * np.array(start) + steps * np.array(end))
-        for start, end in ((ZERO, LOWEST), (SMALLEST, HIGHEST))
-    )
-    rest = [COLOURS["not finite"], COLOURS["between tiles"]]
-    return np.concatenate([below, above, rest]).astype(np.uint8)
