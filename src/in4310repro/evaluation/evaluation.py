@@ -1,10 +1,8 @@
 """Evaluation of a run's selected network: metrics on its test set or a folder, and predicted classes of files."""
 
-from __future__ import annotations
-
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -119,6 +117,10 @@ def examine(
     notes = [run.config.protocol.label, *seen.unrecognised(run)]
     if places and similar is None:
         notes.append(f"near-duplicates of seen images: not looked for, since {why}")
+    metrics: dict[str, Any] = dict.fromkeys(("loss", *METRICS, *Details.__annotations__))
+    if places:
+        by_logits = (protocol or run.config.protocol).ranks_logits
+        metrics = {"loss": new.loss, **new.metrics(by_logits=by_logits, every_class=False), **new.details()}
     measured = {
         "setting": run.metrics["setting"],
         "data": publishable_place(data) if data else "test set",
@@ -131,17 +133,9 @@ def examine(
         "notes": list(filter(None, notes)),
         "classes": [run.classes[label] for label in sorted(set(new.labels.tolist()))],
         "all_classes": run.classes,
-        **_metrics(new, by_logits=(protocol or run.config.protocol).ranks_logits),
+        **metrics,
     }
     return Examined(cast("Evaluation", measured), scores, new, roles)
-
-
-def _metrics(scores: Scores, *, by_logits: bool) -> dict[str, Any]:
-    """Return the loss and all metrics by name; without images, each is None."""
-    if not scores.paths:
-        return dict.fromkeys(("loss", *METRICS, *Details.__annotations__))
-    metrics = scores.metrics(by_logits=by_logits, every_class=False)
-    return {"loss": scores.loss, **metrics, **scores.details()}
 
 
 def _take(scores: Scores, places: Sequence[int], numerics: Numerics) -> Scores:
@@ -157,45 +151,34 @@ def _take(scores: Scores, places: Sequence[int], numerics: Numerics) -> Scores:
 
 def to_text(measured: Evaluation) -> str:
     """Return the mean metrics as text, then a table with the metrics of each class, and what limits them."""
-    counts = (measured["trained_on"], measured["chose_fit"], measured["images"])
+    counts, images = (measured["trained_on"], measured["chose_fit"], measured["images"]), measured["images"]
     lines = [f"{measured['data']}: {sum(counts)} images, network of setting {measured['setting']}"]
-    said = seen.describe_roles(*counts)
-    if not measured["images"]:
+    said, every, classes = seen.describe_roles(*counts), measured["all_classes"], measured["classes"]
+    if not images:
         return "\n".join([*lines, f"{said}: none is left to measure", *measured["notes"]])
-    totals = [sum(row) for row in measured["confusion_matrix"]]
-    numbers = {
-        **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]
-        "loss": measured["loss"],
-        "expected calibration error": measured["expected_calibration_error"],
-    }
-    width = max(map(len, ("class", *measured["classes"])))
+    numbers = {each.label: measured[name] for name, each in SCALARS.items()}  # type: ignore[literal-required]
+    numbers |= {"loss": measured["loss"], "expected calibration error": measured["expected_calibration_error"]}
+    width = max(map(len, ("class", *classes)))
     lines += [
         f"{said}: {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())}",
         f"{'class':<{width}}  images  accuracy  precision      F1      AP",
     ]
-    for place, name in enumerate(measured["classes"]):
-        label = measured["all_classes"].index(name)
-        recall, area = measured["class_accuracy"][place], measured["average_precision"][place]
-        precision, f1 = _share(measured["precision"][label]), _share(measured["f1"][label])
-        lines.append(f"{name:<{width}}  {totals[label]:>6}  {recall:>8.4f}  {precision:>9}  {f1:>6}  {area:.4f}")
-    return "\n".join([*lines, *_limits(measured), *measured["notes"]])
-
-
-def _limits(measured: Evaluation) -> Iterator[str]:
-    """Yield a sentence on classes without images, one on copies, and one on near-duplicates of seen images."""
-    if absent := [name for name in measured["all_classes"] if name not in measured["classes"]]:
-        yield f"no image of {', '.join(absent)}: the means are of the other classes"
+    for name, recall, area in zip(classes, measured["class_accuracy"], measured["average_precision"], strict=True):
+        label = every.index(name)
+        shares = [measured["precision"][label], measured["f1"][label]]
+        precision, f1 = ("-" if share is None else f"{share:.4f}" for share in shares)
+        total = sum(measured["confusion_matrix"][label])
+        lines.append(f"{name:<{width}}  {total:>6}  {recall:>8.4f}  {precision:>9}  {f1:>6}  {area:.4f}")
+    if absent := [name for name in every if name not in classes]:
+        lines.append(f"no image of {', '.join(absent)}: the means are of the other classes")
     if measured["copies"]:
-        yield f"repeating the pixels of another: {measured['copies']} of the {measured['images']}"
+        lines.append(f"repeating the pixels of another: {measured['copies']} of the {images}")
     similar, without = measured["near_duplicates"], measured["mean_class_accuracy_without_near_duplicates"]
     if similar is not None:
         named = f", such as {similar[0]}" if similar else ""
         rest = f"; without them mean class accuracy {without:.4f}" if without is not None else ""
-        yield f"near-duplicates of seen images: {len(similar)} of the {measured['images']}{named}{rest}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+        lines.append(f"near-duplicates of seen images: {len(similar)} of the {images}{named}{rest}")
+    return "\n".join([*lines, *measured["notes"]])
 
 
 def _entries_of_folder(run: FinishedRun, data: str, class_folders: str | None, progress: Progress) -> tuple[Entry, ...]:
@@ -204,10 +187,8 @@ def _entries_of_folder(run: FinishedRun, data: str, class_folders: str | None, p
     split = run.split.catalogue().labels()
     images = catalogue(Path(data), progress, class_folders, lambda paths: read_as(split, paths))
     if unknown := [name for name in images.classes if name not in run.classes]:
-        raise ValueError(
-            f"{data} has the classes {unknown}, which the network of {run.folder} does not know; valid are "
-            f"{run.classes}"
-        )
+        known = f"which the network of {run.folder} does not know; valid are {run.classes}"
+        raise ValueError(f"{data} has the classes {unknown}, {known}")
     labels = [run.classes.index(name) for name in images.classes]
     return tuple(replace(entry, label=labels[entry.label]) for entry in images.entries)
 
@@ -250,19 +231,15 @@ class Labelled:
         words = {"path": self.paths, "predicted": self.predicted(), "seen": self.roles}
         return csv_of(words, self.classes, self.softmax)
 
-    def content(self, form: str) -> bytes:
-        """Return the content of a file with the path, predicted class and scores of each image.
-
-        `form` is the file's suffix: .csv or .json.
-        """
-        return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
-
     def to_json(self) -> dict[str, Any]:
         """Return JSON values: the classes, and for each image path, predicted class, what it was to the run, scores."""
         names = ("path", "predicted", "seen", "scores")
         rows = zip(self.paths, self.predicted(), self.roles, self.softmax.tolist(), strict=True)
-        images = [dict(zip(names, row, strict=True)) for row in rows]
-        return {"classes": self.classes, "images": images}
+        return {"classes": self.classes, "images": [dict(zip(names, row, strict=True)) for row in rows]}
+
+    def content(self, form: str) -> bytes:
+        """Return the bytes of a file of these scores; `form` is its suffix, .csv or .json."""
+        return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
 
 def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once: int = AT_ONCE) -> Labelled:
@@ -293,13 +270,10 @@ def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once
     return Labelled(run.classes, [file.as_posix() for file in files], gathered, softmax)
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if not place.is_dir():
-        if not place.exists():
-            raise ValueError(f"no image and no folder {place}")
-        yield place
-        return
-    files = image_files(place, unlabelled=True)
+def _files(place: Path) -> Sequence[Path]:
+    if not place.exists():
+        raise ValueError(f"no image and no folder {place}")
+    files = image_files(place, unlabelled=True) if place.is_dir() else [place]
     if not files:
         raise ValueError(f"{place} has no images")
-    yield from files
+    return files

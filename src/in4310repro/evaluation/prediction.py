@@ -1,15 +1,14 @@
 """Prediction of softmax scores for the images of a set, and a check of the memory that this needs."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import safetensors.torch
 import torch
 
 from in4310repro.arithmetic import tree
 from in4310repro.data.images import ImageSet, evaluation_batches
+from in4310repro.features.hooks import evaluation_mode
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
 from in4310repro.system.context import Context
@@ -66,21 +65,16 @@ def predict(model: torch.nn.Module, images: ImageSet, config: Config, context: C
         >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
         ((2, 2), ('a', 'b'), True)
     """
-    training = model.training
-    model.eval()
     flips = None
     if config.protocol.flips_in_evaluation:
         flips = [generator_for(config.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
-    numerics, part = context.numerics, local_share(len(images), context.processes)
-    columns = []
-    try:
-        with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
-            for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
-                logits = model(batch.images.to(numerics.device))
-                columns.append(measure(logits, batch.labels.to(numerics.device), numerics))
-                advance(len(batch.paths), "")
-    finally:
-        model.train(training)
+    numerics, part, columns = context.numerics, local_share(len(images), context.processes), []
+    task = context.progress.task(f"predicting {images.name}", len(part))
+    with evaluation_mode(model), torch.inference_mode(), task as advance:
+        for batch in evaluation_batches(images, config.evaluation_batch_size, flips, part):
+            logits = model(batch.images.to(numerics.device))
+            columns.append(measure(logits, batch.labels.to(numerics.device), numerics))
+            advance(len(batch.paths), "")
     return scores_of(images, columns, context.processes)
 
 
@@ -91,8 +85,8 @@ def measure(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> M
 
 def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
     """Return the scores of an image set, concatenated over its batches and over all processes."""
-    columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
-    softmax, logits, losses = (gather_rows(list(column), processes).numpy() for column in columns)
+    columns = ([batch[place] for batch in batches] for place in range(3))
+    softmax, logits, losses = (gather_rows(column, processes).numpy() for column in columns)
     return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
 
 

@@ -1,7 +1,5 @@
 """Images that a run has seen: those that its network was trained on and those that chose the fit, by content."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -35,23 +35,12 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # Heads of torchvision that are trained beside the last one and that no score comes from: built without them.
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 LITE, TIMM = "efficientnet_lite0", "timm:"
-# Parts of the names of published weights, and what replaces them in this order.
-RENAMED = {
-    LITE: {
-        "_blocks.": "blocks.",
-        "_expand_conv.": "expand.0.",
-        "._bn0.": ".expand.1.",
-        "_depthwise_conv.": "depthwise.0.",
-        "._bn1.": ".depthwise.1.",
-        "_project_conv.": "project.0.",
-        "._bn2.": ".project.1.",
-        "_conv_stem.": "stem.0.",
-        "_bn0.": "stem.1.",
-        "_conv_head.": "last.0.",
-        "_bn1.": "last.1.",
-        "_fc.": "classifier.",
-    }
-}
+# Parts of the names of Lite0's published weights, and what replaces them in this order.
+LITE_NAMES = """
+    _blocks.=blocks. _expand_conv.=expand.0. ._bn0.=.expand.1. _depthwise_conv.=depthwise.0. ._bn1.=.depthwise.1.
+    _project_conv.=project.0. ._bn2.=.project.1. _conv_stem.=stem.0. _bn0.=stem.1. _conv_head.=last.0. _bn1.=last.1.
+    _fc.=classifier.
+"""
 # Names of the user's functions that the user has given in this process.
 TRUSTED: set[str] = set()
 
@@ -191,7 +180,8 @@ class Network(ABC):
 
     def adapt(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return published weights under the names that this network uses, without those of auxiliary heads."""
-        unused, renamed = AUXILIARY.get(self.name, ()), RENAMED.get(self.name, {}).items()
+        unused = AUXILIARY.get(self.name, ())
+        renamed = [pair.split("=") for pair in LITE_NAMES.split()] if self.name == LITE else []
         return {
             functools.reduce(lambda key, pair: key.replace(*pair), renamed, key): value
             for key, value in tensors.items()
@@ -285,8 +275,7 @@ class Torchvision(Network):
         """List the names of torchvision's classification networks."""
         from torchvision import models
 
-        names: list[str] = models.list_models(module=models)
-        return names
+        return list(models.list_models(module=models))
 
     def create(self, classes: int) -> object:
         """Return the network that torchvision constructs, without auxiliary heads."""

@@ -19,6 +19,7 @@ from in4310repro.system.files import read_bytes
 from in4310repro.system.tensors import metadata_of, tensors_of
 
 State = dict[str, torch.Tensor]
+Head = Callable[[], Set[str]]  # returns the names of the weights whose shape depends on the number of classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +86,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def fit_state(
-    initial: State,
-    given: Mapping[str, torch.Tensor],
-    source: str,
-    head: Callable[[], Set[str]] | None = None,
-    *,
-    of_file: bool = True,
+    initial: State, given: Mapping[str, torch.Tensor], source: str, head: Head | None = None, *, of_file: bool = True
 ) -> State:
     """Return the weights and buffers of a network, converted to its dtypes.
 

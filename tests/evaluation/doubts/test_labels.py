@@ -12,7 +12,8 @@ from in4310repro.evaluation.doubts.labels import (
     FOLDS,
     PENALTY,
     TOLERANCE,
-    confident_joint,
+    confident_classes,
+    count_pairs,
     find_doubts,
     fold_of,
     out_of_fold,
@@ -20,6 +21,12 @@ from in4310repro.evaluation.doubts.labels import (
 )
 
 CLASSES = ("a", "b", "c")
+
+
+def confident_joint(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Count images by given and confidently assigned class; omit images without an assigned class."""
+    seeming = confident_classes(labels, probabilities)
+    return count_pairs(labels[seeming >= 0], seeming[seeming >= 0], probabilities.shape[1])
 
 
 def shown_classes(images: int = 90) -> tuple[np.ndarray, np.ndarray, list[str]]:

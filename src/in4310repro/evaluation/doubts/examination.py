@@ -1,19 +1,16 @@
 """Search of a folder for copies, look-alikes and doubtful labels; its findings as JSON and as text."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from in4310repro.data.check import Findings, Group, conflicts, join_paths, leaks, lines_on_groups, list_examples
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.splits import PARTS, Split, members, parts_of
-from in4310repro.evaluation.doubts.labels import check_folds, count_pairs, find_doubts, out_of_fold
-from in4310repro.evaluation.doubts.resemblances import LookAlike as PairOfTwoClasses
+from in4310repro.evaluation.doubts.labels import count_pairs, draw_folds, find_doubts, out_of_fold
 from in4310repro.evaluation.doubts.resemblances import copies_by_hashes, resemblances
 from in4310repro.metrics import wilson
 from in4310repro.system.progress import SILENT, Progress
@@ -106,13 +103,10 @@ def render(found: Doubts) -> str:
     lines += list_examples("doubtful labels", doubts)
     of_parts = {f"the {part} part": total(counts) for part, counts in found.doubts_by_part.items()}
     counts = found.doubts_by_class | of_parts | {"all": total(found.doubts_by_class)}
-    return "\n".join(lines + [f"  {name}: {_share(count)}" for name, count in counts.items()])
-
-
-def _share(count: Count) -> str:
-    """Format a number of doubtful images, and the interval of their share in percent."""
-    interval = "" if count.interval is None else " ({:.1%} to {:.1%})".format(*count.interval)
-    return f"{count.doubts} of {count.images}{interval}"
+    for name, each in counts.items():
+        interval = "" if each.interval is None else " ({:.1%} to {:.1%})".format(*each.interval)
+        lines.append(f"  {name}: {each.doubts} of {each.images}{interval}")
+    return "\n".join(lines)
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
@@ -131,8 +125,9 @@ def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entr
         raise ValueError(
             f"{images.root} has images of {len(images.classes)} class; at least 2 are needed to find doubtful labels"
         )
+    labels = np.array([entry.label for entry in entries], np.int64)
     copies = copies_by_hashes([entry.path for entry in entries], findings)
-    check_folds(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)
+    draw_folds(labels, _keys(entries, copies), images.classes, seed)
     return entries
 
 
@@ -159,15 +154,28 @@ def examine(
     Raises:
         ValueError: a class has too few distinct images.
     """
-    entries = readable(images, findings, seed)
-    paths = [entry.path for entry in entries]
-    labels = np.array([entry.label for entry in entries], np.int64)
+    entries, classes = readable(images, findings, seed), images.classes
+    paths, labels = [entry.path for entry in entries], np.array([entry.label for entry in entries], np.int64)
+    names = {entry.path: classes[entry.label] for entry in entries}
     found = resemblances(images.root, entries, findings, features, progress)
-    probabilities = out_of_fold(features, labels, _keys(entries, found.copies), images.classes, seed, progress)
-    doubts = [_doubt(entries, images.classes, probabilities, *each) for each in find_doubts(labels, probabilities)]
+    probabilities = out_of_fold(features, labels, _keys(entries, found.copies), classes, seed, progress)
+    predicted, parts = probabilities.argmax(axis=1), parts_of(split) if split else {}
+
+    def doubt(position: int, seems: int) -> Doubt:
+        path, (probability, of_label) = paths[position], probabilities[position, [seems, labels[position]]].tolist()
+        return Doubt(path=path, label=names[path], seems=classes[seems], probability=probability, of_label=of_label)
+
+    def by_class(part: str | None = None) -> dict[str, Count]:
+        """Return the number of doubtful images of each class, by class name; None: of all parts."""
+        among = {path: name for path, name in names.items() if part is None or parts.get(path) == part}
+        images_of, doubtful = Counter(among.values()), Counter(each.label for each in doubts if each.path in among)
+        return {name: count_doubts(doubtful[name], images_of[name]) for name in classes}
+
+    doubts = [doubt(*each) for each in find_doubts(labels, probabilities)]
+    wrong = np.flatnonzero(predicted != labels).tolist()
+    confusions = [doubt(position, predicted[position].item()) for position in wrong]
     groups = [[paths[position] for position in group] for group in members(found.copies)]
-    alike = _look_alikes(found.look_alikes, entries, images.classes)
-    parts = parts_of(split) if split else {}
+    alike = [([paths[first], paths[second]], similarity) for first, second, similarity in found.look_alikes]
     return Doubts(
         features=dict(described),
         seed=seed,
@@ -176,18 +184,15 @@ def examine(
             for crop in found.crops
         ],
         copies=groups,
-        copy_conflicts=conflicts(groups, {entry.path: images.classes[entry.label] for entry in entries}),
+        copy_conflicts=conflicts(groups, names),
         copy_leaks=leaks(groups, parts),
-        look_alikes=alike,
-        look_alike_leaks=leaks([each.paths for each in alike], parts),
+        look_alikes=[LookAlike(paths=pair, labels=[*map(names.get, pair)], similarity=each) for pair, each in alike],
+        look_alike_leaks=leaks([pair for pair, _ in alike], parts),
         doubts=doubts,
-        doubts_by_class=_by_class(entries, doubts, images.classes),
-        doubts_by_part={
-            part: _by_class([entry for entry in entries if parts.get(entry.path) == part], doubts, images.classes)
-            for part in (PARTS if split else ())
-        },
-        confusion_matrix=count_pairs(labels, probabilities.argmax(axis=1), len(images.classes)).tolist(),
-        confusions=_confusions(entries, images.classes, probabilities),
+        doubts_by_class=by_class(),
+        doubts_by_part={part: by_class(part) for part in (PARTS if split else ())},
+        confusion_matrix=count_pairs(labels, predicted, len(classes)).tolist(),
+        confusions=sorted(confusions, key=lambda each: (-each.probability, each.path)),
     )
 
 
@@ -200,53 +205,3 @@ def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)
     return [smallest[number] for number in copies]
-
-
-def _look_alikes(
-    pairs: Sequence[PairOfTwoClasses], entries: Sequence[Entry], classes: Sequence[str]
-) -> list[LookAlike]:
-    return [
-        LookAlike(
-            paths=[entries[first].path, entries[second].path],
-            labels=[classes[entries[first].label], classes[entries[second].label]],
-            similarity=similarity,
-        )
-        for first, second, similarity in pairs
-    ]
-
-
-def _doubt(
-    entries: Sequence[Entry],
-    classes: Sequence[str],
-    probabilities: Float64[np.ndarray, "image label"],
-    position: int,
-    seems: int,
-) -> Doubt:
-    entry, row = entries[position], probabilities[position]
-    return Doubt(
-        path=entry.path,
-        label=classes[entry.label],
-        seems=classes[seems],
-        probability=float(row[seems]),
-        of_label=float(row[entry.label]),
-    )
-
-
-def _by_class(entries: Sequence[Entry], doubts: Sequence[Doubt], classes: Sequence[str]) -> dict[str, Count]:
-    """Return the number of doubtful images of each class, by class name."""
-    images = Counter(classes[entry.label] for entry in entries)
-    paths = {entry.path for entry in entries}
-    doubtful = Counter(doubt.label for doubt in doubts if doubt.path in paths)
-    return {name: count_doubts(doubtful[name], images[name]) for name in classes}
-
-
-def _confusions(
-    entries: Sequence[Entry], classes: Sequence[str], probabilities: Float64[np.ndarray, "image label"]
-) -> list[Doubt]:
-    predicted = probabilities.argmax(axis=1)
-    confused = [
-        _doubt(entries, classes, probabilities, position, int(seems))
-        for position, seems in enumerate(predicted)
-        if seems != entries[position].label
-    ]
-    return sorted(confused, key=lambda each: (-each.probability, each.path))

@@ -1,7 +1,5 @@
 """Features of a folder's images by a network, and a map of the features to two dimensions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

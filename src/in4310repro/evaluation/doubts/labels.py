@@ -1,7 +1,5 @@
 """Doubtful labels by cross-validated class probabilities and confident learning, and a judged sample."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 
@@ -52,8 +50,7 @@ def out_of_fold(
     # Imported here because it takes a second and other checks do not need it.
     from sklearn.linear_model import LogisticRegression
 
-    folds = np.array([fold_of(key, seed) for key in keys])
-    check_folds(labels, keys, classes, seed)
+    folds = draw_folds(labels, keys, classes, seed)
     standard = _standardise(features)
     probabilities = np.zeros((len(labels), len(classes)))
     with progress.task("fitting folds", FOLDS) as advance:
@@ -78,15 +75,20 @@ def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.n
     return standard
 
 
-def check_folds(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
-    """Raise ValueError if all images of a class are in one fold, so that none are left to train on."""
+def draw_folds(
+    labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int
+) -> Int64[np.ndarray, " image"]:
+    """Return each image's fold. Raise ValueError if all images of a class are in one: none are left to train on."""
+    folds = np.array([fold_of(key, seed) for key in keys], np.int64)
     for label, name in enumerate(classes):
-        contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
-        if len({fold_of(key, seed) for key in contents}) < 2:
+        own = np.flatnonzero(labels == label)
+        if len(set(folds[own])) < 2:
             raise ValueError(
-                f"class {name} has {len(contents)} readable images that are no copies of each other, all in one of "
-                f"{FOLDS} folds, so that none is left to learn from; add images to it: 10 are enough"
+                f"class {name} has {len({keys[place] for place in own})} readable images that are no copies of each "
+                f"other, all in one of {FOLDS} folds, so that none is left to learn from; add images to it: 10 are "
+                "enough"
             )
+    return folds
 
 
 def thresholds(
@@ -114,15 +116,6 @@ def confident_classes(
     """
     reached = np.where(probabilities >= thresholds(labels, probabilities), probabilities, -1.0)
     return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
-
-
-def confident_joint(
-    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
-) -> Int64[np.ndarray, "label seeming"]:
-    """Count images by given class and confidently assigned class; omit images without an assigned class."""
-    seeming, classes = confident_classes(labels, probabilities), probabilities.shape[1]
-    counted = seeming >= 0
-    return count_pairs(labels[counted], seeming[counted], classes)
 
 
 def count_pairs(

@@ -1,24 +1,22 @@
 """Images that resemble each other: copies by bytes, hashes and details, and look-alikes of different classes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int32, Int64
+from jaxtyping import Float, Float32, Int32, Int64
 from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro.data import check
 from in4310repro.data.check import Findings, Group
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.data.near_duplicates import ENOUGH, Details, details, part_of
+from in4310repro.data.near_duplicates import ENOUGH, details, part_of
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import read_image
 from in4310repro.data.splits import link, members
@@ -32,8 +30,7 @@ OWN = -2.0  # in place of the similarity of an image to itself: below any cosine
 BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """The nearest neighbours of each image and their similarities, nearest first."""
 
     images: Int32[np.ndarray, "image neighbour"]
@@ -65,15 +62,18 @@ def nearest(
     number = min(number, images - 1)
     mean = features.mean(axis=0, dtype=np.float64)
     directions = _directions(features, mean.astype(np.float32))
-    found = np.empty((images, number), np.int32)
-    similarities = np.empty((images, number))
+    neighbours = Neighbours(np.empty((images, number), np.int32), np.empty((images, number)))
     with progress.task("comparing features", images) as advance:
         for start in range(0, images, rows_at_once):
             rows = slice(start, min(start + rows_at_once, images))
-            nearest_in_rows = _find_in_block(directions, rows, number, columns_at_once)
-            found[rows], similarities[rows] = _sort(features, mean, rows, nearest_in_rows)
+            found = _find_in_block(directions, rows, number, columns_at_once)
+            own, others = _directions(features[rows], mean), _directions(features[found], mean)
+            similarities = np.einsum("rf,rnf->rn", own, others)
+            order = np.lexsort((found, -similarities))
+            for all_rows, of_block in zip(neighbours, (found, similarities), strict=True):
+                all_rows[rows] = np.take_along_axis(of_block, order, axis=1)
             advance(rows.stop - rows.start, "")
-    return Neighbours(found, similarities)
+    return neighbours
 
 
 def _directions(
@@ -89,44 +89,23 @@ def _directions(
 def _find_in_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
 ) -> Int64[np.ndarray, "row neighbour"]:
-    """Return the `number` nearest neighbours of each image in a block, in no particular order."""
-    count = rows.stop - rows.start
-    best = np.empty((count, 0), np.int64)
+    """Return the `number` nearest neighbours of each image in a block, in no particular order.
+
+    Each pair has a key: the most similar pair of a row has the smallest, and of equally similar pairs that with the
+    smaller column.
+    """
+    best = np.empty((rows.stop - rows.start, 0), np.int64)
     for start in range(0, len(directions), columns_at_once):
         near = directions[rows] @ directions[start : start + columns_at_once].T
         columns = np.arange(start, start + near.shape[1])
         near[np.arange(rows.start, rows.stop)[:, None] == columns] = OWN
-        best = np.hstack([best, _keys(near, columns)])
+        bits = near.view(np.int32)
+        # Floats read as integers keep their order, except negative ones, whose order is reversed.
+        ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
+        best = np.hstack([best, (~ordered << COLUMN_BITS) | columns])
         if best.shape[1] > number:
             best = np.partition(best, number - 1, axis=1)[:, :number]
     return best & (1 << COLUMN_BITS) - 1
-
-
-def _sort(
-    features: Float32[np.ndarray, "image feature"],
-    mean: Float64[np.ndarray, " feature"],
-    rows: slice,
-    found: Int64[np.ndarray, "row neighbour"],
-) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
-    """Sort the neighbours of a block of images, nearest first; return them and their similarities."""
-    own, others = _directions(features[rows], mean), _directions(features[found], mean)
-    similarities = np.einsum("rf,rnf->rn", own, others)
-    order = np.lexsort((found, -similarities))
-    return np.take_along_axis(found, order, axis=1), np.take_along_axis(similarities, order, axis=1)
-
-
-def _keys(
-    similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
-) -> Int64[np.ndarray, "row column"]:
-    """Return sort keys of image pairs; the most similar pair of a row has the smallest key.
-
-    Of equally similar pairs, the pair with the smaller number in `columns` has the smaller key.
-    """
-    bits = similarities.view(np.int32)
-    # Floats read as integers keep their order, except negative ones, whose order is reversed.
-    ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
-    keys: NDArray[np.int64] = (~ordered << COLUMN_BITS) | columns
-    return keys
 
 
 CANDIDATES = 10  # neighbours of an image that may be parts of it
@@ -138,14 +117,13 @@ AT_ONCE = 32  # pairs that a thread compares at a time
 KEPT = 200  # prepared images in memory, of half a megabyte each
 
 
-@dataclass(frozen=True)
-class Crop:
+class Crop(NamedTuple):
     """Indices of two images, of which `part` shows a part of `whole`, or all of it."""
 
     whole: int
     part: int
-    side: float  # of the part, as a share of the whole's
     correlation: float  # of their details, at most 1
+    side: float  # of the part, as a share of the whole's
 
 
 def crops(
@@ -169,7 +147,12 @@ def crops(
     prepared = lru_cache(KEPT)(lambda position: details(read(position)))
 
     def compare(start: int) -> list[Crop]:
-        return [_compare_both_ways(first, second, prepared) for first, second in pairs[start : start + AT_ONCE]]
+        """Return of each pair the better match, of `first` as a part of `second` and the other way round."""
+        both = [
+            [Crop(whole, part, *part_of(prepared(whole), prepared(part))) for whole, part in (pair, pair[::-1])]
+            for pair in pairs[start : start + AT_ONCE]
+        ]
+        return [max(each, key=lambda crop: (crop.correlation, -crop.whole)) for each in both]
 
     found = []
     # Threads suffice: transforms and decoders release the interpreter's lock.
@@ -196,15 +179,6 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
     return [(int(one), int(other)) for one, other in np.unique(pairs, axis=1).T]
 
 
-def _compare_both_ways(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
-    """Compare `first` as a part of `second` and `second` as a part of `first`; return the better match."""
-    found = []
-    for whole, part in ((first, second), (second, first)):
-        correlation, side = part_of(prepared(whole), prepared(part))
-        found.append(Crop(whole, part, side, correlation))
-    return max(found, key=lambda crop: (crop.correlation, -crop.whole))
-
-
 LookAlike = tuple[int, int, float]  # two positions and the similarity of their features
 
 
@@ -219,7 +193,12 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     Returns:
         The pairs, the most similar first.
     """
-    nearest, similarities = _nearest_others(neighbours, np.array(copies))
+    groups, rows = np.array(copies), np.arange(len(copies))
+    other = groups[neighbours.images] != groups[:, None]
+    place = other.argmax(axis=1)
+    # -1 where all known neighbours are copies.
+    nearest = np.where(other[rows, place], neighbours.images[rows, place], -1)
+    similarities = neighbours.similarities[rows, place]
     pairs = [
         (first, int(second), float(similarities[first]))
         for first, second in enumerate(nearest)
@@ -228,33 +207,12 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     return sorted(pairs, key=lambda pair: (-pair[2], pair[0]))
 
 
-def _nearest_others(
-    neighbours: Neighbours, copies: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return the nearest neighbour of each image among the images that are not its copies.
-
-    The first array holds the index of the neighbour, or -1 if all known neighbours are copies. The second holds
-    the similarity of the image and the neighbour.
-    """
-    other = copies[neighbours.images] != copies[:, None]
-    place = other.argmax(axis=1)
-    rows = np.arange(len(copies))
-    nearest = np.where(other[rows, place], neighbours.images[rows, place], -1)
-    return nearest.astype(np.int64), neighbours.similarities[rows, place]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resemblances:
+class Resemblances(NamedTuple):
     """Pairs and groups of images that resemble each other; images are given by their positions."""
 
     crops: list[Crop]
     copies: list[int]  # of each image the number of its group, see `linked`
     look_alikes: list[LookAlike]
-
-    def groups(self) -> list[list[int]]:
-        """Return groups of image indices; the images of a group are connected by pairs of copies or look-alikes."""
-        pairs = [(first, second) for first, second, _ in self.look_alikes]
-        return members(link(len(self.copies), [*members(self.copies), *pairs]))
 
 
 def resemblances(
@@ -280,15 +238,14 @@ def resemblances(
     paths = [entry.path for entry in entries]
     by_hash = copies_by_hashes(paths, findings)
     neighbours = nearest(features, CANDIDATES + 1, progress)
-    found = crops(
-        neighbours,
-        lambda first, second: by_hash[first] == by_hash[second],
-        lambda position: read_image(root / paths[position], orientation).image,
-        progress,
-    )
+
+    def known(first: int, second: int) -> bool:
+        return by_hash[first] == by_hash[second]
+
+    found = crops(neighbours, known, lambda place: read_image(root / paths[place], orientation).image, progress)
     copies = link(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
     labels = np.array([entry.label for entry in entries], np.int64)
-    return Resemblances(crops=found, copies=copies, look_alikes=look_alikes(neighbours, labels, copies))
+    return Resemblances(found, copies, look_alikes(neighbours, labels, copies))
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
@@ -318,13 +275,15 @@ def find_groups(
         ValueError: an image cannot be read, or the network does not end in one linear layer.
     """
     loaded = config.load("images", images.root, images.entries, context.progress, cache=cache)
-    size, placed = config.evaluation_batch_size, context.numerics.place(network)
-    features = embed(placed, config.network, loaded, size, context, cache=cache)
+    placed = context.numerics.place(network)
+    features = embed(placed, config.network, loaded, config.evaluation_batch_size, context, cache=cache)
     found: list[Group] = []
     if context.processes.leads:
         findings = check.examine(images, None, context.progress, config.orientation)
         rows = features.take(range(len(loaded)))
         near = resemblances(images.root, images.entries, findings, rows, context.progress, config.orientation)
-        found = [[images.entries[position].path for position in group] for group in near.groups()]
+        # The images of a group are connected by pairs of copies or look-alikes.
+        groups = link(len(near.copies), [*members(near.copies), *(pair[:2] for pair in near.look_alikes)])
+        found = [[images.entries[position].path for position in group] for group in members(groups)]
     told: list[Group] = context.processes.broadcast_json(found)
     return told

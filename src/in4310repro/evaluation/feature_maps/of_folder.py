@@ -23,11 +23,9 @@ from in4310repro.evaluation.feature_maps.measurement import Request
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
 from in4310repro.models import modules
-from in4310repro.models.weights import Weights
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file
 from in4310repro.system.processes import join
-from in4310repro.system.progress import Progress
 from in4310repro.system.schema import refuse_other_configuration
 from in4310repro.system.signals import interrupts
 from in4310repro.system.tensors import metadata_of, tensors_sha256
@@ -189,7 +187,13 @@ def measure_folder(
     request.network.check()
     weights = request.network.read_weights(request.weights)
     model = request.network.build(1000, request.seed, weights)
-    request = _complete(request, model, weights, context.progress)
+    if weights.preprocessing is None:
+        said = f"{request.weights} does not say how images are prepared for it; they are for {USUAL}"
+        context.progress.message(said)
+    modules.check_scores(model, request.model, 1000, request.image_size)
+    if (chosen := request.modules) is None:
+        chosen = ",".join(modules.default_modules(model, request.model, request.image_size))
+    request = replace(request, preprocessing=weights.preprocessing or Preprocessing(), modules=chosen)
     model = context.numerics.place(model)
     with join(context.numerics.device) as processes:
         rank, size = processes.rank, processes.size
@@ -253,22 +257,6 @@ def _pass_files(
                 raise KeyboardInterrupt
     if partial:
         partial.save()
-
-
-def _complete(request: Request, model: nn.Module, weights: Weights, progress: Progress) -> Request:
-    """Return the request with the preprocessing of its weights, and with default modules if none are named.
-
-    Raises:
-        ValueError: the network does not score images of this size.
-    """
-    if weights.preprocessing is None:
-        progress.message(f"{request.weights} does not say how images are prepared for it; they are for {USUAL}")
-    request = replace(request, preprocessing=weights.preprocessing or Preprocessing())
-    modules.check_scores(model, request.model, 1000, request.image_size)
-    if request.modules is None:
-        chosen = modules.default_modules(model, request.model, request.image_size)
-        request = replace(request, modules=",".join(chosen))
-    return request
 
 
 def sample_files(request: Request) -> list[Path]:
