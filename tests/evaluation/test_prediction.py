@@ -30,7 +30,7 @@ def network(numerics: Numerics) -> torch.nn.Module:
 
 def test_scores_are_the_softmax_of_the_whole_set_in_eval_mode(network: torch.nn.Module, numerics: Numerics) -> None:
     images = image_set(20)
-    scores = predict(network, images, in_batches(20).evaluation, Context(numerics))
+    scores = predict(network, images, in_batches(20), Context(numerics))
     with torch.no_grad():
         logits = network.eval()(normalize(images.pixels)).double()
     oracle = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
@@ -48,9 +48,9 @@ def test_scores_and_loss_do_not_depend_on_the_batch_size(mode: str, numerics: Nu
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     numerics = activate(mode, "cpu")
     network = numerics.place(models.build("resnet18", 6, seed=0))
-    reference = predict(network, image_set(33), in_batches(33).evaluation, Context(numerics))
+    reference = predict(network, image_set(33), in_batches(33), Context(numerics))
     for size in (1, 7, 16, 200):
-        scores = predict(network, image_set(33), in_batches(size).evaluation, Context(numerics))
+        scores = predict(network, image_set(33), in_batches(size), Context(numerics))
         if numerics.portable:
             assert np.array_equal(scores.softmax, reference.softmax)
             assert scores.loss == reference.loss
@@ -69,36 +69,36 @@ def test_a_mean_of_batch_losses_is_another_number(network: torch.nn.Module, nume
         predict(
             network,
             ImageSet("x", images.paths[p], images.keys[p], images.labels[p], images.pixels[p]),
-            in_batches(16).evaluation,
+            in_batches(16),
             Context(numerics),
         ).loss
         for p in parts
     ]
-    assert abs(predict(network, images, in_batches(16).evaluation, Context(numerics)).loss - sum(losses) / 2) > 1e-3
+    assert abs(predict(network, images, in_batches(16), Context(numerics)).loss - sum(losses) / 2) > 1e-3
 
 
 def test_predicting_puts_the_networks_mode_back(network: torch.nn.Module, numerics: Numerics) -> None:
     for mode in (True, False):
         network.train(mode)
-        predict(network, image_set(2), in_batches(2).evaluation, Context(numerics))
+        predict(network, image_set(2), in_batches(2), Context(numerics))
         assert network.training is mode
 
 
 def test_progress_counts_the_images_of_each_batch(network: torch.nn.Module, numerics: Numerics) -> None:
     counts: list[int] = []
     watched = Watched(step=lambda _title, done, _detail: counts.append(done))
-    predict(network, image_set(3), in_batches(2).evaluation, Context(numerics, watched))
+    predict(network, image_set(3), in_batches(2), Context(numerics, watched))
     assert counts == [2, 1]
 
 
 def test_a_process_for_which_no_image_is_left_gets_the_scores_of_the_other(
     network: torch.nn.Module, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = predict(network, image_set(1), in_batches(1).evaluation, Context(numerics))
+    alone = predict(network, image_set(1), in_batches(1), Context(numerics))
     columns = [torch.tensor(np.array(each)) for each in (alone.softmax, alone.logits, [alone.loss])]
     sent = iter([safetensors.torch.save({"rows": column}) for column in columns])
     monkeypatch.setattr(Processes, "gather", lambda _, none: [none, next(sent)])
-    other = predict(network, image_set(1), in_batches(1).evaluation, Context(numerics, processes=Processes(0, 2)))
+    other = predict(network, image_set(1), in_batches(1), Context(numerics, processes=Processes(0, 2)))
     assert (other.softmax.tolist(), other.loss) == (alone.softmax.tolist(), alone.loss)
 
 
