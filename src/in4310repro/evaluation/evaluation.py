@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from in4310repro.data.class_folders import read_as
 from in4310repro.data.folders import Entry, catalogue, image_files
 from in4310repro.evaluation import seen
 from in4310repro.evaluation.prediction import gather_rows, local_share, predict, refuse_too_large
-from in4310repro.metrics import METRICS, SCALARS, ClassMetrics, Details
+from in4310repro.metrics import METRICS, SCALARS, Details
 from in4310repro.metrics.scores import Scores, csv_of
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.finished import FinishedRun
@@ -26,25 +26,9 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.text import publishable_place
 
-
-class Evaluation(ClassMetrics, Details):
-    """Metrics of a run's selected network on images that are new to it; `class_accuracy` is the recall of each class.
-
-    New are images that were neither trained on nor chose the fit. Without any, every metric is None.
-    """
-
-    setting: str
-    data: str  # the name of the folder, or "test set"
-    images: int  # of the metrics
-    trained_on: int  # images beside them, which are in no metric
-    chose_fit: int  # likewise
-    copies: int  # of the new images, those that repeat the pixels of another one
-    near_duplicates: list[str] | None  # new images that resemble seen ones; None where these were not looked for
-    mean_class_accuracy_without_near_duplicates: float | None  # None where nothing, or everything, is left out
-    notes: list[str]  # sentences on what could not be recognised, and the label of a deviation
-    classes: list[str]  # those with images, in the order of class accuracy and average precision
-    all_classes: list[str]  # the run's, in the order of the confusion matrix, precision and F1
-    loss: float
+# Metrics of a run's selected network on images that are new to it, which are neither trained on nor chose the fit;
+# `examine` says what each name is.
+Evaluation = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -87,6 +71,18 @@ def examine(
     protocol: Protocol | None = None,
 ) -> Examined:
     """Return the scores of images, what each of them was to the run, and the metrics of those that are new to it.
+
+    Beside the metrics of `ClassMetrics` (`class_accuracy` is the recall of each class) and `Details`, which are None
+    without new images, these have the names:
+        setting, loss: the setting of the selected network, and the mean cross-entropy.
+        data: the name of the folder, or "test set".
+        images: those of the metrics; trained_on, chose_fit: images beside them, which are in no metric.
+        copies: of the new images, those that repeat the pixels of another one.
+        near_duplicates: new images that resemble seen ones; None where these were not looked for.
+        mean_class_accuracy_without_near_duplicates: None where nothing, or everything, is left out.
+        notes: sentences on what could not be recognised, and the label of a deviation.
+        classes: those with images, in the order of class accuracy and average precision.
+        all_classes: the run's, in the order of the confusion matrix, precision and F1.
 
     Args:
         run: the run, from which network, classes, image size and test set are taken.
@@ -135,7 +131,7 @@ def examine(
         "all_classes": run.classes,
         **metrics,
     }
-    return Examined(cast("Evaluation", measured), scores, new, roles)
+    return Examined(measured, scores, new, roles)
 
 
 def _take(scores: Scores, places: Sequence[int], numerics: Numerics) -> Scores:
@@ -156,7 +152,7 @@ def to_text(measured: Evaluation) -> str:
     said, every, classes = seen.describe_roles(*counts), measured["all_classes"], measured["classes"]
     if not images:
         return "\n".join([*lines, f"{said}: none is left to measure", *measured["notes"]])
-    numbers = {each.label: measured[name] for name, each in SCALARS.items()}  # type: ignore[literal-required]
+    numbers = {each.label: measured[name] for name, each in SCALARS.items()}
     numbers |= {"loss": measured["loss"], "expected calibration error": measured["expected_calibration_error"]}
     width = max(map(len, ("class", *classes)))
     lines += [
