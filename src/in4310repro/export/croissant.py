@@ -17,18 +17,12 @@ TERMS = (
     *("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet"),
     *("references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
 )
-CONTEXT = {name: f"cr:{name}" for name in TERMS} | {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "sc": "https://schema.org/",
-}
+CONTEXT: dict[str, Any] = {name: f"cr:{name}" for name in TERMS}
+CONTEXT |= {"@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/"}
+CONTEXT |= {"cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/"}
+CONTEXT |= {"dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo"}
+CONTEXT |= {name: {"@id": f"cr:{name}", "@type": "@json"} for name in ("data", "examples")}
+CONTEXT |= {"dataType": {"@id": "cr:dataType", "@type": "@vocab"}}
 MEDIA_TYPES = {".jpg": "image/jpeg", ".ppm": "image/x-portable-pixmap", ".tif": "image/tiff"} | {
     f".{name}": f"image/{name}" for name in ("bmp", "gif", "heic", "heif", "jpeg", "png", "tiff", "webp")
 }

@@ -42,17 +42,9 @@ WHAT_PAGES_ARE = {
     check_page.IMAGES: "Test images for the page that checks the run",
     RECORD: "Command, configuration, fingerprint, metrics and file hashes",
 }
-MEDIA_TYPES = {
-    ".json": "application/json",
-    ".csv": "text/csv",
-    ".npz": "application/zip",
-    ".zip": "application/zip",
-    ".safetensors": "application/octet-stream",
-    ".html": "text/html",
-    ".md": "text/markdown",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-}
+MEDIA_TYPES = {".csv": "text/csv", ".html": "text/html", ".md": "text/markdown", ".json": "application/json"}
+MEDIA_TYPES |= {".npz": "application/zip", ".zip": "application/zip", ".safetensors": "application/octet-stream"}
+MEDIA_TYPES |= {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 class File(NamedTuple):

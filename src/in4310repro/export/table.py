@@ -46,13 +46,8 @@ class Format(NamedTuple):
 
 
 # Options of the command, and the fields of `Extras` that they fill.
-OPTIONS = {
-    "--verification": "verification",
-    "--report": "report",
-    "--data": "images",
-    "--pixels": "pixels",
-    "--date": "date",
-}
+OPTIONS = {"--verification": "verification", "--report": "report", "--data": "images", "--pixels": "pixels"}
+OPTIONS |= {"--date": "date"}
 FORMATS = {
     "in-toto": Format("in_toto", "an in-toto statement, to be signed", ("verification", "report")),
     "ro-crate": Format("ro_crate", "an RO-Crate of run and report", ("verification", "report", "date")),

@@ -13,7 +13,6 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any
@@ -46,13 +45,8 @@ REASONS = {
     errno.EFBIG: "the file would be larger than the disk or a limit (`ulimit -f`) allows",
     getattr(errno, "EDQUOT", -1): "the quota of the disk is used up",
 }
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+KINDS |= {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 def reason(error: OSError) -> str:
@@ -70,7 +64,7 @@ def describe(error: OSError) -> str:
     return reason(error)
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]:
     """Open a regular file for reading; refuse other files, such as pipes, without blocking.
 
@@ -162,7 +156,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
             temporary.unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
     """Add the file's name to the message of an OSError that the `with` block raises.
 

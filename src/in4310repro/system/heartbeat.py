@@ -69,6 +69,9 @@ class Heartbeat:
         # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         self.store = PrefixStore(start, TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE)))
+        # The first key of all: a process that leaves does not wait for a beat of rank 0 to know that all have come.
+        if self.rank == 0:
+            self.store.set("kept", signals.kept())
         # Done before torch connects the processes, so that one that stops during this is noticed.
         self.store.set(f"state/{self.rank}", RUNNING)
         self.store.add(f"beat/{self.rank}", 1)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -81,7 +80,7 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
     return _heartbeats[-1]
 
 
-@contextmanager
+@contextlib.contextmanager
 def join(device: str) -> Iterator[Processes]:
     """Connect the processes that torchrun started for one command, until the end of the `with` block.
 

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -50,7 +49,7 @@ def stopping_signals() -> list[signal.Signals]:
 _temporary: list[Path] = []
 
 
-@contextmanager
+@contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Yield a new folder, which is deleted at the end of the `with` block, whatever signal ends it."""
     with TemporaryDirectory(prefix="in4310repro-") as place:
@@ -147,7 +146,7 @@ def _leaving_on_interrupt(hook: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-@contextmanager
+@contextlib.contextmanager
 def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
     """Hold back signals such as Ctrl-C in the `with` block; yield a function that returns whether one has come.
 
@@ -174,7 +173,7 @@ def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
         yield lambda: bool(received)
 
 
-@contextmanager
+@contextlib.contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Call a handler on each stopping signal while the `with` block runs.
 
