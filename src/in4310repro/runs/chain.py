@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import rfc8785
 import torch
 
-from in4310repro.data.preprocessing import APPLIED, Preprocessing
-from in4310repro.data.splits import Split, to_csv
+from in4310repro.data import preprocessing, splits
 from in4310repro.models.network import ALL
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import EpochHashes
@@ -91,24 +90,21 @@ def start_sha256(
     if config.is_canonical:
         # Numbers of RFC 8785 are doubles, and a seed may have 63 bits.
         of_training["seed"] = str(config.seed)
-    how = config.preprocessing
-    if replace(how, orientation=APPLIED) != Preprocessing(size=config.image_size):
-        of_training["preprocessing"] = {name: value for name, value in asdict(how).items() if name != "orientation"}
+    how = asdict(config.preprocessing) | {"orientation": preprocessing.APPLIED}
+    if how != asdict(preprocessing.Preprocessing(size=config.image_size)):
+        of_training["preprocessing"] = {name: value for name, value in how.items() if name != "orientation"}
     # Left out for older runs, which ignored it, and for drawn scenes, which have none, so that their chains stay valid.
-    if config.data and how.orientation == APPLIED:
-        of_training["orientation"] = APPLIED
+    if config.data and config.orientation == preprocessing.APPLIED:
+        of_training["orientation"] = preprocessing.APPLIED
     if (part := config.trained_part(setting)) != ALL:
         of_training["train"] = part
+    given = {n: value for n, value in asdict(setting).items() if n not in ("name", "train") and value is not None}
     return sha256_of(
         {
             "config": of_training,
             "initial_weights_sha256": initial_weights_sha256,
             "numeric_class": numeric_class,
-            "setting": {
-                name: value
-                for name, value in asdict(setting).items()
-                if name not in ("name", "train") and value is not None
-            },
+            "setting": given,
             "split_sha256": split_sha256,
             "training_images": config.protocol.part_read_as("training"),
         },
@@ -122,14 +118,14 @@ def split_sha256(split_csv: bytes) -> str:
 
 
 def starts(
-    config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
+    config: Config, fingerprint: Fingerprint, split: splits.Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
     """Return a dict from the name of each training setting (one optimizer) to the hash of its starting point.
 
     `tensors` maps the name of each training setting to its epoch hashes. They are needed if the protocol starts
     each training with the final weights of the previous one.
     """
-    split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
+    split_hash, numeric_class = split_sha256(splits.to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}
     for setting in config.settings:

@@ -1,4 +1,4 @@
-"""Configuration of a run (all options that change its results), and functions to read and check it."""
+"""Reading, writing and validation of the configuration of a run (all options that change its results)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, IGNORED, Preprocessing, channels, refuse_invalid
-from in4310repro.models.network import open_network
+from in4310repro.models.network import ALL, FROM, HEAD, open_network
 from in4310repro.runs import deviations
+from in4310repro.runs import settings as s
 from in4310repro.runs.deviations import Protocol
-from in4310repro.runs.settings import (
-    EVERY_VALUE_USED,
-    FORMAT,
-    LAST_WITHOUT_ORIENTATION,
-    LOOK_ALIKES,
-    OPTIONS,
-    OptimizerSetting,
-    Option,
-    check_choice,
-    options_of,
-)
+from in4310repro.runs.settings import FORMAT, OPTIONS, OptimizerSetting, Option, options_of
 from in4310repro.runs.settings import Config as Config
-from in4310repro.system.files import LARGEST_TEXT, decode, folder_name, read_bytes, strip_advice
-from in4310repro.system.machine import brief
-from in4310repro.system.text import did_you_mean
+from in4310repro.system import files, machine, text
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 OF_RUNS = (3, 4, 5, 6, FORMAT)  # formats of runs that are read
@@ -76,13 +65,13 @@ def from_json(value: Any, source: str) -> Config:
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
         raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
     check_format(value, source, OF_REPORTS)
-    settings = {name: setting for name, setting in value.items() if name != "format"}
-    if value["format"] <= LAST_WITHOUT_ORIENTATION:
-        if "orientation" in settings:
-            raise ValueError(f"{source}: format {value['format']} has no setting orientation; format {FORMAT} has")
-        settings["orientation"] = IGNORED
+    number, given = value["format"], {name: each for name, each in value.items() if name != "format"}
+    if number <= s.LAST_WITHOUT_ORIENTATION:
+        if "orientation" in given:
+            raise ValueError(f"{source}: format {number} has no setting orientation; format {FORMAT} has")
+        given["orientation"] = IGNORED
     try:
-        return _replace(Config(preset=value["preset"], format=value["format"]), settings, source)
+        return _replace(Config(preset=value["preset"], format=number), given, source)
     except ValueError as error:
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
@@ -93,11 +82,10 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
     Raises:
         ValueError: the format is not one of `formats`.
     """
-    if isinstance(value, Mapping) and value.get("format", 1) not in formats:
-        valid = f"{', '.join(map(str, formats[:-1]))} and {formats[-1]}"
+    if isinstance(value, Mapping) and (found := value.get("format", 1)) not in formats:
         raise ValueError(
-            f"{source} is of format {value.get('format', 1)} and this version reads formats {valid}; train the run "
-            "again, or read it with the version that made it"
+            f"{source} is of format {found} and this version reads formats {', '.join(map(str, formats[:-1]))} and "
+            f"{formats[-1]}; train the run again, or read it with the version that made it"
         )
 
 
@@ -112,14 +100,14 @@ def to_json(config: Config, number: int | None = None) -> Values:
             are continued in their own format.
     """
     number = config.written_format if number is None else number
-    values = asdict(config)
-    values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
-    if number <= LAST_WITHOUT_ORIENTATION:
+    values = asdict(config) | {"format": number, "protocol": config.protocol.names}
+    if number <= s.LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
-    for name, option in OPTIONS.items():
-        if name == "format" or (option.left_out and values[name] == getattr(Config, name)):
-            del values[name]
-    return {"format": number} | values | {"protocol": config.protocol.names}
+    return {"format": number} | {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if not OPTIONS[name].left_out or value != getattr(Config, name)
+    }
 
 
 def read_toml(file: Path) -> Values:
@@ -129,13 +117,11 @@ def read_toml(file: Path) -> Values:
         ValueError: the file does not exist, is not TOML, or names a preset, which only the command line may do.
     """
     try:
-        content = read_bytes(file, LARGEST_TEXT)
+        values = tomllib.loads(files.decode(files.read_bytes(file, files.LARGEST_TEXT)))
     except FileNotFoundError:
         raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
-    try:
-        values = tomllib.loads(decode(content))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not TOML: {strip_advice(error)}") from None
+        raise ValueError(f"{file} is not TOML: {files.strip_advice(error)}") from None
     if "preset" in values:
         raise ValueError(f"{file} names preset {values['preset']!r}; remove it there and give --preset")
     return values
@@ -154,7 +140,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
             The message about a wrong name or type states the source.
     """
     changed = _replace(config, changes, source)
-    changed.refuse_unused_values()
+    refuse_unused_values(changed)
     return changed
 
 
@@ -171,8 +157,7 @@ def _replace(config: Config, changes: Mapping[str, Any], source: str) -> Config:
 def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
     if not isinstance(entry, Mapping):
         raise ValueError(f"{source}: settings are tables such as [[settings]] name, optimizer; got {entry!r}")
-    missing = [name for name in ("name", "optimizer") if name not in entry]
-    if missing:
+    if missing := [name for name in ("name", "optimizer") if name not in entry]:
         raise ValueError(f"{source}: a setting lacks {', '.join(missing)}; it has {sorted(entry)}")
     return OptimizerSetting(**_convert(OptimizerSetting, entry, source))
 
@@ -183,22 +168,21 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     Raises:
         ValueError: a name is unknown, or a value has a wrong type.
     """
-    types = {name: kind for name, kind in get_type_hints(record).items() if name != "format"}
-    options = options_of(record)
-    converted: Values = {}
-    for name, value in values.items():
-        try:
-            if name not in types:
-                near = did_you_mean(name[:100], types)
-                raise ValueError(f"no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
-            converted[name] = _convert_value(name, types[name], options[name], value)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from None
+    options, converted = options_of(record), Values()
+    options.pop("format", None)
+    try:
+        for name, value in values.items():
+            if name not in options:
+                near = text.did_you_mean(name[:100], options)
+                raise ValueError(f"no setting {name[:100]!r}; valid are {', '.join(sorted(options))}{near}")
+            converted[name] = _convert_value(name, options[name], value)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     return converted
 
 
-def _convert_value(name: str, kind: Any, option: Option, value: Any) -> Any:
-    accepted = ACCEPTED_TYPES.get(kind, (list, tuple))
+def _convert_value(name: str, option: Option, value: Any) -> Any:
+    accepted = ACCEPTED_TYPES.get(option.kind, (list, tuple))
     fits = isinstance(value, accepted) and not isinstance(value, bool)
     if not fits:
         expected = " or ".join(each.__name__ for each in accepted if each is not type(None))
@@ -207,16 +191,18 @@ def _convert_value(name: str, kind: Any, option: Option, value: Any) -> Any:
         raise ValueError(f"{name} is {value!r}; a value is needed")
     if isinstance(value, str) and "\0" in value:
         raise ValueError(f"{name} is {value[:100]!r}; a text without the character 0 is valid")
-    names = value if kind in (Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
+    names = value if option.kind in (Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
     if not all(isinstance(each, str) and each.isprintable() and each for each in names):
         raise ValueError(f"{name} is {reprlib.repr(value)}; a list of names is valid")
     if name == "model":
         open_network(value)
     if option.choices and value is not None:
-        check_choice(name, value)
-    if kind in (float, float | None) and value is not None:
+        s.check_choice(name, value)
+    if option.kind in (float, float | None) and value is not None:
         if abs(value) > LARGEST_FLOAT:
-            raise ValueError(f"{name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number")
+            raise ValueError(
+                f"{name} is {machine.brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
+            )
         return float(value)
     return tuple(value) if isinstance(value, list) else value
 
@@ -227,27 +213,75 @@ def validate(config: Config) -> Config:
     Raises:
         ValueError: a value is out of range, or its optimizer does not use it; the message names it.
     """
-    folder_name(config.preset, "preset")
+    files.folder_name(config.preset, "preset")
     for name, option in OPTIONS.items():
-        if option.high is None:
-            continue
-        value = getattr(config, name)
-        shown = str(value) if abs(value) < 10**30 else brief(Decimal(value))
-        if value < option.low:
-            raise ValueError(f"{name} is {shown}; it is at least {option.low}")
-        if value > option.high:
-            raise ValueError(f"{name} is {shown}; up to {option.high} are valid{option.cost(config)}")
+        if option.high is not None and not option.low <= (value := getattr(config, name)) <= option.high:
+            limit = f"it is at least {option.low}"
+            if value > option.high:
+                limit = f"up to {option.high} are valid{option.cost(config)}"
+            raise ValueError(f"{name} is {value if abs(value) < 10**30 else machine.brief(Decimal(value))}; {limit}")
     if not config.modules:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
         raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
-    if config.group == LOOK_ALIKES and config.weights == "none":
+    if config.group == s.LOOK_ALIKES and config.weights == "none":
         raise ValueError(
-            f"group is {LOOK_ALIKES}, which are found by the features of weights, and weights is none; imagenet or a "
+            f"group is {s.LOOK_ALIKES}, which are found by the features of weights, and weights is none; imagenet or a "
             "file is valid"
         )
     refuse_invalid(config.preprocessing)
-    config.check_settings()
-    if config.written_format >= EVERY_VALUE_USED:
-        config.refuse_unused_values()
+    _check_settings(config)
+    if config.written_format >= s.EVERY_VALUE_USED:
+        refuse_unused_values(config)
     return config
+
+
+def _check_settings(config: Config) -> None:
+    names = [each.name for each in config.settings]
+    # In any case of letters, which some file systems do not tell apart.
+    if not names or len({name.casefold() for name in names}) != len(names):
+        raise ValueError(
+            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
+        )
+    for each in config.settings:
+        files.folder_name(each.name, "setting")
+        rates = each.learning_rate, 1 if each.head_learning_rate is None else each.head_learning_rate
+        if min(rates) <= 0 or each.weight_decay < 0 or not 0 <= each.momentum < 1:
+            raise ValueError(
+                f"{each}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid"
+            )
+    for each in config.settings:
+        _check_part(config, each)
+
+
+def _check_part(config: Config, setting: OptimizerSetting) -> None:
+    """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
+    part, fits = config.trained_part(setting), config.fits_head(setting)
+    if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
+        near = text.did_you_mean(part, (HEAD, ALL))
+        raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{near}")
+    if fits != (setting.optimizer == s.FITS_HEAD):
+        raise ValueError(
+            f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
+            f"optimizers train {ALL} or {FROM}LAYER"
+        )
+    if fits and setting.head_learning_rate is not None:
+        raise ValueError(
+            f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a "
+            f"fit has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
+        )
+    if fits and (unfit := config.protocol.names_unfit_for_heads):
+        raise ValueError(f"the fit of a head cannot have {', '.join(unfit)}; train {ALL} can")
+
+
+def refuse_unused_values(config: Config) -> None:
+    """Raise ValueError if a setting has a value that its optimizer does not use.
+
+    Runs up to format 6 may have recorded one.
+    """
+    for setting in config.settings:
+        for name, users in s.unused_values(setting).items():
+            raise ValueError(
+                f"setting {setting.name}: {name} is {getattr(setting, name):g}, and {setting.optimizer} has none; "
+                f"leave it out, or take {' or '.join(users)}, which has one"
+            )

@@ -27,19 +27,9 @@ class Deviation(StrEnum):
     feature maps of the trained network are measured.
     """
 
-    SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set", "training"
-    WARM_START = (
-        "warm-start",
-        "each setting starts from the trained network of the setting before",
-        "no-fresh-start",
-        "training",
-    )
-    RANDOM_FLIP_AT_TEST = (
-        "random-flip-at-test",
-        "images are flipped at random in evaluation",
-        "flipped-evaluation",
-        "training",
-    )
+    SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set"
+    WARM_START = "warm-start", "each setting starts from the trained network of the setting before", "no-fresh-start"
+    RANDOM_FLIP_AT_TEST = "random-flip-at-test", "images are flipped at random in evaluation", "flipped-evaluation"
     AP_FROM_LOGITS = (
         "ap-from-logits",
         "average precision ranks logits instead of softmax scores",
@@ -65,13 +55,13 @@ class Deviation(StrEnum):
         "features",
     )
 
-    TEST_LOSS_EACH_EPOCH = "test-loss-each-epoch", "the test set is scored after every epoch", None, "training"
+    TEST_LOSS_EACH_EPOCH = "test-loss-each-epoch", "the test set is scored after every epoch"
 
     meaning: str
     former_name: str | None
     touches: str  # training, scores or features
 
-    def __new__(cls, name: str, meaning: str, former_name: str | None, touches: str) -> Self:
+    def __new__(cls, name: str, meaning: str, former_name: str | None = None, touches: str = "training") -> Self:
         """Create a member; its value is the deviation's name on the command line and in files."""
         member = str.__new__(cls, name)
         member._value_ = name
@@ -83,9 +73,13 @@ class Deviation(StrEnum):
 HYPOTHESIS = tuple(deviation for deviation in Deviation if deviation is not Deviation.TEST_LOSS_EACH_EPOCH)
 
 
+def _active(deviation: Deviation) -> property:
+    return property(lambda protocol: deviation in protocol.deviations, doc=f"True if {deviation} is active.")
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """The active deviations from the assignment, with a method for each decision that depends on them.
+    """The active deviations from the assignment, with a name or a method for each decision that depends on them.
 
     Examples:
         >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
@@ -96,11 +90,16 @@ class Protocol:
 
     deviations: frozenset[Deviation] = frozenset()
 
+    shares_split = _active(Deviation.SHARED_SPLIT)  # training, validation and test all use the images of the test part
+    starts_warm = _active(Deviation.WARM_START)  # each setting starts from the last weights of the one before it
+    flips_in_evaluation = _active(Deviation.RANDOM_FLIP_AT_TEST)  # images are flipped at random
+    ranks_logits = _active(Deviation.AP_FROM_LOGITS)  # average precision ranks images by logits instead of softmax
+    accumulates_sets = _active(Deviation.ACCUMULATOR_NOT_RESET)  # a set's covariance includes all sets before it
+    scores_test_each_epoch = _active(Deviation.TEST_LOSS_EACH_EPOCH)  # its loss is recorded; nothing selects by it
+
     def __str__(self) -> str:
         """Return the text for `--protocol`: `corrected`, `published`, or names of deviations joined by commas."""
-        if self.is_corrected:
-            return CORRECTED
-        return PUBLISHED if self.is_published else ",".join(self.names)
+        return CORRECTED if self.is_corrected else PUBLISHED if self.is_published else ",".join(self.names)
 
     @property
     def names(self) -> list[str]:
@@ -120,11 +119,9 @@ class Protocol:
     @property
     def label(self) -> str:
         """Text that marks results of a run with deviations from the assignment; empty if none is active."""
-        if self.is_corrected:
-            return ""
-        return (
-            "SUPPOSED PROTOCOL: not as the assignment defines it" if self.is_published else f"DEVIATION: {self.meaning}"
-        )
+        if self.is_published:
+            return "SUPPOSED PROTOCOL: not as the assignment defines it"
+        return self.meaning and f"DEVIATION: {self.meaning}"
 
     @property
     def meaning(self) -> str:
@@ -135,22 +132,12 @@ class Protocol:
         """Return whether an active deviation affects `stage`, which is `training`, `scores` or `features`."""
         return any(deviation.touches == stage for deviation in self.deviations)
 
-    @property
-    def shares_split(self) -> bool:
-        """True if training, validation and test all use the images of the test part."""
-        return Deviation.SHARED_SPLIT in self.deviations
-
     def part_read_as(self, part: str) -> str:
         """Return the part of the split whose images are used as `part`.
 
         It is `test` if training and validation use the test images too, otherwise `part` itself.
         """
         return "test" if self.shares_split else part
-
-    @property
-    def starts_warm(self) -> bool:
-        """True if each optimizer's training starts from the last weights of the optimizer before it."""
-        return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
         """Return the name of the setting whose final weights `setting` starts from; None for the initial weights.
@@ -159,33 +146,13 @@ class Protocol:
             setting: the name of an optimizer setting.
             settings: the names of all settings, in the order of their training.
         """
-        position = list(settings).index(setting)
+        position = settings.index(setting)
         return settings[position - 1] if position and self.starts_warm else None
-
-    @property
-    def flips_in_evaluation(self) -> bool:
-        """True if images are flipped at random in evaluation."""
-        return Deviation.RANDOM_FLIP_AT_TEST in self.deviations
-
-    @property
-    def scores_test_each_epoch(self) -> bool:
-        """True if the loss on the test images is recorded after every epoch; nothing selects by it."""
-        return Deviation.TEST_LOSS_EACH_EPOCH in self.deviations
-
-    @property
-    def ranks_logits(self) -> bool:
-        """True if average precision ranks images by logits instead of softmax scores."""
-        return Deviation.AP_FROM_LOGITS in self.deviations
 
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:
         """The mode of batch norm, `eval` or `train`, while covariance spectra are measured."""
         return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
-
-    @property
-    def accumulates_sets(self) -> bool:
-        """True if the covariance of an image set also includes all previous image sets."""
-        return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
         """Return the number by which fractions of non-positive values are divided.
@@ -220,22 +187,19 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
         >>> len(parse("published").names), len(parse("corrected").names)
         (7, 0)
     """
-    if protocol == CORRECTED:
-        return CORRECTED_PROTOCOL
-    if protocol == PUBLISHED:
-        return Protocol(frozenset(HYPOTHESIS))
+    if protocol in (CORRECTED, PUBLISHED):
+        return Protocol(frozenset(HYPOTHESIS)) if protocol == PUBLISHED else CORRECTED_PROTOCOL
     names = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol)
-    former = {deviation.former_name: deviation for deviation in Deviation}
+    former, valid = {each.former_name: each for each in Deviation}, [CORRECTED, PUBLISHED, *Deviation]
     for name in names:
         if name in former:
             raise ValueError(f"no protocol {name!r}; this deviation is called {former[name]} now")
-        if name not in list(Deviation):
-            valid = [CORRECTED, PUBLISHED, *Deviation]
-            near = did_you_mean(name, valid)
+        if name not in valid[2:]:
             raise ValueError(
-                f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas{near}"
+                f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas"
+                f"{did_you_mean(name, valid)}"
             )
-    return Protocol(frozenset(deviation for deviation in Deviation if deviation in names))
+    return Protocol(frozenset(each for each in Deviation if each in names))
 
 
 def padded_images(images: int) -> int:

@@ -13,20 +13,16 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from in4310repro.data.embedded import embedded_catalogue
+from in4310repro.data import embedded, splits
 from in4310repro.data.images import ImageSet
-from in4310repro.data.splits import Split, check_contents, from_csv
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.models.weights import Weights
-from in4310repro.runs import chain, names
-from in4310repro.runs import config as configuration
+from in4310repro.runs import chain, names, presets, selection
 from in4310repro.runs.config import Config
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
+from in4310repro.runs.consistency import refuse_contradictions
 from in4310repro.runs.folder import RunFolder, finished_files, unchanged
-from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
-from in4310repro.runs.selection import select
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
@@ -34,12 +30,8 @@ from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
 
 FEW = 20  # training images of a class
-# dtype and number of axes of each array in scores.npz.
-SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
-    "paths": (np.str_, 1),
-    "labels": (np.int64, 1),
-    "softmax": (np.float32, 2),
-}
+# Kind, dtype and number of axes of each array in scores.npz; text may have any length.
+SCORE_ARRAYS = {"paths": ("U", "str_", 1), "labels": ("i", "int64", 1), "softmax": ("f", "float32", 2)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +42,7 @@ class FinishedRun:
     config: Config
     fingerprint: Fingerprint
     groups: list[list[str]]  # paths that the split holds on one side, beside files of equal bytes
-    split: Split
+    split: splits.Split
     histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
     tensors: Mapping[str, list[EpochHashes]]  # by setting, after each epoch
     metrics: RunMetrics
@@ -66,27 +58,24 @@ class FinishedRun:
                 unsupported format.
         """
         files = finished_files(folder)
-        recorded, file = files.read_json(names.CONFIG), f"{folder / names.CONFIG}"
-        configuration.check_format(recorded, file)
-        config = configuration.from_json(recorded, file)
+        config, read, of_setting = files.read_config(), files.read_record, names.of_setting
         settings = [setting.name for setting in config.settings]
-        metrics: RunMetrics = files.read_record(names.METRICS, RunMetrics)
+        metrics = read(names.METRICS, RunMetrics)
         measured = (folder / names.FEATURES).exists()
         files.manifest()
         run = cls(
             files=files,
             config=config,
-            fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
-            groups=files.read_record(names.GROUPS, Groups) if config.group == LOOK_ALIKES else [],
-            split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
-            histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
-            tensors={n: files.read_record(names.of_setting(n, names.TENSORS), list[EpochHashes]) for n in settings},
+            fingerprint=read(names.FINGERPRINT, Fingerprint),
+            groups=read(names.GROUPS, Groups) if config.group == LOOK_ALIKES else [],
+            split=splits.from_csv(files.file(names.SPLIT), Path(config.data or ".")),
+            histories={name: read(of_setting(name, names.HISTORY), list[HistoryRow]) for name in settings},
+            tensors={name: read(of_setting(name, names.TENSORS), list[EpochHashes]) for name in settings},
             metrics=metrics,
             scores=_read_scores(files, metrics["loss"]),
-            features=files.read_record(names.FEATURES, FeatureMaps) if measured else None,
+            features=read(names.FEATURES, FeatureMaps) if measured else None,
         )
-        refuse_contradictions(folder, config, run.split, run.histories, metrics, run.scores, run.features)
-        refuse_broken_chains(folder, config, run.fingerprint, run.split, run.histories, run.tensors)
+        refuse_contradictions(run, folder)
         return run
 
     @property
@@ -110,8 +99,7 @@ class FinishedRun:
         Raises:
             ValueError: the file is missing or damaged.
         """
-        pixels: Pixels = self.files.read_record(names.PIXELS, Pixels) if self.config.is_canonical else {}
-        return pixels
+        return self.files.read_record(names.PIXELS, Pixels) if self.config.is_canonical else {}
 
     def selected_network(self) -> torch.nn.Module:
         """Return the network that was selected and scored on the test set, on the CPU.
@@ -121,9 +109,9 @@ class FinishedRun:
         """
         model = self.saved_network()
         if tensors_sha256(model.state_dict()) != self.metrics["weights_sha256"]:
-            file = self.folder / names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
             raise ValueError(
-                f"{file} holds other weights than the test set was scored with: see weights_sha256 in {names.METRICS}"
+                f"{self.folder / self._best} holds other weights than the test set was scored with: see weights_sha256 "
+                f"in {names.METRICS}"
             )
         return model
 
@@ -133,9 +121,11 @@ class FinishedRun:
         Raises:
             ValueError: the weights are missing, damaged or of another network.
         """
-        name = names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
-        state = self.files.read_tensors(name)
-        return self.restore(state, f"{self.folder / name}")
+        return self.restore(self.files.read_tensors(self._best), f"{self.folder / self._best}")
+
+    @property
+    def _best(self) -> str:
+        return names.of_setting(self.metrics["setting"], names.BEST_WEIGHTS)
 
     def restore(self, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
         """Return the run's network with the given weights, on the CPU.
@@ -176,7 +166,7 @@ class FinishedRun:
         split = self.split_below(data)
         return self.config.load("test", split.root, split.parts["test"], progress)
 
-    def split_below(self, data: str | None) -> Split:
+    def split_below(self, data: str | None) -> splits.Split:
         """Return the split with the present folder of its images, after checking that no image has changed.
 
         Args:
@@ -187,7 +177,7 @@ class FinishedRun:
             ValueError: an image is missing or has changed since the split was made.
         """
         split = replace(self.split, root=image_root(self.config, data))
-        check_contents(split)
+        splits.check_contents(split)
         return split
 
 
@@ -198,18 +188,18 @@ def image_root(config: Config, data: str | None) -> Path:
     either, it is the folder with the package's own drawings of scenes.
     """
     place = data or config.data
-    return Path(place) if place else embedded_catalogue(config.scenes, config.image_size, config.seed).root
+    return Path(place) if place else embedded.embedded_catalogue(config.scenes, config.image_size, config.seed).root
 
 
 def _read_scores(files: RunFolder, loss: float) -> Scores:
     arrays, file = files.read_arrays(names.SCORES), files.folder / names.SCORES
     if arrays.keys() != SCORE_ARRAYS.keys():
         raise ValueError(f"{file} has {sorted(arrays)[:5]}; {', '.join(SCORE_ARRAYS)} are valid")
-    for name, (dtype, axes) in SCORE_ARRAYS.items():
-        array = arrays[name]
-        if array.ndim != axes or not (array.dtype.kind == "U" if dtype is np.str_ else array.dtype == dtype):
+    for name, (kind, dtype, axes) in SCORE_ARRAYS.items():
+        found = arrays[name].dtype
+        if arrays[name].ndim != axes or (found.kind != "U" if kind == "U" else found != dtype):
             raise ValueError(
-                f"{file}: {name} is {array.dtype} of shape {array.shape}; {dtype.__name__} with {axes} axes is valid"
+                f"{file}: {name} is {found} of shape {arrays[name].shape}; {dtype} with {axes} axes is valid"
             )
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -232,7 +222,10 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
         with unchanged(folder):
             run = FinishedRun.open(folder)
             if processes.size > 1:
-                files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
+                # Of the weights, the selected setting's alone.
+                needed = [name for name in (*names.OF_RUN, names.MANIFEST) if (folder / name).is_file()]
+                needed += [names.of_setting(s, name) for s in run.histories for name in (names.HISTORY, names.TENSORS)]
+                files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in (*needed, run._best)}
                 processes.broadcast(safetensors.numpy.save(files))
             yield run
         return
@@ -244,14 +237,6 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
         yield FinishedRun.open(Path(place))
 
 
-def _list_needed(run: FinishedRun) -> Iterator[str]:
-    """Yield the names of the files to send to other processes; only the selected setting's weights are sent."""
-    yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
-    for setting in run.histories:
-        yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))
-    yield names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
-
-
 def advise(run: FinishedRun) -> str:
     """Return advice if the selected network may be guessing, or if a class has few training images.
 
@@ -260,28 +245,23 @@ def advise(run: FinishedRun) -> str:
     network's validation accuracy, the network may be guessing. The validation accuracy is optimistic, since
     the network was selected by a metric on the same images.
     """
-    supports = run.metrics["supports"]
-    of_validation = supports[run.config.protocol.part_read_as("validation")]
+    config, supports = run.config, run.metrics["supports"]
+    of_validation, training = (supports[config.protocol.part_read_as(part)] for part in ("validation", "training"))
     counts = [of_validation[name] for name in run.classes]
-    training = [*supports[run.config.protocol.part_read_as("training")].values()]
-    fewest = min(training)
-    _, row = select(run.histories, run.config.select)
-    images = sum(counts)
+    _, row = selection.select(run.histories, config.select)
+    images, largest, fewest = sum(counts), max(counts), min(training.values())
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
-    chance = max(counts) / images
-    if all(map(run.config.fits_head, run.config.settings)):
-        advice = "more images or --train all"
-    else:
-        head = f"--preset {HEAD_PRESET}, " if run.config.data and run.config.weights == "none" else ""
+    advice = "more images or --train all"
+    if not all(map(config.fits_head, config.settings)):
+        head = f"--preset {presets.HEAD_PRESET}, " if config.data and config.weights == "none" else ""
         advice = f"{head}more images or more --epochs"
-    lower, upper = wilson(correct, images)
+    (lower, upper), chance = wilson(correct, images), largest / images
     if lower <= chance:
-        largest = "the largest class" if counts.count(max(counts)) == 1 else "one of the largest classes"
+        said = "the largest class" if counts.count(largest) == 1 else "one of the largest classes"
         place = "within its interval: no difference seen" if chance <= upper else "above its interval"
         return (
             f"no better than guessing, for all that {images} validation images tell: {correct} are right "
-            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying {largest}, lies {place}; "
-            f"try {advice}"
+            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying {said}, lies {place}; try {advice}"
         )
-    smallest = "the smallest class" if training.count(fewest) == 1 else "each of the smallest classes"
+    smallest = "the smallest class" if [*training.values()].count(fewest) == 1 else "each of the smallest classes"
     return f"{fewest} training images of {smallest} are few; try {advice}" if fewest < FEW else ""

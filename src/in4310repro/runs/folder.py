@@ -20,15 +20,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.runs.config import Config, check_format, from_json
 from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, METRICS, SPLIT, STATUS
 from in4310repro.runs.records import Manifest, Status
-from in4310repro.system import signals
+from in4310repro.system import schema, signals, text
 from in4310repro.system.files import (
     LARGEST_TEXT,
     file_sha256,
@@ -44,8 +45,6 @@ from in4310repro.system.files import (
     release,
     write_file,
 )
-from in4310repro.system.schema import LONGEST, check
-from in4310repro.system.text import visible
 
 # torch is imported where tensors are: that a folder is no run is said before it is loaded.
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
 
 DEFAULT = Preprocessing()
 NAMED_RUNS = 5
+Record = TypeVar("Record")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -110,8 +110,8 @@ class RunFolder:
             ValueError: a link leads out of the folder, or the manifest is damaged.
         """
         manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
-        write_file(path_below(self.folder, name), data)
-        write_file(path_below(self.folder, MANIFEST), manifest_bytes(manifest))
+        for place, content in ((name, data), (MANIFEST, manifest_bytes(manifest))):
+            write_file(path_below(self.folder, place), content)
 
     def remove(self, *names: str) -> None:
         """Remove files in the given order, after removing their manifest entries; ignore missing files."""
@@ -152,13 +152,24 @@ class RunFolder:
         """
         return read_json(self.file(name))
 
-    def read_record(self, name: str, kind: Any) -> Any:
+    def read_config(self) -> Config:
+        """Return the recorded configuration.
+
+        Raises:
+            ValueError: the file is missing or damaged, or of a format that this version does not read.
+        """
+        recorded, file = self.read_json(CONFIG), f"{self.folder / CONFIG}"
+        check_format(recorded, file)
+        return from_json(recorded, file)
+
+    def read_record(self, name: str, kind: type[Record]) -> Record:
         """Return the value in a JSON file, after checking that it has the type `kind`.
 
         Raises:
             ValueError: the file is missing or is not JSON, or a key or value is wrong; the message names it.
         """
-        return check(self.read_json(name), kind, f"{self.folder / name}")
+        record: Record = schema.check(self.read_json(name), kind, f"{self.folder / name}")
+        return record
 
     def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
         """Return the tensors in a safetensors file of the run.
@@ -191,8 +202,11 @@ class RunFolder:
         """
         if not (self.folder / MANIFEST).exists():
             return [MANIFEST]
-        listed = {name: sha256 for name, sha256 in self.manifest().items() if among is None or name in among}
-        return [name for name, sha256 in listed.items() if self._sha256(name) != sha256]
+        return [
+            name
+            for name, sha256 in self.manifest().items()
+            if (among is None or name in among) and self._sha256(name) != sha256
+        ]
 
     def _sha256(self, name: str) -> str | None:
         """Return the sha256 of a file; None if the file cannot be read."""
@@ -207,8 +221,7 @@ class RunFolder:
         Raises:
             ValueError: the manifest is damaged.
         """
-        manifest: Manifest = self.read_record(MANIFEST, Manifest) if (self.folder / MANIFEST).exists() else {}
-        return manifest
+        return self.read_record(MANIFEST, Manifest) if (self.folder / MANIFEST).exists() else {}
 
     def manifest_sha256(self) -> str:
         """Return a hash of the whole run: the sha256 of its manifest, without the entry of the feature maps.
@@ -316,15 +329,11 @@ def refuse_without_run(folder: Path) -> None:
 def other_runs(folder: Path) -> str:
     """Return a clause that lists up to five existing runs, starting with those whose names resemble `folder` most."""
     files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
-
-    def distance(run: str) -> tuple[float, str]:
-        return -difflib.SequenceMatcher(None, run, folder.as_posix()).ratio(), run
-
-    runs = sorted({file.parent.as_posix() for file in files}, key=distance)
-    if not runs:
-        return "`in4310repro train` writes one"
+    named = {file.parent.as_posix() for file in files}
+    runs = sorted(named, key=lambda run: (-difflib.SequenceMatcher(None, run, folder.as_posix()).ratio(), run))
     more = f" and {len(runs) - NAMED_RUNS} more" if len(runs) > NAMED_RUNS else ""
-    return f"the runs that are there: {', '.join(runs[:NAMED_RUNS])}{more}"
+    listed = f"the runs that are there: {', '.join(runs[:NAMED_RUNS])}{more}"
+    return listed if runs else "`in4310repro train` writes one"
 
 
 def moves_to(folder: Path) -> Path | None:
@@ -359,7 +368,7 @@ def write_status(folder: Path, code: int, message: str, rank: int) -> None:
     """
     continues = (folder / CONFIG).is_file() and not (folder / METRICS).is_file()
     if continues or signals.kept():
-        status: Status = {"code": code, "message": visible(message)[:LONGEST], "rank": rank}
+        status: Status = {"code": code, "message": text.visible(message)[: schema.LONGEST], "rank": rank}
         with contextlib.suppress(ValueError, OSError):
             lock(folder)
             write_file(path_below(folder, STATUS), json_bytes(status))
@@ -373,7 +382,7 @@ def describe_status(files: RunFolder) -> str:
     """
     if not (files.folder / STATUS).exists():
         return ""
-    status: Status = files.read_record(STATUS, Status)
+    status = files.read_record(STATUS, Status)
     return f"; its training ended with exit code {status['code']}: {status['message'] or 'nothing was said'}"
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.runs import names
-from in4310repro.runs.config import OF_RUNS, Config
-from in4310repro.runs.deviations import Deviation
-from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Manifest, Pixels, RunMetrics
-from in4310repro.runs.settings import OptimizerSetting, Option, options_of
+from in4310repro.runs import config, deviations, names, presets, records, settings
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.schema import Text
 
 # What a run writes of options whose types say less; `validate` and the like refuse the same values.
 NARROWER: dict[str, Any] = {
-    "format": Literal[OF_RUNS],
-    "preset": Literal[tuple(PRESETS)],
+    "format": Literal[config.OF_RUNS],
+    "preset": Literal[tuple(presets.PRESETS)],
     "orientation": Literal[APPLIED],
-    "protocol": list[Literal[tuple(map(str, Deviation))]],  # type: ignore[misc]
+    "protocol": list[Literal[tuple(map(str, deviations.Deviation))]],  # type: ignore[misc]
     "mean": Annotated[list[Annotated[float, Field(gt=-1e6, lt=1e6)]], Field(min_length=3, max_length=3)],
     "std": Annotated[list[Annotated[float, Field(gt=1e-6, lt=1e6)]], Field(min_length=3, max_length=3)],
     "crop_ratio": Annotated[float, Field(gt=0, le=1)],
@@ -35,21 +30,17 @@ NARROWER: dict[str, Any] = {
 }
 
 
-def _kind(name: str, kind: Any, option: Option) -> Any:
-    if name in NARROWER:
-        return NARROWER[name]
-    if option.choices:
-        return NotRequired[Literal[option.choices]] if option.left_out else Literal[option.choices]
-    if option.high is not None:
-        return Annotated[int, Field(ge=option.low, le=option.high)]
-    return kind
+def _kind(name: str, option: settings.Option) -> Any:
+    kind = NARROWER.get(name, option.kind)
+    if option.choices and name not in NARROWER:
+        kind = NotRequired[Literal[option.choices]] if option.left_out else Literal[option.choices]
+    return kind if option.high is None else Annotated[int, Field(ge=option.low, le=option.high)]
 
 
 def _options(record: type, **special: Any) -> Any:
     """Return a TypedDict with the fields of a dataclass of options."""
-    hints = get_type_hints(record)
-    kinds = {name: special.get(name, _kind(name, hints[name], option)) for name, option in options_of(record).items()}
-    return TypedDict(record.__name__, kinds)  # type: ignore[operator]
+    kinds = {name: _kind(name, option) for name, option in settings.options_of(record).items()}
+    return TypedDict(record.__name__, kinds | special)  # type: ignore[operator]
 
 
 def _list(kind: Any, least: int = 0) -> Any:
@@ -57,15 +48,17 @@ def _list(kind: Any, least: int = 0) -> Any:
 
 
 RECORDS: Mapping[str, Any] = {
-    names.CONFIG: _options(Config, settings=_list(_options(OptimizerSetting), least=1), modules=_list(Text, least=1)),
+    names.CONFIG: _options(
+        config.Config, settings=_list(_options(settings.OptimizerSetting), least=1), modules=_list(Text, least=1)
+    ),
     names.FINGERPRINT: Fingerprint,
-    names.PIXELS: Pixels,
-    names.GROUPS: Groups,
-    names.METRICS: RunMetrics,
-    names.FEATURES: FeatureMaps,
-    names.MANIFEST: Manifest,
-    names.HISTORY: list[HistoryRow],
-    names.TENSORS: list[EpochHashes],
+    names.PIXELS: records.Pixels,
+    names.GROUPS: records.Groups,
+    names.METRICS: records.RunMetrics,
+    names.FEATURES: records.FeatureMaps,
+    names.MANIFEST: records.Manifest,
+    names.HISTORY: list[records.HistoryRow],
+    names.TENSORS: list[records.EpochHashes],
 }
 
 
@@ -75,8 +68,9 @@ def schemas() -> dict[str, Any]:
     # Wrapped in a list, as in `system.schema`.
     adapters = [(name, "validation", TypeAdapter(_list(kind), config=strict)) for name, kind in RECORDS.items()]
     of_files, shared = TypeAdapter.json_schemas(adapters)  # type: ignore[arg-type]
-    files = {name: of_files[name, "validation"]["items"] for name in RECORDS}
-    plain: dict[str, Any] = _without_words({"$defs": shared["$defs"], "files": files})
+    plain: dict[str, Any] = _without_words(
+        {"$defs": shared["$defs"], "files": {name: of_files[name, "validation"]["items"] for name in RECORDS}}
+    )
     return plain
 
 
@@ -85,6 +79,6 @@ def _without_words(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_without_words(each) for each in schema]
     if isinstance(schema, dict):
-        words = ("title", "description")
-        return {k: _without_words(v) for k, v in schema.items() if not (k in words and isinstance(v, str))}
+        dropped = [k for k in ("title", "description") if isinstance(schema.get(k), str)]
+        return {k: _without_words(v) for k, v in schema.items() if k not in dropped}
     return schema

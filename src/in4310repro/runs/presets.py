@@ -24,76 +24,38 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 
 
 def three_settings(
-    adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
+    adamw: float, rmsprop: float, sgd: float, heads: tuple[float | None, ...] = (None, None, None)
 ) -> tuple[OptimizerSetting, ...]:
     """Return three training settings, with the optimizers AdamW, RMSprop and SGD, at these learning rates.
 
     `heads` gives separate learning rates for the last layer.
     """
-    settings = (
-        OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
-        OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
-        OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=sgd, momentum=0.9),
-    )
-    return tuple(
-        replace(each, head_learning_rate=rate) for each, rate in zip(settings, heads or (None,) * 3, strict=True)
+    return (
+        OptimizerSetting(
+            name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01, head_learning_rate=heads[0]
+        ),
+        OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop, head_learning_rate=heads[1]),
+        OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=sgd, momentum=0.9, head_learning_rate=heads[2]),
     )
 
 
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
-PRESETS = {
-    "demo": Config(
-        preset="demo",
-        scenes=130,
-        image_size=64,
-        batch_size=24,
-        epochs=5,
-        split="480/120/180",
-        augmentation="flip-shift",
-        schedule="cosine",
-        warm_up=0.2,
-        settings=three_settings(1e-3, 1e-3, 0.02),
-        feature_images=180,
-    ),
-    "course": Config(preset="course", weights="imagenet", settings=three_settings(1e-3, 1e-3, 1e-3)),
-    "tiny": Config(
-        preset="tiny",
-        scenes=8,
-        image_size=32,
-        batch_size=8,
-        evaluation_batch_size=8,
-        epochs=2,
-        split="24/12/12",
-        augmentation="flip-shift",
-        schedule="cosine",
-        warm_up=0.2,
-        checkpoint_steps=0,
-        settings=three_settings(1e-3, 1e-4, 1e-2),
-        feature_images=12,
-    ),
-    HEAD_PRESET: Config(
-        preset=HEAD_PRESET,
-        model=LITE,
-        weights="imagenet",
-        train=HEAD,
-        image_size=160,
-        batch_size=32,
-        augmentation="none",
-        settings=FITTED_HEAD,
-    ),
-    "photographs": Config(
-        preset="photographs",
-        model=LITE,
-        weights="imagenet",
-        image_size=128,
-        batch_size=32,
-        epochs=5,
-        augmentation="flip-shift",
-        schedule="cosine",
-        warm_up=0.1,
-        settings=three_settings(5e-4, 1e-4, 3e-3, heads=(3e-3, 1e-3, 1e-2)),
-    ),
+_COSINE: dict[str, Any] = {"augmentation": "flip-shift", "schedule": "cosine", "warm_up": 0.2}
+_LITE: dict[str, Any] = {"model": LITE, "weights": "imagenet", "batch_size": 32}
+_VALUES: dict[str, dict[str, Any]] = {
+    "demo": _COSINE
+    | {"scenes": 130, "image_size": 64, "batch_size": 24, "epochs": 5, "split": "480/120/180", "feature_images": 180}
+    | {"settings": three_settings(1e-3, 1e-3, 0.02)},
+    "course": {"weights": "imagenet", "settings": three_settings(1e-3, 1e-3, 1e-3)},
+    "tiny": _COSINE
+    | {"scenes": 8, "image_size": 32, "batch_size": 8, "evaluation_batch_size": 8, "epochs": 2, "split": "24/12/12"}
+    | {"checkpoint_steps": 0, "settings": three_settings(1e-3, 1e-4, 1e-2), "feature_images": 12},
+    HEAD_PRESET: _LITE | {"train": HEAD, "image_size": 160, "augmentation": "none", "settings": FITTED_HEAD},
+    "photographs": _LITE
+    | {**_COSINE, "warm_up": 0.1, "image_size": 128, "epochs": 5}
+    | {"settings": three_settings(5e-4, 1e-4, 3e-3, heads=(3e-3, 1e-3, 1e-2))},
 }
+PRESETS = {name: Config(preset=name, **values) for name, values in _VALUES.items()}
 
 
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
@@ -109,22 +71,19 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
     if preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     changes = read_toml(file) if file else {}
-    chosen_values = {**changes, **overrides}
-    config = PRESETS[preset]
-    if (part := chosen_values.get("train", config.train)) != config.train and HEAD in (part, config.train):
+    chosen, config = {**changes, **overrides}, PRESETS[preset]
+    if (part := chosen.get("train", config.train)) != config.train and HEAD in (part, config.train):
         # Other optimizers train the rest than fit a head.
-        settings = FITTED_HEAD if part == HEAD else PRESETS["photographs"].settings
-        config = replace(config, train=part, settings=settings)
-    config = change(config, changes, str(file)) if file else config
-    config = change(config, overrides, "options")
+        config = replace(config, train=part, settings=PRESETS[HEAD_PRESET if part == HEAD else "photographs"].settings)
+    config = change(change(config, changes, f"{file}"), overrides, "options")
     if config.class_folders and not config.data:
         raise ValueError(
             f"class_folders is {config.class_folders}, and no --data names a folder: drawn scenes have their classes"
         )
-    if config.data and "split" not in chosen_values:
+    if config.data and "split" not in chosen:
         config = replace(config, split=SHARES)
     if config.weights != "none":
-        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(chosen_values)), "options")
+        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(chosen)), "options")
     return config
 
 
@@ -143,18 +102,18 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     """
     if optimizer is None and learning_rate is None:
         return config
-    chosen = [setting for setting in config.settings if optimizer in (None, setting.optimizer)]
-    if len(chosen) != 1:
-        valid = list(dict.fromkeys(setting.optimizer for setting in config.settings))
-        found = f"--optimizer {optimizer} names {len(chosen)} of the settings"
+    found = [each for each in config.settings if optimizer in (None, each.optimizer)]
+    if len(found) != 1:
+        valid = list(dict.fromkeys(each.optimizer for each in config.settings))
+        what = f"--optimizer {optimizer} names {len(found)} of the settings"
         if optimizer is None:
-            found = f"--learning-rate is of one setting, and there are {len(chosen)}"
+            what = f"--learning-rate is of one setting, and there are {len(found)}"
         raise ValueError(
-            f"{found}; --optimizer chooses one of {', '.join(valid)}, and [[settings]] in a file for --config "
+            f"{what}; --optimizer chooses one of {', '.join(valid)}, and [[settings]] in a file for --config "
             f"can have others{did_you_mean(optimizer or '', valid)}"
         )
-    rate = chosen[0].learning_rate if learning_rate is None else learning_rate
-    return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    return change(config, {"settings": [asdict(found[0]) | rate]}, "options")
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
@@ -162,12 +121,9 @@ def chosen_values(config: Config) -> dict[str, Any]:
 
     Such values can be the split and the names of the measured modules.
     """
-    values = to_json(config, FORMAT)
-    if config.split == SHARES:
-        del values["split"]
-    if config.modules == FIVE_MODULES and not config.network.is_resnet:
-        del values["modules"]
-    return values
+    left = {"split"} if config.split == SHARES else set()
+    left |= {"modules"} if config.modules == FIVE_MODULES and not config.network.is_resnet else set()
+    return {name: value for name, value in to_json(config, FORMAT).items() if name not in left}
 
 
 def to_toml(config: Config) -> str:
@@ -175,21 +131,16 @@ def to_toml(config: Config) -> str:
 
     A comment on the first line gives the command that trains with this file.
     """
-    lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
-    values = {name: value for name, value in chosen_values(config).items() if name not in ("format", "preset")}
+    values = chosen_values(config)
+    settings = values.pop("settings")
     # Strings, numbers and lists of JSON are TOML's too; it has no null.
-    lines += [
-        f"{name} = {json.dumps(v, ensure_ascii=False)}"
-        for name, v in values.items()
-        if name != "settings" and v is not None
+    tables = [
+        [f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in table.items() if v is not None]
+        for table in (values, *settings)
     ]
-    for setting in values["settings"]:
-        lines += [
-            "",
-            "[[settings]]",
-            *(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in setting.items() if v is not None),
-        ]
-    return "\n".join(lines)
+    # The first two are format and preset.
+    lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE", *tables[0][2:]]
+    return "\n".join([*lines, *(line for table in tables[1:] for line in ("", "[[settings]]", *table))])
 
 
 def refuse_without_images(config: Config) -> None:
@@ -265,12 +216,11 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
         value = getattr(config, name)
         if name in (*chosen, "format") or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
             continue
-        if not option.help:
+        if option.help:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(f"--{name.replace('_', '-')} {shell_word(text)}")
+        else:
             in_file.append(name)
-            continue
-        if isinstance(value, tuple):
-            value = ",".join(map(str, value))
-        words.append(f"--{name.replace('_', '-')} {shell_word(str(value))}")
     if in_file:
         words.append(f"--config FILE (with {', '.join(in_file)})")
     return " ".join(words)
@@ -278,7 +228,6 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
 
 def publishable(config: Config) -> Config:
     """Return a copy of the configuration without private parts of local paths (see `publishable_place`)."""
-    places = {name: getattr(config, name) for name, option in OPTIONS.items() if option.is_place}
-    return replace(
-        config, **{name: publishable_place(v) for name, v in places.items() if v and v not in OPTIONS[name].examples}
-    )
+    places: dict[str, Any] = {name: getattr(config, name) for name, option in OPTIONS.items() if option.is_place}
+    public = {name: publishable_place(v) for name, v in places.items() if v and v not in OPTIONS[name].examples}
+    return replace(config, **places | public)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from in4310repro.data.class_folders import CLASS_FOLDERS
 from in4310repro.data.preprocessing import (
@@ -19,10 +19,9 @@ from in4310repro.data.preprocessing import (
     Preprocessing,
 )
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
-from in4310repro.models.network import ALL, FROM, HEAD, open_network
+from in4310repro.models.network import ALL, HEAD, open_network
 from in4310repro.models.sources import FIVE_MODULES, RESNETS, Network
 from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol
-from in4310repro.system.files import folder_name
 from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES
 from in4310repro.system.progress import SILENT, Progress
@@ -98,6 +97,7 @@ def obstacle(optimizer: str) -> str:
 IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 # Groups of options in `--help`.
 IMAGES, TRAINING, MACHINE = "Images", "Network and training", "Machine"
+PROTOCOLS = (CORRECTED, PUBLISHED, *Deviation)
 LARGEST_COUNT = 2**63 - 1
 SECONDS_PER_YEAR = 31_557_600
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
@@ -108,7 +108,7 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 class Option:
     """What is said about an option of a run where it is declared, beside its name, its type and its default."""
 
-    help: str = ""  # of the command line; without one, the option stands only in files for `--config`
+    text: str = ""  # help of the command line; without it, the option stands only in files for `--config`
     group: str = ""  # of the help
     low: int = 0  # the lowest valid value
     high: int | None = None  # the highest one; the memory of this machine may allow less (see `capacity`)
@@ -118,27 +118,23 @@ class Option:
     hashed: bool = False  # by the start of the chain: for what affects the weights and is named nowhere else in it
     is_place: bool = False  # a path, of which only the last part is published; examples are none
     left_out: bool = False  # of files at its default: older versions read them, and older runs can continue
+    kind: Any = None  # the annotated type
+
+    @property
+    def help(self) -> str:
+        """Help of the command line, with the valid values where the text has `{choices}`."""
+        return self.text.format(choices=join_choices(self.choices))
 
 
-def said(help_text: str = "", group: str = "", **facts: Any) -> dict[str, Option]:
-    """Return the metadata of a field that is an option; `{choices}` in its help stands for the valid values.
-
-    Args:
-        help_text: see `Option.help`.
-        group: see `Option.group`.
-        facts: further attributes of `Option`.
-    """
-    return {"option": Option(help_text.format(choices=join_choices(facts.get("choices", ()))), group, **facts)}
-
-
-def option(default: Any, help_text: str = "", group: str = "", **facts: Any) -> Any:
-    """Return a field of a record of options, with its default and what `said` returns of the rest."""
-    return field(default=default, metadata=said(help_text, group, **facts))
+def option(default: Any, *said: Any, **facts: Any) -> Any:
+    """Return a field of a record of options, with its default and with attributes of its `Option`."""
+    return field(default=default, metadata={"option": Option(*said, **facts)})
 
 
 def options_of(record: type) -> dict[str, Option]:
     """Return what is declared about each field of a record of options, by name."""
-    return {each.name: each.metadata.get("option", Option()) for each in fields(record)}
+    kinds = get_type_hints(record)
+    return {each.name: replace(each.metadata.get("option", Option()), kind=kinds[each.name]) for each in fields(record)}
 
 
 def join_choices(choices: Sequence[str]) -> str:
@@ -148,6 +144,19 @@ def join_choices(choices: Sequence[str]) -> str:
 
 def _step_memory(config: Config) -> str:
     return f"; a step takes {size_text(config.batch_size * config.image_size**2 * TRAINING_BYTES)} of memory"
+
+
+def _batch_memory(config: Config) -> str:
+    memory = config.evaluation_batch_size * config.image_size**2 * EVALUATION_BYTES
+    return f"; a batch takes {size_text(memory)} of memory"
+
+
+def _scenes_memory(config: Config) -> str:
+    return f"; they take {size_text(config.scenes * 6 * 3 * config.image_size**2)}"
+
+
+def _years(config: Config) -> str:
+    return f"; at a second each they take {brief(Decimal(config.epochs) / SECONDS_PER_YEAR)} years"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,13 +187,7 @@ class Config:
         choices=CLASS_FOLDERS,
         left_out=True,
     )
-    scenes: int = option(
-        0,
-        "Embedded scenes of each class.",
-        IMAGES,
-        high=10**7,
-        cost=lambda config: f"; they take {size_text(config.scenes * 6 * 3 * config.image_size**2)}",
-    )
+    scenes: int = option(0, "Embedded scenes of each class.", IMAGES, high=10**7, cost=_scenes_memory)
     model: str = option(
         "resnet18",
         "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own.",
@@ -193,24 +196,12 @@ class Config:
         hashed=True,
     )
     weights: str = option(
-        "none",
-        "none, imagenet or a .safetensors or .pth file.",
-        TRAINING,
-        examples=("none", "imagenet"),
-        is_place=True,
+        "none", "none, imagenet or a .safetensors or .pth file.", TRAINING, examples=("none", "imagenet"), is_place=True
     )
     train: str = option(
         ALL, "What to train: head (fitted), all, or from:LAYER (with later layers).", TRAINING, examples=(HEAD, ALL)
     )
-    image_size: int = option(
-        224,
-        "Side of the square input, pixels.",
-        IMAGES,
-        low=SIZES[0],
-        high=SIZES[1],
-        cost=_step_memory,
-        hashed=True,
-    )
+    image_size: int = option(224, "Side of the square input, pixels.", IMAGES, *SIZES, cost=_step_memory, hashed=True)
     # How images are prepared (see `preprocessing`); None until a training has asked the weights.
     mean: tuple[float, ...] | None = option(
         Preprocessing.mean, "Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES
@@ -228,32 +219,13 @@ class Config:
         Preprocessing.crop_ratio, "Side of the cropped square, as a share of the short side.", IMAGES
     )
     orientation: str = option(APPLIED, choices=ORIENTATIONS)  # of pictures that have one in their EXIF
-    batch_size: int = option(
-        16, "Images per training step.", TRAINING, low=2, high=2**20, cost=_step_memory, hashed=True
-    )
-    evaluation_batch_size: int = option(
-        64,
-        low=1,
-        high=2**20,
-        cost=lambda config: (
-            "; a batch takes "
-            f"{size_text(config.evaluation_batch_size * config.image_size**2 * EVALUATION_BYTES)} of memory"
-        ),
-    )
-    epochs: int = option(
-        20,
-        "Epochs of each setting.",
-        TRAINING,
-        low=1,
-        high=10**6,
-        cost=lambda config: f"; at a second each they take {brief(Decimal(config.epochs) / SECONDS_PER_YEAR)} years",
-        hashed=True,
-    )
+    batch_size: int = option(16, "Images per training step.", TRAINING, 2, 2**20, _step_memory, hashed=True)
+    evaluation_batch_size: int = option(64, low=1, high=2**20, cost=_batch_memory)
+    epochs: int = option(20, "Epochs of each setting.", TRAINING, low=1, high=10**6, cost=_years, hashed=True)
     split: str = option(
-        "12034/2000/3000",
-        "training/validation/test as counts or shares; with --data: the preset's shares.",
-        IMAGES,
+        "12034/2000/3000", "training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES
     )
+    # Images that are in one part of the split.
     group: str = option(
         IDENTICAL,
         "Images kept in one part of the split: identical (files), or look-alikes (with copies of any kind).",
@@ -270,15 +242,14 @@ class Config:
     )
     protocol: Protocol = field(
         default=CORRECTED_PROTOCOL,
-        metadata=said(
-            "corrected, published, or deviations joined by commas.",
-            TRAINING,
-            examples=(CORRECTED, PUBLISHED, *Deviation),
-        ),
+        metadata={
+            "option": Option("corrected, published, or deviations joined by commas.", TRAINING, examples=PROTOCOLS)
+        },
     )
     augmentation: str = option("flip", choices=("none", "flip", "flip-shift"), hashed=True)
     schedule: str = option("constant", choices=("constant", "cosine"), hashed=True)
     warm_up: float = option(0.0, hashed=True)  # share of the steps
+    # The metric on validation that chooses epoch and setting.
     select: str = option(
         DEFAULT_SELECTION,
         "Metric on validation that chooses epoch and setting: {choices}.",
@@ -357,49 +328,6 @@ class Config:
         """Return the name of the setting whose final weights `setting` starts from; None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
-    def check_settings(self) -> None:
-        """Raise ValueError if the name, a number or the trained part of an optimizer setting is invalid.
-
-        Raises:
-            ValueError: the message names the setting, the invalid value and the valid values.
-        """
-        _check_names([setting.name for setting in self.settings])
-        for setting in self.settings:
-            _check_numbers(setting)
-        for setting in self.settings:
-            self._check_part(setting)
-
-    def refuse_unused_values(self) -> None:
-        """Raise ValueError if a setting has a value that its optimizer does not use.
-
-        `check` does not refuse it, since runs up to format 6 may have recorded one.
-        """
-        for setting in self.settings:
-            for name in unused_values(setting):
-                raise ValueError(
-                    f"setting {setting.name}: {name} is {getattr(setting, name):g}, and {setting.optimizer} has none; "
-                    f"leave it out, or take {' or '.join(_users(name))}, which has one"
-                )
-
-    def _check_part(self, setting: OptimizerSetting) -> None:
-        """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
-        part = self.trained_part(setting)
-        if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
-            near = did_you_mean(part, (HEAD, ALL))
-            raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{near}")
-        if (part == HEAD) != (setting.optimizer == FITS_HEAD):
-            raise ValueError(
-                f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "
-                f"optimizers train {ALL} or {FROM}LAYER"
-            )
-        if part == HEAD and setting.head_learning_rate is not None:
-            raise ValueError(
-                f"setting {setting.name} fits a head, whose learning rate would be {setting.head_learning_rate:g}; a "
-                f"fit has none: leave head_learning_rate out, or train {ALL} or {FROM}LAYER"
-            )
-        if part == HEAD and (unfit := self.protocol.names_unfit_for_heads):
-            raise ValueError(f"the fit of a head cannot have {', '.join(unfit)}; train {ALL} can")
-
 
 OPTIONS = options_of(Config)
 # The valid values of every option that takes one of a few, those of commands about other things included.
@@ -411,35 +339,18 @@ CHOICES = {
 }
 
 
-def _users(name: str) -> list[str]:
-    """Return the optimizers that use a value of a setting; the fit of a head uses none."""
-    return [each.name for each in OPTIMIZERS.values() if name != "momentum" or each.has_momentum]
+def unused_values(setting: OptimizerSetting) -> dict[str, list[str]]:
+    """Return the optimizers that use a value, by the name of each value that the setting's own does not use.
 
-
-def unused_values(setting: OptimizerSetting) -> list[str]:
-    """Return the names of a setting's values that its optimizer does not use, except those that have their default."""
-    return [
-        name
-        for name in ("learning_rate", "weight_decay", "momentum")
-        if setting.optimizer not in _users(name) and getattr(setting, name) != getattr(OptimizerSetting, name)
-    ]
-
-
-def _check_names(names: list[str]) -> None:
-    # In any case of letters, which some file systems do not tell apart.
-    if not names or len({name.casefold() for name in names}) != len(names):
-        raise ValueError(
-            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
-        )
-
-
-def _check_numbers(setting: OptimizerSetting) -> None:
-    folder_name(setting.name, "setting")
-    rates = [rate for rate in (setting.learning_rate, setting.head_learning_rate) if rate is not None]
-    if min(rates) <= 0 or setting.weight_decay < 0 or not 0 <= setting.momentum < 1:
-        raise ValueError(
-            f"{setting}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid"
-        )
+    Values that have their default are left out. The fit of a head uses none.
+    """
+    with_momentum = [name for name, each in OPTIMIZERS.items() if each.has_momentum]
+    users = {"learning_rate": [*OPTIMIZERS], "weight_decay": [*OPTIMIZERS], "momentum": with_momentum}
+    return {
+        name: every
+        for name, every in users.items()
+        if setting.optimizer not in every and getattr(setting, name) != getattr(OptimizerSetting, name)
+    }
 
 
 def check_choice(name: str, value: str) -> str:

@@ -11,24 +11,19 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.data.comparison import subset
-from in4310repro.data.images import training_ranges
-from in4310repro.data.preprocessing import to_metadata
+from in4310repro.data import comparison, images, preprocessing
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
 from in4310repro.models.sources import Network
-from in4310repro.runs import names
+from in4310repro.runs import names, settings
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
-from in4310repro.runs.settings import STRENGTHS, OptimizerSetting
+from in4310repro.system import tensors, text
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.tensors import tensor_bytes
-from in4310repro.system.text import duration_text
-from in4310repro.training import checkpoints
+from in4310repro.training import checkpoints, preparation
 from in4310repro.training.epochs import Epochs, Step
-from in4310repro.training.preparation import TrainingPlan, plan_training
 
 WARM_UP = 1  # batches of a setting before the one that is timed
 WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.PIXELS, names.SCORES, names.METRICS, names.MANIFEST)
@@ -39,12 +34,11 @@ OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 class Rehearsal:
     """Estimates of a training's time, disk space and memory, from a few of its batches."""
 
-    plan: TrainingPlan
+    plan: preparation.TrainingPlan
     numerics: Numerics
     folder: Path
     moves_to: Path | None  # the run that is there
     keep_epochs: bool
-    parameters: int
     steps: Mapping[str, Step]  # the timed one of each setting
     validation_seconds: float  # an image
     checkpoint_bytes: Mapping[str, int]  # of each setting
@@ -56,7 +50,7 @@ class Rehearsal:
     @property
     def steps_per_epoch(self) -> int:
         """Number of optimizer steps in each epoch."""
-        return len(training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
+        return len(images.training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
 
     @property
     def fitted(self) -> bool:
@@ -107,7 +101,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    plan = plan_training(config, context)
+    plan, device = preparation.plan_training(config, context), context.numerics.device
     steps, validation_seconds, checkpoint_bytes = _pass_through_stages(plan, context)
     rehearsal = Rehearsal(
         plan=plan,
@@ -115,43 +109,50 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         folder=folder,
         moves_to=moved,
         keep_epochs=keep_epochs,
-        parameters=sum(value.numel() for value in plan.network.parameters()),
         steps=steps,
         validation_seconds=validation_seconds,
         checkpoint_bytes=checkpoint_bytes,
-        weights_bytes=len(tensor_bytes(plan.network.state_dict(), to_metadata(plan.config.preprocessing))),
+        weights_bytes=len(
+            tensors.tensor_bytes(plan.network.state_dict(), preprocessing.to_metadata(plan.config.preprocessing))
+        ),
         memory=most_used(),
         mapped=resident("RssFile"),
-        gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
+        gpu_memory=0 if device == "cpu" else torch.cuda.max_memory_allocated(device),
     )
     refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
     return rehearsal
 
 
-def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
+def _pass_through_stages(
+    plan: preparation.TrainingPlan, context: Context
+) -> tuple[dict[str, Step], float, dict[str, int]]:
     """Pass a batch through every stage of the training, and measure time and sizes.
 
     Return a timed step per setting, the seconds per evaluated image, and the size of a checkpoint per setting.
     Settings that only fit the last layer have no step and no checkpoint size.
     """
-    config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
-    batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
+    config, silent, seconds = plan.config, context.silent(), 0.0
+    steps, sizes = dict[str, Step](), dict[str, int]()
+    batch = comparison.subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
+    few = comparison.subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed)
     for setting in config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
+        inputs = replace(plan.inputs(setting, silent), training=few)
         if config.fits_head(setting):
-            model = context.numerics.place(plan.inputs(setting, context).model)
+            model = context.numerics.place(inputs.model)
         else:
             with _name_stage(config.network, f"in a step of {setting.name}"):
-                epochs = _train_some_steps(plan, setting, context.silent())
-            assert epochs.last  # noqa: S101 - for the type checker
+                epochs = Epochs(inputs)
+                epochs.train(lambda: None)
+            # The last step is timed.
             model, steps[setting.name] = epochs.model, epochs.last
-            sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
+            sizes[setting.name] = len(tensors.tensor_bytes(checkpoints.tensors_of(model, epochs.optimizer)))
         with _name_stage(config.network, "in an evaluation"):
             start = time.perf_counter()
-            predict(model, batch, config, context.silent())
+            predict(model, batch, config, silent)
             seconds = time.perf_counter() - start
     with _name_stage(config.network, "where its feature maps are measured"):
-        measure_sets(model, [batch], config, context.silent())
+        measure_sets(model, [batch], config, silent)
     return steps, seconds / len(batch), sizes
 
 
@@ -166,49 +167,39 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
         raise ValueError(f"{network.name} fails {stage}: {type(error).__name__}: {error}") from error
 
 
-def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Take the first optimizer steps of one setting, and return the `Epochs` object that took them.
-
-    Its attribute `last` is the last step, the one that is timed.
-    """
-    few = subset(plan.sets["training"], (WARM_UP + 1) * plan.config.batch_size, plan.config.seed)
-    epochs = Epochs(replace(plan.inputs(setting, context), training=few))
-    epochs.train(lambda: None)
-    return epochs
-
-
 def describe(rehearsal: Rehearsal) -> Iterator[str]:
     """Yield the results of a dry run as lines of text."""
-    config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
-    counts = {part: len(entries) for part, entries in split.parts.items()}
+    plan, numerics, config = rehearsal.plan, rehearsal.numerics, rehearsal.plan.config
+    counts = {part: len(entries) for part, entries in plan.split.parts.items()}
     yield (
-        f"images: {sum(counts.values())} of {len(split.classes)} classes ({', '.join(split.classes)}), "
+        f"images: {sum(counts.values())} of {len(plan.split.classes)} classes ({', '.join(plan.split.classes)}), "
         + ", ".join(f"{count} {part}" for part, count in counts.items())
     )
     yield (
-        f"network: {config.model}, {rehearsal.parameters / 1e6:.1f} M parameters, weights {config.weights}, "
-        f"{numerics.mode} arithmetic on {numerics.device_name}"
+        f"network: {config.model}, {sum(value.numel() for value in plan.network.parameters()) / 1e6:.1f} M parameters, "
+        f"weights {config.weights}, {numerics.mode} arithmetic on {numerics.device_name}"
     )
     of_each = f"for each of {', '.join(each.name for each in config.settings)}: {', '.join(OF_SETTING)}"
     yield f"would write: {rehearsal.folder}: {', '.join(WRITTEN)}; {of_each}"
     if rehearsal.moves_to:
         yield f"the run that is there would move to {rehearsal.moves_to}"
-    end, most = rehearsal.disk
+    end, most = map(size_text, rehearsal.disk)
     each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items()) or "none"
-    yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile; a checkpoint: {each}"
-    if rehearsal.memory is not None:
-        yield f"memory: {size_text(rehearsal.memory)}, which this dry run held at most"
-    if rehearsal.mapped is not None:
-        yield f"memory of mapped files, which the system can drop: {size_text(rehearsal.mapped)} at the end"
-    if rehearsal.gpu_memory:
-        yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
+    yield f"disk: {end} at the end, up to {most} meanwhile; a checkpoint: {each}"
+    for size, line in (
+        (rehearsal.memory, "memory: {}, which this dry run held at most"),
+        (rehearsal.mapped, "memory of mapped files, which the system can drop: {} at the end"),
+        (rehearsal.gpu_memory or None, f"memory of {numerics.device_name}: {{}}"),
+    ):
+        if size is not None:
+            yield line.format(size_text(size))
+    took = text.duration_text(rehearsal.seconds)
     if rehearsal.fitted:
-        seconds = duration_text(rehearsal.seconds)
-        yield f"time: features of all images: about {seconds} here; then {len(STRENGTHS)} fits"
+        yield f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits"
     else:
         rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
         yield (
             f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
-            f"{len(config.settings)} settings: about {duration_text(rehearsal.seconds)} here"
+            f"{len(config.settings)} settings: about {took} here"
         )
     yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed
@@ -26,9 +26,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for, native_class
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import optimizers
-from in4310repro.training.checkpoints import Position
-from in4310repro.training.step_trace import StepTrace
+from in4310repro.training import checkpoints, optimizers, step_trace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
@@ -41,12 +39,6 @@ def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
     return replace(numerics, device_name=name, numeric_class=native_class(numerics.probe, numerics.threads, name))
-
-
-def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the network with batch norm that uses the images of all processes (SyncBatchNorm)."""
-    converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return converted
 
 
 def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
@@ -89,10 +81,6 @@ class Step(NamedTuple):
     seconds: float  # with loading and augmenting the batch
 
 
-def _never() -> bool:
-    return False
-
-
 class Epochs:
     """A network and its optimizer at some point of their training; `run` trains them to the end.
 
@@ -101,12 +89,13 @@ class Epochs:
         interrupted: a function that returns whether this process was asked to stop.
     """
 
-    def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
+    def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = lambda: False) -> None:
         self.task = task
         self.model = task.context.numerics.place(task.model)
         self._network = self.model  # that is called in training
         if task.context.processes.size > 1 and not task.context.numerics.portable:
-            self.model = share_batch_norm(self.model)
+            # Its batch norm uses the images of all processes.
+            self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
             self._network = DistributedDataParallel(self.model)
         self._frozen = trained_part.frozen_modules(self.model, task.config.trained_part(task.setting))
         for module in self._frozen:
@@ -119,9 +108,9 @@ class Epochs:
             [each for name, each in parameters.items() if name in head],
             portable=task.context.numerics.portable,
         )
-        self.position = Position()
-        self.last: Step | None = None
-        self.trace: StepTrace | None = None  # records steps, if it is set before the training
+        self.position = checkpoints.Position()
+        self.last: Step  # that was taken
+        self.trace: step_trace.StepTrace | None = None  # records steps, if it is set before the training
         self.stop: bool  # whether any process was asked to stop by the last step or epoch: all have the same answer
         self._interrupted = interrupted
 
@@ -181,26 +170,19 @@ class Epochs:
         Raises:
             ValueError: the loss is not finite.
         """
-        config, position, images = self.task.config, self.position, self.task.training
-        ranges = training_ranges(len(images), config.batch_size)[position.batch :]
-        loader = training_batches(
-            images,
-            config.batch_size,
-            config.augmentation,
-            config.seed,
-            position.epoch,
-            first=position.batch,
-            part=self._local_share,
-        )
-        total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
+        config, position, images, context = self.task.config, self.position, self.task.training, self.task.context
+        ranges = training_ranges(len(images), size := config.batch_size)[position.batch :]
+        where: dict[str, Any] = {"first": position.batch, "part": self._local_share}
+        loader = training_batches(images, size, config.augmentation, config.seed, position.epoch, **where)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=context.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.start_epoch()
-        progress = self.task.context.progress.part(position.epoch, config.epochs, unit="epoch")
+        progress = context.progress.part(position.epoch, config.epochs, unit="epoch")
         with progress.task(self.title, len(images)) as advance:
-            advance(min(position.batch * config.batch_size, len(images)), "")
+            advance(min(position.batch * size, len(images)), "")
             before = time.perf_counter()
             for number, batch in zip(map(len, ranges), loader, strict=True):
-                stop = self.task.context.processes.ask(self._interrupted)
+                stop = context.processes.ask(self._interrupted)
                 loss = self._step(batch, number)
                 value = float(loss)
                 self._refuse_non_finite("training", value)
@@ -209,7 +191,8 @@ class Epochs:
                 position.loss = float(total)
                 images_done += number
                 speed = images_done / (time.perf_counter() - start)
-                self.last = self._taken(value, number, time.perf_counter() - before)
+                rate, seconds = self.optimizer.param_groups[0]["lr"], round(time.perf_counter() - before, 6)
+                self.last = Step(position.epoch + 1, self.steps, number, value, rate, seconds)
                 advance(number, f"loss {value:.3f}, {speed:.0f} images/s")
                 self.stop = stop()
                 after_step()
@@ -230,13 +213,13 @@ class Epochs:
         Raises:
             ValueError: a loss is not finite.
         """
-        epoch, protocol = self.position.epoch + 1, self.task.config.protocol
+        epoch, by_logits = self.position.epoch + 1, self.task.config.protocol.ranks_logits
         scores = self._predict("validation", self.task.validation, epoch)
         row = HistoryRow(
             epoch=epoch,
             train_loss=train_loss,
             val_loss=scores.loss,
-            **scores.metrics(by_logits=protocol.ranks_logits),  # type: ignore[typeddict-item] # no strength of a fit is in it
+            **scores.metrics(by_logits=by_logits),  # type: ignore[typeddict-item] # no strength of a fit is in it
             images_per_second=speed,
             weights_sha256=tensors_sha256(self.model.state_dict()),
         )
@@ -245,18 +228,15 @@ class Epochs:
         return row
 
     def _predict(self, part: str, images: ImageSet, epoch: int) -> Scores:
-        task = self.task
-        scores = predict(self.model, images, task.config, task.context.silent(), epoch=epoch)
+        scores = predict(self.model, images, self.task.config, self.task.context.silent(), epoch=epoch)
         self._refuse_non_finite(part, scores.loss)
         return scores
 
     def _local_share(self, batch: range) -> range:
         """Return the range of indices of the images in `batch` that this process computes."""
         processes = self.task.context.processes
-        if self.task.context.numerics.portable:
-            own = shares.images_of(len(batch), processes.connection)
-        else:
-            own = local_share(len(batch), processes)
+        portable = self.task.context.numerics.portable
+        own = shares.images_of(len(batch), processes.connection) if portable else local_share(len(batch), processes)
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
@@ -274,14 +254,13 @@ class Epochs:
 
         If the network is not a ResNet, also seed torch's random generator for the step, for example for dropout.
         """
-        task, config, step = self.task, self.task.config, self.steps
-        steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
-        factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
+        config, step = self.task.config, self.steps
+        factor = optimizers.learning_rate_factor(step, self.batches * config.epochs, config.schedule, config.warm_up)
         optimizers.set_learning_rates(self.optimizer, factor)
         self.optimizer.zero_grad()
         if not config.network.is_resnet:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
-            drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
+            drawn = generator_for(config.seed, "draws of the network", self.task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
 
     def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
@@ -296,21 +275,10 @@ class Epochs:
         share.finish()
         return loss.detach()
 
-    def _taken(self, loss: float, images: int, seconds: float) -> Step:
-        return Step(
-            epoch=self.position.epoch + 1,
-            step=self.steps,
-            images=images,
-            loss=loss,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
-            seconds=round(seconds, 6),
-        )
-
     def _refuse_non_finite(self, name: str, loss: float) -> None:
         """Raise ValueError if the loss is not finite; the message suggests a remedy."""
-        if math.isfinite(loss):
-            return
         advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"
-        if name == "training" and not self.position.epoch and not self.position.batch:
+        if name == "training" and not self.position.begun:
             advice = "it is so before the first step, so the initial weights are at fault and not the learning_rate"
-        raise ValueError(f"{self.title}: the {name} loss is {loss}; {advice}")
+        if not math.isfinite(loss):
+            raise ValueError(f"{self.title}: the {name} loss is {loss}; {advice}")

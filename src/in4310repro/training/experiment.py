@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -15,31 +16,17 @@ import torch
 from in4310repro.data.images import training_ranges
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import chain, names
+from in4310repro.runs import chain, names, records, selection
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, refuse_without_run
-from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.selection import run_metrics, select
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.files import release
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
-from in4310repro.training import head, training
-from in4310repro.training.epochs import numerics_of_processes
+from in4310repro.training import epochs, head, run_opening, step_trace, training
 from in4310repro.training.preparation import TrainingPlan, plan_training
-from in4310repro.training.run_opening import (
-    announce_kept_epochs,
-    finished_history,
-    keeps_epochs,
-    log_formats,
-    recorded_class_folders,
-    resume_run,
-    start_run,
-    with_recorded_format,
-)
-from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task, fit
 
 
@@ -77,32 +64,25 @@ def train(
     class_folders = None
     if resume:
         refuse_without_run(folder)
-        config = with_recorded_format(config, folder, context.progress)
-        class_folders = recorded_class_folders(folder)
+        config, class_folders = run_opening.as_recorded(config, folder, context.progress)
     else:
-        config.refuse_unused_values()
+        configuration.refuse_unused_values(config)
     context = _with_shared_arithmetic(context)
-    formats = log_formats(folder, log_steps, resume=resume)
-    refuse_several_processes(trace, context.processes)
+    formats = run_opening.log_formats(folder, log_steps, resume=resume)
+    step_trace.refuse_several_processes(trace, context.processes)
     context.processes.broadcast_json([config.orientation, config.format, config.class_folders, class_folders])
 
-    plan = plan_training(config, context, class_folders)
-    _refuse_unequal_processes(plan, context)
-
-    refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
-    keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
-    if keep_epochs:
-        announce_kept_epochs(plan, folder, context.progress)
-    files = resume_run(folder, plan) if resume else start_run(folder, plan)
-    settings, whole = plan.config.settings, context.progress.whole()
-    histories = {}
+    plan = _plan(config, context, class_folders)
+    step_trace.refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
+    if keep_epochs := keep_epochs or (resume and run_opening.keeps_epochs(folder)):
+        run_opening.announce_kept_epochs(plan, folder, context.progress)
+    files = (run_opening.resume_run if resume else run_opening.start_run)(folder, plan)
+    recorded = {"files": files, "keep_epochs": keep_epochs, "log_steps": formats, "trace": trace}
+    settings, whole, histories = plan.config.settings, context.progress.whole(), {}
     for number, setting in enumerate(settings):
         # Its progress display shows the time left of all settings.
         progress = whole.part(number, len(settings), f"setting {number + 1} of {len(settings)}")
-        of_setting = replace(context, progress=progress)
-        histories[setting.name] = _fit_setting(
-            plan, setting, files, of_setting, formats, trace, keep_epochs=keep_epochs
-        )
+        histories[setting.name] = _fit_setting(plan, setting, replace(context, progress=progress), recorded)
     context.processes.broadcast_json(None)
     _score_test_set(files, plan, histories, context)
     finished = FinishedRun.open(folder)
@@ -122,8 +102,7 @@ def follow(config: Config, context: Context) -> None:
     # The run folder, which only the first process reads, may be an older one.
     orientation, number, recorded, class_folders = context.processes.broadcast_json()
     config = replace(config, orientation=orientation, format=number, class_folders=recorded)
-    plan = plan_training(config, context, class_folders)
-    _refuse_unequal_processes(plan, context)
+    plan = _plan(config, context, class_folders)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():
         inputs = plan.inputs(plan.config.setting(name), context)
@@ -141,7 +120,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
     """
-    numerics, size = numerics_of_processes(context.numerics, context.processes), context.processes.size
+    numerics, size = epochs.numerics_of_processes(context.numerics, context.processes), context.processes.size
     if size > 1 and not numerics.portable and numerics.device == "cpu":
         raise ValueError(
             f"{size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
@@ -150,8 +129,13 @@ def _with_shared_arithmetic(context: Context) -> Context:
     return replace(context, numerics=numerics)
 
 
-def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
-    """Raise ValueError if images, weights or arithmetic differ between processes, or a batch is too small."""
+def _plan(config: Config, context: Context, class_folders: str | None) -> TrainingPlan:
+    """Return the plan of a training.
+
+    Raises:
+        ValueError: images, weights or arithmetic differ between processes, or a batch is too small for them.
+    """
+    plan = plan_training(config, context, class_folders)
     numerics, processes = context.numerics, context.processes
     fewest = min(map(len, training_ranges(len(plan.sets["training"]), plan.config.batch_size)))
     if not numerics.portable and fewest < processes.size:
@@ -173,35 +157,24 @@ def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
                 raise ValueError(
                     f"process {rank} has another {name} than process 0; all need the same command, images and libraries"
                 )
+    return plan
 
 
 def _fit_setting(
-    plan: TrainingPlan,
-    setting: OptimizerSetting,
-    files: RunFolder,
-    context: Context,
-    formats: frozenset[str],
-    trace: range,
-    *,
-    keep_epochs: bool,
-) -> list[HistoryRow]:
+    plan: TrainingPlan, setting: OptimizerSetting, context: Context, recorded: dict[str, Any]
+) -> list[records.HistoryRow]:
     """Train with one optimizer setting, unless that is already done; return the history.
 
     The protocol decides whether training starts from the initial weights or from those of the previous setting.
+    `recorded` are the values of the `Task` about files.
     """
-    config = plan.config
-    history = finished_history(files, setting, config)
+    config, files = plan.config, recorded["files"]
+    history = run_opening.finished_history(files, setting, config)
     if not history:
         before = config.setting_before(setting)
         last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
-        task = Task(
-            **vars(plan.inputs(setting, context, last)),
-            files=files,
-            split_sha256=chain.split_sha256(plan.split_csv),
-            keep_epochs=keep_epochs,
-            log_steps=formats,
-            trace=trace,
-        )
+        split_sha256 = chain.split_sha256(plan.split_csv)
+        task = Task(**vars(plan.inputs(setting, context, last)), **recorded, split_sha256=split_sha256)
         context.processes.broadcast_json(setting.name)
         history = head.fit(task) if config.fits_head(setting) else fit(task)
         if config.protocol.starts_warm:
@@ -214,10 +187,10 @@ def _fit_setting(
 
 
 def _score_test_set(
-    files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
+    files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[records.HistoryRow]], context: Context
 ) -> None:
     """Score the test set with the selected network, and write scores and metrics to the run folder."""
-    setting, _ = select(histories, plan.config.select)
+    setting, _ = selection.select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
     model = context.numerics.place(plan.network_with(weights, f"{files.folder / name}", of_file=True))
@@ -228,7 +201,7 @@ def _score_test_set(
         names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
     )
     weights_sha256 = tensors_sha256(model.state_dict())
-    metrics = run_metrics(plan.config, plan.split, histories, weights_sha256, scores, unseen)
+    metrics = selection.run_metrics(plan.config, plan.split, histories, weights_sha256, scores, unseen)
     files.write_json(names.METRICS, metrics)
 
 

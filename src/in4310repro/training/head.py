@@ -17,13 +17,10 @@ from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import measure, scores_of
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import trained_part
-from in4310repro.runs import chain, names
+from in4310repro.runs import chain, names, settings
 from in4310repro.runs.records import EpochHashes, HistoryRow
-from in4310repro.runs.settings import STRENGTHS
-from in4310repro.system.machine import refuse_beyond_memory
+from in4310repro.system import machine, signals, tensors
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.signals import interrupts
-from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import TrainingInputs
 from in4310repro.training.training import Record, Task
@@ -57,13 +54,11 @@ def fit(task: Task) -> list[HistoryRow]:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
         KeyboardInterrupt: the process was asked to stop; raised after the current fit has ended.
     """
-    with interrupts() as interrupted:
-        record = Record(task)
-        model = task.context.numerics.place(task.model)
-        features = features_of(task, model)
-        position = _position(task, record)
-        with task.context.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
-            for number, strength in enumerate(STRENGTHS, start=1):
+    with signals.interrupts() as interrupted:
+        record, model = Record(task), task.context.numerics.place(task.model)
+        features, position = features_of(task, model), _position(task, record)
+        with task.context.progress.task(f"fits of {task.setting.name}", len(settings.STRENGTHS)) as advance:
+            for number, strength in enumerate(settings.STRENGTHS, start=1):
                 if number > len(position.history):
                     row = fit_row(task, model, features, number, strength)
                     record.write(position, row, model, {})
@@ -98,7 +93,9 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     ]
     width = trained_part.last_layer(model, config.network).in_features
     # As float64, twice: the features, and what scikit-learn makes of them.
-    refuse_beyond_memory(f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8)
+    machine.refuse_beyond_memory(
+        f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
+    )
     return Features(*embeddings)
 
 
@@ -114,24 +111,25 @@ def fit_row(
         number: the row's number, from 1.
         strength: see `fit_head`.
     """
+    images, config, numerics = inputs.training, inputs.config, inputs.context.numerics
     start = time.perf_counter()
-    classes = int(inputs.training.labels.max()) + 1
-    fitted = fit_head(features.training, inputs.training.labels, classes, strength)
+    fitted = fit_head(features.training, images.labels, int(images.labels.max()) + 1, strength)
     seconds = time.perf_counter() - start
-    layer = trained_part.last_layer(model, inputs.config.network)
+    layer = trained_part.last_layer(model, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)
-    size, numerics = inputs.config.evaluation_batch_size, inputs.context.numerics
-    training = scores_of_features(layer, features.training, inputs.training, size, numerics)
-    validation = scores_of_features(layer, features.validation, inputs.validation, size, numerics)
+    training, validation = (
+        scores_of_features(layer, of_part, part, config.evaluation_batch_size, numerics)
+        for of_part, part in zip(features, (images, inputs.validation), strict=True)
+    )
     return HistoryRow(
         epoch=number,
         train_loss=training.loss,
         val_loss=validation.loss,
-        **validation.metrics(by_logits=inputs.config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no test loss is in it
-        images_per_second=len(inputs.training) / seconds,
-        weights_sha256=tensors_sha256(model.state_dict()),
+        **validation.metrics(by_logits=config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no test loss is in it
+        images_per_second=len(images) / seconds,
+        weights_sha256=tensors.tensors_sha256(model.state_dict()),
         strength=strength,
     )
 
@@ -207,7 +205,7 @@ def scores_of_features(
     labels, batches = torch.from_numpy(images.labels), []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            rows = range(start, min(start + batch_size, len(images)))
+            rows = range(len(images))[start : start + batch_size]
             given = torch.from_numpy(features.take(rows)).to(numerics.device)
             batches.append(measure(layer(given), labels[rows.start : rows.stop].to(numerics.device), numerics))
     return scores_of(images, batches)
@@ -218,13 +216,12 @@ def _position(task: Task, record: Record) -> Position:
 
     If files are damaged or missing, return an empty Position.
     """
-    files, name = task.files, task.setting.name
-    kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
+    files, needed = task.files, (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
+    kept = [names.of_setting(task.setting.name, each) for each in needed]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):
         return Position()
-    history: list[HistoryRow] = files.read_record(kept[0], list[HistoryRow])
-    entries: list[EpochHashes] = files.read_record(kept[1], list[EpochHashes])
+    history = files.read_record(kept[0], list[HistoryRow])
     # The history is written last.
-    entries = entries[: len(history)]
+    entries = files.read_record(kept[1], list[EpochHashes])[: len(history)]
     whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256, task.config)
     return Position(history=history, tensors=entries) if whole else Position()

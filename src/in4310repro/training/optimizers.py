@@ -55,6 +55,11 @@ def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapp
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], torch.nn.Parameter]]:
+    """Return each parameter of an optimizer with its group, in the order of the optimizer's state."""
+    return [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
@@ -74,26 +79,23 @@ def states_of(
             the numbers of steps differ between parameters although `of_all` is True.
     """
     states: dict[int, dict[str, torch.Tensor]] = {}
-    groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
-    left = dict(tensors)
-    for index, (group, parameter) in enumerate(groups):
+    left, pairs, keeper = dict(tensors), parameters_of(optimizer), type(optimizer).__name__
+    for index, (group, parameter) in enumerate(pairs):
         kept = state_of(optimizer, group)
         names = {f"{index}.{name}": name for name in kept}
         missing = [key for key in names if key not in tensors]
-        if missing and (of_all or len(missing) < len(names)):
-            raise ValueError(f"{missing[0]} is missing; {type(optimizer).__name__} keeps {', '.join(names)}")
-        states[index] = {
-            name: _check_kept(kept[name], key, left.pop(key), parameter) for key, name in names.items() if not missing
-        }
+        if not missing:
+            found = {name: left.pop(key) for key, name in names.items()}
+            states[index] = {n: _check_kept(kept[n], f"{index}.{n}", value, parameter) for n, value in found.items()}
+        elif of_all or len(missing) < len(names):
+            raise ValueError(f"{missing[0]} is missing; {keeper} keeps {', '.join(names)}")
     if left:
-        raise ValueError(f"{sorted(left)[0]} is no state of {len(groups)} parameters in {type(optimizer).__name__}")
-    if (
-        of_all
-        and len(counts := {float(state["step"]): index for index, state in states.items() if "step" in state}) > 1
-    ):
-        found = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
+        raise ValueError(f"{sorted(left)[0]} is no state of {len(pairs)} parameters in {keeper}")
+    counts = {float(state["step"]): index for index, state in states.items() if "step" in state}
+    if of_all and len(counts) > 1:
+        first = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
         raise ValueError(
-            f"{found}; all parameters must have the same number of steps, because each step updates all of them"
+            f"{first}; all parameters must have the same number of steps, because each step updates all of them"
         )
     return {index: state for index, state in states.items() if state}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -13,26 +13,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from in4310repro.data.check import Group
+from in4310repro.data import check, embedded, folders, reading, splits
 from in4310repro.data.class_folders import describe_counts
 from in4310repro.data.comparison import Sample, imagenet
-from in4310repro.data.embedded import embedded_catalogue, refuse_too_many
-from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, decoder
-from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.data.reading import UnreadableImagesError
-from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
 from in4310repro.features import choose
 from in4310repro.metrics import wilson
-from in4310repro.models import modules, trained_part
-from in4310repro.models.sources import FIVE_MODULES
+from in4310repro.models import modules, sources, trained_part
 from in4310repro.models.weights import Weights
+from in4310repro.runs import presets, settings
 from in4310repro.runs.config import Config, with_preprocessing
-from in4310repro.runs.presets import refuse_without_images, with_counts
-from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.numerics import Numerics
@@ -86,51 +79,29 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
         None if the check is impossible: there are no weights or no folder of ImageNet images, no file name
         contains a WordNet id of a class, or the weights do not score 1,000 classes.
     """
-    if weights.tensors is None or not config.imagenet:
-        return None
     places = {name: place for place, name in enumerate(wordnet_ids())}
-    loaded, head = weights.tensors, config.network.head()
-    if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
+    network, loaded, published = config.network, weights.tensors, config.weights == "imagenet"
+    if loaded is None or not config.imagenet or any(len(loaded.get(key, ())) != len(places) for key in network.head()):
         return None
-    how = _choose_preprocessing(config)
+    how, expected = config.preprocessing, LOWEST
+    if published:
+        # The resizing and cropping of their published evaluation, with what the configuration says of the rest.
+        own = {name: getattr(how, name) for name in ("mean", "std", "interpolation")}
+        how, expected = replace(network.imagenet.evaluation, **own), network.imagenet.top_1 or LOWEST
     images = imagenet(Path(config.imagenet), Sample(IMAGES, how.size, config.seed, how))
-    found = [WORDNET_ID.search(path) for path in images.paths]
-    known = [n for n, each in enumerate(found) if each and each.group(1) in places]
+    found = [match and places.get(match[1]) for match in map(WORDNET_ID.search, images.paths)]
+    known = [n for n, place in enumerate(found) if place is not None]
     if not known:
         return None
-    labels = np.array([places[found[n].group(1)] for n in known], np.int64)  # type: ignore[union-attr]
-    named = replace(images.at(known), labels=labels)
-    model = context.numerics.place(config.network.build(len(places), config.seed, weights))
-    scores = predict(model, named, config, context.silent())
-    correct = int((scores.softmax.argmax(axis=1) == labels).sum())
-    return WeightsCheck(correct, len(known), _expected(config))
-
-
-def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for `check_weights`.
-
-    For ImageNet weights it is the resizing and cropping of their published evaluation, with the mean, standard
-    deviation and interpolation of the configuration. For other weights it is that of the configuration.
-    """
-    if config.weights != "imagenet":
-        return config.preprocessing
-    return replace(
-        config.network.imagenet.evaluation,
-        mean=config.preprocessing.mean,
-        std=config.preprocessing.std,
-        interpolation=config.preprocessing.interpolation,
-    )
-
-
-def _expected(config: Config) -> float:
-    return (config.network.imagenet.top_1 or LOWEST) if config.weights == "imagenet" else LOWEST
+    labels = np.array([found[n] for n in known], np.int64)
+    model = context.numerics.place(network.build(len(places), config.seed, weights))
+    scores = predict(model, replace(images.at(known), labels=labels), config, context.silent())
+    return WeightsCheck(int((scores.softmax.argmax(axis=1) == labels).sum()), len(known), expected)
 
 
 def print_weights_check(config: Config, weights: Weights, context: Context) -> None:
     """Run `check_weights` and show its result; do nothing if progress is not shown."""
-    if context.progress.console is None:
-        return
-    if found := check_weights(config, weights, context):
+    if context.progress.console is not None and (found := check_weights(config, weights, context)):
         name = f"ImageNet weights of {config.network.name}" if config.weights == "imagenet" else config.weights
         context.progress.message(found.line(name))
 
@@ -140,8 +111,8 @@ class TrainingPlan:
     """All inputs of a training that determine its results: configuration, split, images and initial network."""
 
     config: Config  # with the split as counts, and the modules of its network
-    groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
-    split: Split
+    groups: list[check.Group]  # of images that the split holds on one side, beside files of equal bytes
+    split: splits.Split
     sets: Mapping[str, ImageSet]  # of each part
     network: torch.nn.Module  # with the initial weights
     fingerprint: Fingerprint
@@ -154,7 +125,7 @@ class TrainingPlan:
     @functools.cached_property
     def split_csv(self) -> bytes:
         """The split as the bytes of `split.csv`."""
-        return to_csv(self.split)
+        return splits.to_csv(self.split)
 
     @property
     def pixels(self) -> dict[str, str]:
@@ -171,7 +142,7 @@ class TrainingPlan:
         return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
 
     def inputs(
-        self, setting: OptimizerSetting, context: Context, weights: dict[str, torch.Tensor] | None = None
+        self, setting: settings.OptimizerSetting, context: Context, weights: dict[str, torch.Tensor] | None = None
     ) -> TrainingInputs:
         """Return the inputs of training with one setting, from these weights; None: from the initial ones."""
         return TrainingInputs(
@@ -202,16 +173,38 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
             weights or the options are invalid; an image cannot be decoded; or a group of look-alikes does not fit
             the split.
     """
-    _refuse_impossible(config, context.numerics)
-    config, images = _load_catalogue(config, context.progress, class_folders or config.class_folders)
-    split = _split(images, config)
-    config, network = _open_network(config, len(images.classes), context)
-    groups = _find_groups(images, network, config, context)
-    if groups:
-        split = _split(images, config, groups)
-    sets = _load_parts(split, config, context.progress)
-    current = _fingerprint(config, network, sets, context.numerics)
-    return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
+    numerics, progress, network = context.numerics, context.progress, config.network
+    _refuse_impossible(config, numerics)
+    if config.data:
+        images = folders.catalogue(Path(config.data), progress, class_folders or config.class_folders)
+    else:
+        images = embedded.embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
+    config, classes = presets.with_counts(config, len(images.entries)), len(images.classes)
+    progress.message(
+        f"{len(images.entries)} images of {classes} classes, split {config.split}: "
+        f"{describe_counts(images.labels().values())}"
+    )
+    sizes = splits.parse_sizes(config.split, len(images.entries))
+    split = splits.stratified_split(images, sizes, config.seed)
+    weights = network.read_weights(config.weights)
+    model = network.build(classes, config.seed, weights)
+    config = _for_network(with_preprocessing(config, weights.preprocessing), model, classes, numerics)
+    print_weights_check(config, weights, context)
+    groups: list[check.Group] = []
+    if config.group == settings.LOOK_ALIKES:
+        copy = network.restore(classes, model.state_dict(), "the initial weights", of_file=False)
+        groups = find_groups(images, copy, config, context)
+        split = splits.stratified_split(images, sizes, config.seed, groups)
+        progress.message(
+            f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
+            f"{len(groups)} groups"
+        )
+    sets, current = _load_parts(split, config, progress), fingerprint(numerics)
+    if config.records_code and (sha256 := network.code_sha256()):
+        current["code_sha256"] = sha256
+    current["initial_weights_sha256"], current["decoder"] = tensors_sha256(model.state_dict()), decoder()
+    current["pixels_sha256"] = {part: each.pixels_sha256() for part, each in sets.items()}
+    return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=model, fingerprint=current)
 
 
 def _refuse_impossible(config: Config, numerics: Numerics) -> None:
@@ -222,69 +215,10 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
     config.network.check()
     refuse_too_large(config, numerics, training=True)
     if not config.data:
-        refuse_too_many(config.scenes, config.image_size, config.seed)
+        embedded.refuse_too_many(config.scenes, config.image_size, config.seed)
     if config.imagenet or config.cifar10:
         comparison_sets(config)
-
-
-def _load_catalogue(config: Config, progress: Progress, class_folders: str | None) -> tuple[Config, Catalogue]:
-    """Return the configuration and the catalogue of its images, and show their classes.
-
-    If no split was given for the images, it is filled in as image counts in the proportions of the preset.
-    """
-    refuse_without_images(config)
-    if config.data:
-        images = catalogue(Path(config.data), progress, class_folders)
-    else:
-        images = embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
-    config = with_counts(config, len(images.entries))
-    progress.message(
-        f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}: "
-        f"{describe_counts(images.labels().values())}"
-    )
-    return config, images
-
-
-def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the completed configuration, and the network with its initial weights.
-
-    The configuration gets the preprocessing of the weights and, if no modules were chosen, the default modules of
-    the network.
-    """
-    weights = config.network.read_weights(config.weights)
-    network = config.network.build(classes, config.seed, weights)
-    config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
-    print_weights_check(config, weights, context)
-    return config, network
-
-
-def _find_groups(images: Catalogue, network: torch.nn.Module, config: Config, context: Context) -> list[Group]:
-    """Return the groups of images that must be in one part of the split; empty if grouping is turned off."""
-    if config.group != LOOK_ALIKES:
-        return []
-    copy = config.network.restore(len(images.classes), network.state_dict(), "the initial weights", of_file=False)
-    groups = find_groups(images, copy, config, context)
-    context.progress.message(
-        f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
-        f"{len(groups)} groups"
-    )
-    return groups
-
-
-def _split(images: Catalogue, settings: Config, groups: Sequence[Group] = ()) -> Split:
-    return stratified_split(images, parse_sizes(settings.split, len(images.entries)), settings.seed, groups)
-
-
-def _fingerprint(
-    config: Config, network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics
-) -> Fingerprint:
-    current = fingerprint(numerics)
-    if config.records_code and (sha256 := config.network.code_sha256()):
-        current["code_sha256"] = sha256
-    current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
-    current["decoder"] = decoder()
-    current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}
-    return current
+    presets.refuse_without_images(config)
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
@@ -296,7 +230,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     """
     network = config.network
     modules.check_scores(model, network.name, classes, config.image_size)
-    if config.modules == FIVE_MODULES:
+    if config.modules == sources.FIVE_MODULES:
         config = replace(config, modules=modules.default_modules(model, network.name, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
@@ -308,15 +242,15 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     return config
 
 
-def _load_parts(split: Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
+def _load_parts(split: splits.Split, config: Config, progress: Progress) -> dict[str, ImageSet]:
     """Return the decoded images of each part of the split; a single error names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
-    for part in PARTS:
+    for part in splits.PARTS:
+        read_as = config.protocol.part_read_as(part)
         try:
-            read_as = config.protocol.part_read_as(part)
             sets[part] = config.load(read_as, split.root, split.parts[read_as], progress)
-        except UnreadableImagesError as error:
+        except reading.UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:
-        raise UnreadableImagesError(unreadable)
+        raise reading.UnreadableImagesError(unreadable)
     return sets

@@ -7,42 +7,33 @@ from pathlib import Path
 
 from in4310repro.data.class_folders import chosen_in
 from in4310repro.data.splits import from_csv
-from in4310repro.runs import chain, names
+from in4310repro.runs import chain, finished, names, records, settings
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting, check_choice
+from in4310repro.system import fingerprint, machine, schema, tensors
 from in4310repro.system.files import path_below, read_bytes
-from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.system.machine import refuse_beyond_disk, size_text
 from in4310repro.system.progress import Progress
-from in4310repro.system.schema import refuse_other_configuration
-from in4310repro.system.tensors import read_tensors, tensors_sha256
-from in4310repro.training import checkpoints
+from in4310repro.training import checkpoints, preparation, step_log
 from in4310repro.training.checkpoints import Position, kept_epoch_bytes
-from in4310repro.training.preparation import TrainingPlan
-from in4310repro.training.step_log import formats_of, refuse_missing_library
 
 
-def with_recorded_format(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with format and EXIF orientation of the run, and its class folders if none are named.
+def as_recorded(config: Config, folder: Path, progress: Progress) -> tuple[Config, str | None]:
+    """Return the configuration as a run goes on with it, and which folders were its classes.
+
+    Format and EXIF orientation are those of the run, and its class folders if none are named. The classes are known
+    by its split: older versions read other folders.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
     """
-    _, recorded = _recorded_config(RunFolder.open(folder))
+    files = RunFolder.open(folder)
+    recorded = files.read_config()
     if recorded.orientation != config.orientation:
         progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and goes on so")
     class_folders = config.class_folders or recorded.class_folders
-    return replace(config, orientation=recorded.orientation, format=recorded.format, class_folders=class_folders)
-
-
-def recorded_class_folders(folder: Path) -> str | None:
-    """Return which folders were the classes of a run, by its split: older versions read other ones."""
-    files = RunFolder.open(folder)
-    return chosen_in(from_csv(files.file(names.SPLIT), folder).catalogue().labels())
+    config = replace(config, orientation=recorded.orientation, format=recorded.format, class_folders=class_folders)
+    return config, chosen_in(from_csv(files.file(names.SPLIT), folder).catalogue().labels())
 
 
 def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
@@ -51,9 +42,9 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
     Raises:
         ValueError: the format is unknown, or a library is missing.
     """
-    formats = {check_choice("log_steps", requested)} if requested else set()
-    formats |= formats_of(folder) if resume else set()
-    refuse_missing_library(formats)
+    formats = {settings.check_choice("log_steps", requested)} if requested else set()
+    formats |= step_log.formats_of(folder) if resume else set()
+    step_log.refuse_missing_library(formats)
     return frozenset(formats)
 
 
@@ -62,42 +53,41 @@ def keeps_epochs(folder: Path) -> bool:
     return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
 
 
-def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
+def announce_kept_epochs(plan: preparation.TrainingPlan, folder: Path, progress: Progress) -> None:
     """Show the disk space needed for saving the state after each epoch, not counting states saved already.
 
     Raises:
         ValueError: the disk has too little space.
     """
-    config, state = plan.config, plan.network.state_dict()
-    trainable = [name for name, _ in plan.network.named_parameters()]
-    trained = [setting for setting in config.settings if not config.fits_head(setting)]
-    sizes = {setting.name: kept_epoch_bytes(state, trainable, setting) for setting in trained}
-    need = sum(
-        size
-        for name, size in sizes.items()
-        for epoch in range(1, config.epochs + 1)
-        if not (folder / names.kept_epoch(name, epoch)).exists()
-    )
-    each = ", ".join(f"{size_text(size)} an epoch with {name}" for name, size in sizes.items())
-    progress.message(f"kept epochs take {each}, in all {size_text(need)} below {folder}")
-    refuse_beyond_disk(f"kept epochs take {each}, in all", need, folder)
+    config, trainable = plan.config, [name for name, _ in plan.network.named_parameters()]
+    sizes = {
+        setting.name: kept_epoch_bytes(plan.network.state_dict(), trainable, setting)
+        for setting in config.settings
+        if not config.fits_head(setting)
+    }
+    states = ((names.kept_epoch(name, n), name) for name in sizes for n in range(1, config.epochs + 1))
+    need = sum(sizes[name] for file, name in states if not (folder / file).exists())
+    each = ", ".join(f"{machine.size_text(size)} an epoch with {name}" for name, size in sizes.items())
+    takes = f"kept epochs take {each}, in all"
+    progress.message(f"{takes} {machine.size_text(need)} below {folder}")
+    machine.refuse_beyond_disk(takes, need, folder)
 
 
-def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
+def start_run(folder: Path, plan: preparation.TrainingPlan) -> RunFolder:
     """Create a run folder and write the files whose content is known before training."""
     files = RunFolder.create(folder)
     files.write_json(names.FINGERPRINT, plan.fingerprint)
     files.write_bytes(names.SPLIT, plan.split_csv)
     if plan.config.is_canonical:
         files.write_json(names.PIXELS, plan.pixels)
-    if plan.config.group == LOOK_ALIKES:
+    if plan.config.group == settings.LOOK_ALIKES:
         files.write_json(names.GROUPS, plan.groups)
     # Last: a folder with a configuration can be resumed.
     files.write_json(names.CONFIG, configuration.to_json(plan.config))
     return files
 
 
-def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
+def resume_run(folder: Path, plan: preparation.TrainingPlan) -> RunFolder:
     """Open an existing run folder. If the plan has more epochs than the run, prepare the run for the further epochs.
 
     Raises:
@@ -105,65 +95,51 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
             extended to the number of epochs (see `begin_extension`).
     """
     files, config = RunFolder.reopen(folder), plan.config
-    number, recorded = _recorded_config(files)
+    recorded = files.read_config()
     # Older runs lack newer settings, whose defaults they were trained with: read and written again, they are named.
-    refuse_other_configuration(
+    schema.refuse_other_configuration(
         {**configuration.to_json(recorded), "epochs": config.epochs}, configuration.to_json(config), f"{folder}"
     )
-    extends = recorded.epochs != config.epochs
-    if extends:
+    if extends := recorded.epochs != config.epochs:
         check_epochs(folder, recorded.epochs, config.epochs)
     if read_bytes(files.file(names.SPLIT)) != plan.split_csv:
         raise ValueError(
             f"{folder} was begun with other images than {plan.split.root} holds now; restore those that its "
             f"{names.SPLIT} lists, or give another --out"
         )
-    _refuse_other_start(files, plan.fingerprint)
+    begun = files.read_record(names.FINGERPRINT, fingerprint.Fingerprint)
+    # Runs from before the pixels were hashed have no hash to compare.
+    pixels = {"pixels_sha256"} & begun.keys()
+    for name in ("numeric_class", "versions", "initial_weights_sha256", "code_sha256", *pixels):
+        if (before := begun.get(name)) != (now := plan.fingerprint.get(name)):
+            raise ValueError(
+                f"{folder} was begun with {name} {before} and now it is {now}, so that it would not end with the same "
+                "bits. Resume where they are equal, or start again without --resume"
+            )
     if extends:
         begin_extension(files, config)
     # A kill may have come between this file and its manifest entry.
-    files.write_json(names.CONFIG, configuration.to_json(config, number))
-    remove_old_results(files, config)
+    files.write_json(names.CONFIG, configuration.to_json(config, recorded.format))
+    if is_finished(folder) and any(_has_fewer_epochs(files, each.name, config.epochs) for each in config.settings):
+        # Of before its extension to more epochs.
+        files.remove(*RESULTS)
     return files
 
 
-def finished_history(files: RunFolder, setting: OptimizerSetting, config: Config) -> list[HistoryRow]:
+def finished_history(files: RunFolder, setting: settings.OptimizerSetting, config: Config) -> list[records.HistoryRow]:
     """Return the history of a setting; an empty list if the training of the setting is not complete.
 
     The history has a row for each epoch, or for each fit of the last layer. An epoch's row is written after its
     weights, so the best weights of a complete history exist too.
     """
-    name = names.of_setting(setting.name, names.HISTORY)
-    if not (files.folder / name).is_file():
+    name, needed = names.of_setting(setting.name, names.HISTORY), {names.HISTORY}
+    needed |= {names.LAST_WEIGHTS} if config.protocol.starts_warm else set()
+    listed = files.manifest().keys() >= {names.of_setting(setting.name, each) for each in needed}
+    changed = any(each.startswith(f"{setting.name}/") for each in files.changed_files())
+    if changed or not listed or not (files.folder / name).is_file():
         return []
-    needed = {name}
-    if config.protocol.starts_warm:
-        needed.add(names.of_setting(setting.name, names.LAST_WEIGHTS))
-    changed = any(each.startswith(names.of_setting(setting.name, "")) for each in files.changed_files())
-    if changed or not files.manifest().keys() >= needed:
-        return []
-    history: list[HistoryRow] = files.read_record(name, list[HistoryRow])
+    history = files.read_record(name, list[records.HistoryRow])
     return history if len(history) == config.rows_of(setting) else []
-
-
-def _recorded_config(files: RunFolder) -> tuple[int, Config]:
-    """Return the format number and the configuration that a run has recorded."""
-    values, file = files.read_json(names.CONFIG), f"{files.folder / names.CONFIG}"
-    configuration.check_format(values, file)
-    config = configuration.from_json(values, file)
-    return values["format"], config
-
-
-def _refuse_other_start(files: RunFolder, current: Fingerprint) -> None:
-    recorded: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
-    # Runs from before the pixels were hashed have no hash to compare.
-    pixels = {"pixels_sha256"} & recorded.keys()
-    for name in ("numeric_class", "versions", "initial_weights_sha256", "code_sha256", *pixels):
-        if recorded.get(name) != current.get(name):
-            raise ValueError(
-                f"{files.folder} was begun with {name} {recorded.get(name)} and now it is {current.get(name)}, so that "
-                "it would not end with the same bits. Resume where they are equal, or start again without --resume"
-            )
 
 
 # What is computed from all epochs; metrics.json last, since with it a run counts as finished.
@@ -199,7 +175,7 @@ def begin_extension(files: RunFolder, config: Config) -> None:
             hashes; the learning rate depends on the number of epochs; a setting starts from the last
             weights of the previous setting; or the disk is too full.
     """
-    run = FinishedRun.open(files.folder)
+    run, config_json = finished.FinishedRun.open(files.folder), configuration.to_json(config)
     _refuse_what_depends_on_epochs(run)
     if changed := files.changed_files():
         raise ValueError(
@@ -207,39 +183,27 @@ def begin_extension(files: RunFolder, config: Config) -> None:
         )
     kept = {setting.name: _kept_file(run, setting.name) for setting in config.settings}
     need = sum(file.stat().st_size for file in kept.values())
-    refuse_beyond_disk("checkpoints to go on from take", need, files.folder)
+    machine.refuse_beyond_disk("checkpoints to go on from take", need, files.folder)
     starts = chain.starts(config, run.fingerprint, run.split, run.tensors)
     for setting, file in kept.items():
-        tensors = read_tensors(file)
         entries = chain.relink(run.tensors[setting], starts[setting], config)
         position = Position(epoch=run.config.epochs, history=run.histories[setting], tensors=entries)
         folder = path_below(files.folder, names.of_setting(setting, names.CHECKPOINTS))
         # Those of an extension that was begun and given up are as old, and of another number of epochs.
         for old in folder.glob("*.safetensors"):
             old.unlink()
-        checkpoints.save_tensors(folder, tensors, position, configuration.to_json(config))
-
-
-def remove_old_results(files: RunFolder, config: Config) -> None:
-    """Remove the results that a finished run had before its extension to more epochs.
-
-    Keep the results if every setting already has all of its epochs.
-    """
-    if is_finished(files.folder) and any(
-        _has_fewer_epochs(files, each.name, config.epochs) for each in config.settings
-    ):
-        files.remove(*RESULTS)
+        checkpoints.save_tensors(folder, tensors.read_tensors(file), position, config_json)
 
 
 def _has_fewer_epochs(files: RunFolder, setting: str, epochs: int) -> bool:
     """Return whether a setting's history is shorter than `epochs`; False if it is missing or damaged."""
     try:
-        return len(files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])) < epochs
+        return len(files.read_record(names.of_setting(setting, names.HISTORY), list[records.HistoryRow])) < epochs
     except (ValueError, OSError):
         return False
 
 
-def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
+def _refuse_what_depends_on_epochs(run: finished.FinishedRun) -> None:
     config = run.config
     if config.schedule != "constant" or config.warm_up:
         raise ValueError(
@@ -254,7 +218,7 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
         )
 
 
-def _kept_file(run: FinishedRun, setting: str) -> Path:
+def _kept_file(run: finished.FinishedRun, setting: str) -> Path:
     """Return the file of the state saved after a setting's last epoch; check the hashes of the state first.
 
     Raises:
@@ -264,7 +228,7 @@ def _kept_file(run: FinishedRun, setting: str) -> Path:
     if not file.exists():
         raise ValueError(f"{file} is not there, from which {setting} would go on; train --keep-epochs keeps it")
     last = run.tensors[setting][-1]
-    found = tuple(map(tensors_sha256, checkpoints.read_kept_epoch(file)))
+    found = tuple(map(tensors.tensors_sha256, checkpoints.read_kept_epoch(file)))
     if found != (last["weights_sha256"], last["optimizer_sha256"]):
         raise ValueError(f"{file} holds another state than {names.TENSORS} commits to after epoch {last['epoch']}")
     return file

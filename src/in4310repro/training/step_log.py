@@ -7,25 +7,22 @@ checkpoint, so that every step is logged exactly once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
-from in4310repro.runs import names
-from in4310repro.runs.settings import CHOICES
-from in4310repro.system.files import name_file_in_errors, path_below, read_bytes, write_file
-from in4310repro.system.machine import install_command
+from in4310repro.runs import names, settings
+from in4310repro.system import files, machine
 from in4310repro.training.epochs import Step
 
-CSV, TENSORBOARD = CHOICES["log_steps"]
+CSV, TENSORBOARD = settings.CHOICES["log_steps"]
 
 
 def formats_of(folder: Path) -> set[str]:
     """Return the formats of a run's existing step logs."""
-    logs = [
-        file for file in folder.glob(f"{names.LOGS}/*/*") if names.setting_of_log(file.relative_to(folder).as_posix())
-    ]
+    logs = [f for f in folder.glob(f"{names.LOGS}/*/*") if names.setting_of_log(f.relative_to(folder).as_posix())]
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
 
@@ -35,7 +32,7 @@ def refuse_missing_library(formats: Collection[str]) -> None:
         _writer()
 
 
-class StepLog:
+class StepLog(AbstractContextManager["StepLog"]):
     """The open log files of one optimizer's training, with an entry for each step."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
@@ -47,11 +44,11 @@ class StepLog:
             formats: any of `CHOICES["log_steps"]`; without one, nothing is logged.
             done: number of steps that the training has taken.
         """
-        self._path = path_below(run, names.of_logs(setting, names.STEPS))
+        self._path = files.path_below(run, names.of_logs(setting, names.STEPS))
         self._stream: IO[str] | None = None
         if CSV in formats:
             heading = f"{','.join(Step._fields)}\n".encode()
-            write_file(self._path, b"".join([heading, *_lines_until(self._path, done)]))
+            files.write_file(self._path, b"".join([heading, *_lines_until(self._path, done)]))
             self._stream = self._path.open("a", encoding="ascii", newline="\n")
         self._board: Any = None
         if TENSORBOARD in formats:
@@ -61,7 +58,7 @@ class StepLog:
     def add(self, step: Step) -> None:
         """Append an optimizer step to each log. Floats in CSV have all digits, so that they read back unchanged."""
         if self._stream:
-            with name_file_in_errors(self._path):
+            with files.name_file_in_errors(self._path):
                 self._stream.write(",".join(map(repr, step)) + "\n")
         if self._board:
             for name in ("loss", "learning_rate", "seconds"):
@@ -70,20 +67,15 @@ class StepLog:
     def sync(self) -> None:
         """Flush all logged steps to the disk."""
         if self._stream:
-            with name_file_in_errors(self._path):
+            with files.name_file_in_errors(self._path):
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
         if self._board:
             self._board.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._stream:
-            with name_file_in_errors(self._path):
+            with files.name_file_in_errors(self._path):
                 self._stream.close()
         if self._board:
             self._board.close()
@@ -94,14 +86,9 @@ def _lines_until(file: Path, done: int) -> list[bytes]:
 
     The list is empty if there is no log.
     """
-    lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
-    return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
-
-
-def _step_of(line: bytes) -> int:
-    """Return the step number in a line of a log; 0 for the header."""
-    fields = line.split(b",")
-    return int(fields[1]) if len(fields) == len(Step._fields) and fields[1].isdigit() else 0
+    lines = files.read_bytes(file).splitlines(keepends=True) if file.exists() else []
+    found = [(line, re.fullmatch(rb"[^,]*,([0-9]+)(,[^,]*){%d}\n" % (len(Step._fields) - 2), line)) for line in lines]
+    return [line for line, step in found if step and 0 < int(step[1]) <= done]
 
 
 def _writer() -> Any:
@@ -109,5 +96,7 @@ def _writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError(f"--log-steps tensorboard needs tensorboard: {install_command('tensorboard')}") from None
+        raise ValueError(
+            f"--log-steps tensorboard needs tensorboard: {machine.install_command('tensorboard')}"
+        ) from None
     return SummaryWriter

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import torch
 
@@ -15,8 +13,7 @@ from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.system.files import name_file_in_errors, path_below
 from in4310repro.system.processes import Processes
-from in4310repro.trace import Trace
-from in4310repro.trace.recording import Recorded
+from in4310repro.trace import Trace, recording
 
 
 def refuse_several_processes(steps: Collection[int], processes: Processes) -> None:
@@ -52,7 +49,7 @@ def new_trace(run: Path, setting: str, done: int) -> Path:
     return path_below(run, names.trace(setting, done))
 
 
-class StepTrace:
+class StepTrace(AbstractContextManager["StepTrace"]):
     """Recorder of selected steps of a training.
 
     The model has hooks from the first selected step to the last; the file is created at the first selected step.
@@ -75,16 +72,11 @@ class StepTrace:
         self._hooks = ExitStack()
         self._is_open = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._hooks.close()
 
     @contextmanager
-    def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
+    def step(self, number: int, batch: Batch) -> Iterator[recording.Recorded]:
         """Record the code of the `with` block as step `number`, if this step is selected.
 
         The context manager yields an object; call its method `record` with the loss.
@@ -94,7 +86,7 @@ class StepTrace:
             batch: the images and labels that the step reads.
         """
         if number not in self._steps:
-            yield Recorded(None)
+            yield recording.Recorded(None)
             return
         if not self._is_open:
             with name_file_in_errors(self._path):
