@@ -11,6 +11,7 @@ from in4310repro.cli.options import Overrides
 from in4310repro.data.preprocessing import IGNORED
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
+from in4310repro.runs.chain import start_sha256
 from in4310repro.runs.config import check_format, from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, three_settings, to_toml
 from in4310repro.runs.settings import CHOICES, FORMAT, OPTIONS, OptimizerSetting
@@ -228,3 +229,34 @@ def test_the_choices_are_those_of_the_feature_statistics() -> None:
     samples, none = get_args(parameters["samples"])
     assert CHOICES["samples"] == (*get_args(samples), "none")
     assert none is type(None)
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.high is not None])
+def test_values_beyond_the_declared_bounds_are_refused(name: str) -> None:
+    low, high = OPTIONS[name].low, OPTIONS[name].high
+    assert high is not None
+    with pytest.raises(ValueError, match=rf"^{name} is {low - 1}; it is at least {low}$"):
+        configure("tiny", None, {name: low - 1})
+    with pytest.raises(ValueError, match=rf"^{name} is {high + 1}; up to {high} are valid"):
+        configure("tiny", None, {name: high + 1})
+    assert getattr(configure("tiny", None, {name: low}), name) == low
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.choices])
+def test_a_value_that_is_none_of_the_declared_choices_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no {name} 'other'; valid are {', '.join(OPTIONS[name].choices)}"):
+        configure("tiny", None, {name: "other"})
+
+
+def test_the_start_of_the_chain_depends_on_the_declared_options() -> None:
+    others = {"model": "resnet34", "augmentation": "none", "schedule": "constant", "warm_up": 0.5}
+    tiny, setting = PRESETS["tiny"], PRESETS["tiny"].settings[0]
+    starts = {
+        name: start_sha256(replace(tiny, **{name: others.get(name) or getattr(tiny, name) + 1}), setting, "", "", "")
+        for name, option in OPTIONS.items()
+        if option.hashed
+    }
+    assert starts.keys() == {*others, "image_size", "batch_size", "epochs", "seed"}
+    assert len({start_sha256(tiny, setting, "", "", ""), *starts.values()}) == len(starts) + 1
+    briefly = replace(tiny, checkpoint_steps=7, evaluation_batch_size=9)
+    assert start_sha256(briefly, setting, "", "", "") == start_sha256(tiny, setting, "", "", "")
