@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,20 +23,20 @@ HEAD_PRESET = "photographs-head"  # fits the head of its ImageNet weights
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
 
-def three_settings(
-    adamw: float, rmsprop: float, sgd: float, heads: tuple[float | None, ...] = (None, None, None)
-) -> tuple[OptimizerSetting, ...]:
+_THREE = (
+    OptimizerSetting(name="adamw", optimizer="AdamW", weight_decay=0.01),
+    OptimizerSetting(name="rmsprop", optimizer="RMSprop"),
+    OptimizerSetting(name="sgd", optimizer="SGD", momentum=0.9),
+)
+
+
+def three_settings(*rates: float, heads: Sequence[float | None] = (None, None, None)) -> tuple[OptimizerSetting, ...]:
     """Return three training settings, with the optimizers AdamW, RMSprop and SGD, at these learning rates.
 
     `heads` gives separate learning rates for the last layer.
     """
-    return (
-        OptimizerSetting(
-            name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01, head_learning_rate=heads[0]
-        ),
-        OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop, head_learning_rate=heads[1]),
-        OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=sgd, momentum=0.9, head_learning_rate=heads[2]),
-    )
+    of_each = zip(_THREE, rates, heads, strict=True)
+    return tuple(replace(each, learning_rate=rate, head_learning_rate=head) for each, rate, head in of_each)
 
 
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)

@@ -320,10 +320,6 @@ class Config:
         """Return whether a setting only fits the last layer, without epochs of training."""
         return self.trained_part(setting) == HEAD
 
-    def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the number of rows in a setting's history: one per epoch, or one per fit of the last layer."""
-        return len(STRENGTHS) if self.fits_head(setting) else self.epochs
-
     def setting_before(self, setting: OptimizerSetting) -> str | None:
         """Return the name of the setting whose final weights `setting` starts from; None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])

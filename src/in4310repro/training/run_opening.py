@@ -44,7 +44,8 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
     """
     formats = {settings.check_choice("log_steps", requested)} if requested else set()
     formats |= step_log.formats_of(folder) if resume else set()
-    step_log.refuse_missing_library(formats)
+    if step_log.TENSORBOARD in formats:
+        step_log.writer()
     return frozenset(formats)
 
 
@@ -139,7 +140,9 @@ def finished_history(files: RunFolder, setting: settings.OptimizerSetting, confi
     if changed or not listed or not (files.folder / name).is_file():
         return []
     history = files.read_record(name, list[records.HistoryRow])
-    return history if len(history) == config.rows_of(setting) else []
+    # One for each fit of a head.
+    rows = len(settings.STRENGTHS) if config.fits_head(setting) else config.epochs
+    return history if len(history) == rows else []
 
 
 # What is computed from all epochs; metrics.json last, since with it a run counts as finished.

@@ -26,12 +26,6 @@ def formats_of(folder: Path) -> set[str]:
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
 
-def refuse_missing_library(formats: Collection[str]) -> None:
-    """Raise ValueError if a format needs a library that is not installed."""
-    if TENSORBOARD in formats:
-        _writer()
-
-
 class StepLog(AbstractContextManager["StepLog"]):
     """The open log files of one optimizer's training, with an entry for each step."""
 
@@ -53,7 +47,7 @@ class StepLog(AbstractContextManager["StepLog"]):
         self._board: Any = None
         if TENSORBOARD in formats:
             # TensorBoard itself drops the steps from this one on that it has read from older files.
-            self._board = _writer()(str(self._path.parent), purge_step=done + 1 if done else None)
+            self._board = writer()(str(self._path.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
         """Append an optimizer step to each log. Floats in CSV have all digits, so that they read back unchanged."""
@@ -91,7 +85,7 @@ def _lines_until(file: Path, done: int) -> list[bytes]:
     return [line for line, step in found if step and 0 < int(step[1]) <= done]
 
 
-def _writer() -> Any:
+def writer() -> Any:
     """Return TensorBoard's class SummaryWriter. Raise ValueError if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
