@@ -36,13 +36,13 @@ active = functools.cache(functools.partial(activate, "auto", "cpu"))
 # What our modules import. While jaxtyping's hook imports one of ours, Python finds no bytecode of what that one imports
 # and compiles it again, which takes a lane ten seconds.
 IMPORTED = (
+    "click",
     "imagehash",
     "matplotlib.pyplot",
     "rich.progress",
     "scipy.optimize",
     "sklearn.metrics",
     "torchvision",
-    "typer",
 )
 
 

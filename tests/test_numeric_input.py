@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-import typer
 
 from in4310repro.cli.application import app
 from in4310repro.data.splits import parse_sizes
@@ -34,7 +33,7 @@ def numeric_options(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[
                 yield (*path, *needed, *plan), each.opts[0]
 
 
-OPTIONS = list(numeric_options(typer.main.get_command(app)))
+OPTIONS = list(numeric_options(app))
 
 
 def test_there_are_numeric_options_of_many_commands() -> None:

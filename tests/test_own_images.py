@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from in4310repro.cli.options import default_folder
+from in4310repro.cli.training import default_folder
 from in4310repro.data.folders import Catalogue, Entry, catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.reading import decode

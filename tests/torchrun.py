@@ -52,11 +52,11 @@ def play(case: str) -> None:
     from in4310repro.system import heartbeat
 
     heartbeat.SILENCE, heartbeat.DOUBT = 12.0, 5.0
-    application.app = functools.partial(command, case)  # type: ignore[assignment]
+    application.invoke = functools.partial(command, case)
     main()
 
 
-def command(case: str, _words: object = None, **_options: object) -> None:
+def command(case: str, _words: object) -> int:
     from in4310repro.cli.console import print_line
     from in4310repro.runs.folder import write_status
     from in4310repro.system import launch, signals
@@ -84,7 +84,7 @@ def command(case: str, _words: object = None, **_options: object) -> None:
             time.sleep(15)
             ctypes.PyDLL(None).sleep(4)  # which keeps the interpreter's lock
         if case == f"ends early {rank}":
-            return
+            return 0
         for step in range(10 if case.split()[0] in ("busy", "whole") else 10**9):
             if case.startswith("ends early"):
                 time.sleep(15)
@@ -95,6 +95,7 @@ def command(case: str, _words: object = None, **_options: object) -> None:
                     Path("checkpoint").write_text(str(step))
                 raise KeyboardInterrupt
             time.sleep(0.01)
+    return 0
 
 
 class Started:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.output import audit_json
@@ -91,5 +90,5 @@ def test_the_page_defines_each_rank() -> None:
 def test_the_options_are_those_of_the_command() -> None:
     section = PAGE.partition("## Options")[2].partition("\n## ")[0]
     documented_options = set(re.findall(r"^\| `(--[a-z]+)", section, flags=re.MULTILINE))
-    parameters = typer.main.get_command(app).commands["audit"].params  # type: ignore[attr-defined]
+    parameters = app.commands["audit"].params
     assert documented_options == {name for parameter in parameters for name in parameter.opts if name.startswith("--")}

@@ -12,13 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
-from typer.main import get_command
 
 from in4310repro import verification
 from in4310repro.cli import application
-from in4310repro.cli.options import Overrides
+from in4310repro.cli.options import KINDS
 from in4310repro.report import page
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
@@ -339,15 +339,14 @@ def test_every_command_has_help(name: str, option: str, call: Call) -> None:
 
 def options_of(name: str) -> dict[str, bool]:
     """Return the options of a command, each with True if its help shows it."""
-    command: Any = get_command(application.app)
-    parameters = command.commands[name].params
-    return {max(each.opts, key=len): not each.hidden for each in parameters if each.param_type_name == "option"}
+    parameters = application.app.commands[name].params
+    return {max(each.opts, key=len): not each.hidden for each in parameters if isinstance(each, click.Option)}
 
 
 def test_every_setting_that_train_takes_is_one_of_a_configuration() -> None:
     assert [name for name, shown in options_of("train").items() if not shown] == ["--next-command"]
     assert all(options_of("report").values())
-    assert set(vars(Overrides)["__annotations__"]) <= set(vars(PRESETS["demo"]))
+    assert set(KINDS) <= set(vars(PRESETS["demo"]))
 
 
 def test_a_bare_call_says_what_there_is_and_is_no_error(call: Call) -> None:

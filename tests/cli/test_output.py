@@ -12,9 +12,8 @@ from unittest.mock import Mock
 
 import pytest
 import shellingham  # type: ignore[import-untyped]
-from typer.main import get_command
 
-from in4310repro.cli import application, help_pages
+from in4310repro.cli import application, options
 from in4310repro.runs.folder import RunFolder
 from tests.conftest import Call, Replace, refused
 
@@ -139,9 +138,9 @@ def test_what_is_there_is_json(call: Call, tmp_path: Path) -> None:
 def test_a_shell_completes_commands_options_and_values(
     typed: str, word: int, completed: str, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_IN4310REPRO_COMPLETE", "complete_bash"), ("COMP_WORDS", typed), ("COMP_CWORD", f"{word}")):
+    for name, value in (("_IN4310REPRO_COMPLETE", "bash_complete"), ("COMP_WORDS", typed), ("COMP_CWORD", f"{word}")):
         monkeypatch.setenv(name, value)
-    assert call() == (0, f"{completed}\n", "")
+    assert call() == (0, f"plain,{completed}\n", "")
 
 
 @pytest.fixture
@@ -153,16 +152,16 @@ def test_the_completion_of_a_shell_is_printed(call: Call, replace_detection: Rep
     replace_detection(lambda: ("bash", "/bin/bash"))
     code, printed, error = call("--show-completion")
     assert (code, error) == (0, "")
-    assert "complete -o default -F _in4310repro_completion in4310repro" in printed
+    assert "complete -o nosort -F _in4310repro_completion in4310repro" in printed
     assert "Usage" not in printed
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (("--show-completion", "bash"), "complete -o default -F _in4310repro_completion in4310repro"),
+        (("--show-completion", "bash"), "complete -o nosort -F _in4310repro_completion in4310repro"),
         (("--show-completion=zsh",), "compdef _in4310repro_completion in4310repro"),
-        (("-q", "--show-completion", "fish"), "complete --command in4310repro"),
+        (("-q", "--show-completion", "fish"), "complete --no-files --command in4310repro"),
     ],
 )
 def test_the_completion_of_a_named_shell_is_printed(words: tuple[str, ...], part: str, call: Call) -> None:
@@ -185,7 +184,7 @@ def test_an_error_is_no_document(call: Call) -> None:
 
 def commands() -> dict[str, Any]:
     """Return all commands by name, such as `train` or `data check`."""
-    root: Any = get_command(application.app)
+    root: Any = application.app
     data = root.commands["data"].commands
     return {name: command for name, command in root.commands.items() if name != "data"} | {
         f"data {name}": command for name, command in data.items()
@@ -193,9 +192,9 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_example_of_a_help_is_a_command_line() -> None:
-    root: Any = get_command(application.app)
+    root: Any = application.app
     for words, command in {"": root, **commands()}.items():
-        lines = help_pages.examples(command)
+        lines = options.examples(command)
         assert lines, words
         for example in (each for line in lines for each in line.partition(" #")[0].split("&&")):
             launcher, program, rest = example.partition(">")[0].partition("in4310repro")

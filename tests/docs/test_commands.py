@@ -19,7 +19,6 @@ import noxfile
 import pytest
 import torch
 import torchvision
-import typer
 
 from in4310repro.cli.application import app
 from in4310repro.runs.presets import PRESETS
@@ -130,7 +129,7 @@ def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:
 
 def test_the_page_of_commands_names_every_command() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    names = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    names = app.commands
     assert [name for name in names if not re.search(rf"`(?:in4310repro )?{name}\b", page)] == []
 
 

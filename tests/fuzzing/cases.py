@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
-import typer
 from numpy.random import Generator
 
 from in4310repro import cli
@@ -205,7 +205,7 @@ def skip_long_work(*, drawing: bool) -> Iterator[None]:
     """End trainings before their first step and, unless `drawing`, skip figures and features in reports."""
 
     def begin(*_task: object) -> None:
-        raise typer.Exit(0)
+        raise click.exceptions.Exit(0)
 
     replaced: list[tuple[object, str, object]] = [(experiment, "fit", begin)]
     if not drawing:

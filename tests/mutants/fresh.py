@@ -41,7 +41,7 @@ LIBRARIES = [
     "sklearn.metrics",
     "torch.distributed",
     "torchvision",
-    "typer.testing",
+    "click.testing",
 ]
 # Rooms whose code a run comes from: it is made with each change.
 IN_A_RUN = {"arithmetic", "data", "evaluation", "features", "metrics", "models", "runs", "system", "training"}

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from in4310repro.cli.options import with_overrides
+from in4310repro.cli import options
 from in4310repro.runs.config import from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, publishable, to_toml, with_one_setting
 from in4310repro.runs.settings import STRENGTHS
@@ -65,15 +64,14 @@ def test_a_shell_reads_every_value_of_the_options_as_one_word(tmp_path: Path) ->
 @pytest.mark.parametrize("value", [*WORDS, "-rf", "--help", "--data", "--", "-"])
 def test_the_command_line_reads_the_options_as_the_values_that_they_are_of(value: str) -> None:
     given: dict[str, Any] = {}
-    app = typer.Typer()
 
-    @app.command()
-    @with_overrides
-    def command(overrides: Any = None) -> None:
-        given.update(overrides)
+    @options.command()
+    @options.OVERRIDES
+    def command(**overrides: Any) -> None:
+        given.update(options.given(overrides))
 
     words = shlex.split(command_line_options(replace(TINY, data=value, seed=7)))[2:]
-    result = CliRunner().invoke(app, words)
+    result = CliRunner().invoke(command, words)
     assert (result.exit_code, given) == (0, {"data": value, "seed": 7})
 
 

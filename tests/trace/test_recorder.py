@@ -687,6 +687,6 @@ def test_a_killed_process_leaves_all_whole_steps(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_the_library_needs_torch_and_numpy_alone() -> None:
     words = "import sys, in4310repro.trace; print(*(m for m in sys.argv[1:] if m in sys.modules))"
-    others = ["torchvision", "pandas", "scipy", "sklearn", "matplotlib", "PIL", "pydantic", "typer", "rich"]
+    others = ["torchvision", "pandas", "scipy", "sklearn", "matplotlib", "PIL", "pydantic", "click", "rich"]
     ended = subprocess.run([sys.executable, "-c", words, *others], check=True, capture_output=True, text=True)
     assert ended.stdout.strip() == ""

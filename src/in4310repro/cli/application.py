@@ -6,40 +6,24 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn
+from glob import glob
+from pathlib import Path
+from typing import Any, NoReturn
 
-import typer
+import click
+from click.shell_completion import get_completion_class
 
-from in4310repro.cli import checks, demo, export, features, machine, options, reports, runs, traces, training
-from in4310repro.cli.console import (
-    INTERNAL,
-    INTERRUPTED,
-    OUTPUT,
-    WRONG_INPUT,
-    begin_output,
-    choose_output,
-    lost,
-    print_document,
-    print_error,
-    print_line,
-    print_text,
-    refuse_unreadable_encodings,
-)
-from in4310repro.cli.help_pages import SHELL, WIDTH, Command, Group
-from in4310repro.cli.options import AsJson, Quiet, with_output
+from in4310repro.cli import checks, console, demo, features, machine, options, reports, runs, traces, training
+from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, lost
 from in4310repro.system import launch, signals
-from in4310repro.system.files import describe
+from in4310repro.system.files import describe, write_file
 from in4310repro.system.text import did_you_mean
 
-# Typer brings its own copy of click, or the click package, by version; this is the base class of either.
-USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 PROGRAM = "in4310repro"
 CLOSED = -1  # not an exit code: a library wrote into a pipe that was closed
 LONGEST_LINE = 500  # characters of an error's own text
 # Texts of torch's RuntimeError if memory is missing, on the CPU and on a GPU.
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
-
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 HELP = """Trains networks by the assignment of a published report on image classification, and checks its own numbers.
 
     Examples:
@@ -50,85 +34,116 @@ HELP = """Trains networks by the assignment of a published report on image class
         in4310repro doctor         # if something does not work
     """
 
-app = typer.Typer(
-    cls=Group,
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings=SETTINGS,
-    help=HELP,
-)
-GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Train and report": (training.train, reports.report),
-    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo, export.export),
-    "Without a run": (features.features, features.modules, checks.audit, traces.diff, traces.explain),
-    "This machine": (machine.doctor,),
-    "For maintainers": (machine.fingerprint, machine.cache),
+
+VARIABLE = "_IN4310REPRO_COMPLETE"  # in which a shell asks
+# Below the home folder: the file of a shell's completion, and where a line is needed for it, that file and the line.
+PLACES = {
+    "bash": (".bash_completions/in4310repro.sh", ".bashrc", "source '{}'"),
+    "zsh": (".zfunc/_in4310repro", ".zshrc", "fpath+=~/.zfunc; autoload -Uz compinit; compinit"),
+    "fish": (".config/fish/completions/in4310repro.fish", "", ""),
 }
-for group, commands in GROUPS.items():
-    for command in commands:
-        app.command(cls=Command, rich_help_panel=group)(with_output(command))
-app.add_typer(checks.app, name="data", rich_help_panel="Without a run")
+DETECTED = "this shell"
 
 
-@app.callback(invoke_without_command=True)
-def start(
-    context: typer.Context,
-    quiet: Quiet = False,
-    json: AsJson = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    install_completion: Annotated[
-        bool,
-        typer.Option(
-            "--install-completion", help="Complete commands, options and values in this shell, or in the named one."
-        ),
-    ] = False,
-    show_completion: Annotated[
-        bool,
-        typer.Option("--show-completion", help="Print what --install-completion would add; --show-completion bash."),
-    ] = False,
-) -> None:
-    """Handle options given before, or without, a command."""
-    before = OUTPUT.get()
-    context.call_on_close(lambda: OUTPUT.set(before))
-    choose_output(quiet=quiet, json=json)
-    if version:
+def _complete(context: click.Context, option: click.Parameter, shell: str | None) -> None:
+    """Print or install the completion of a shell, and exit."""
+    if shell is None or context.resilient_parsing:
+        return
+    import shellingham  # type: ignore[import-untyped]
+
+    if shell == DETECTED:
+        try:
+            shell = f"{shellingham.detect_shell()[0]}"
+        except shellingham.ShellDetectionFailure:
+            shell = ""
+    # Version 8.5 of click is the first that knows PowerShell, whose settings its user keeps.
+    shells = [*PLACES] if option.name == "install_completion" else [*PLACES, "powershell"]
+    of_shell = get_completion_class(shell) if shell in shells else None
+    if of_shell is None:
+        raise ValueError(
+            f"{f'no completion for {shell!r}' if shell else 'this shell is not known'}; --show-completion and "
+            f"--install-completion take {', '.join(PLACES)}{did_you_mean(shell, PLACES)}"
+        )
+    script = of_shell(context.command, {}, context.info_name or "", VARIABLE).source()
+    if option.name == "show_completion":
+        click.echo(script)
+    else:
+        console.print_line(
+            f"{shell} completion installed in {_install(shell, script)}",
+            "Completion will take effect once you restart the terminal",
+        )
+    context.exit()
+
+
+def _install(shell: str, script: str) -> Path:
+    """Write the completion where the shell finds it; return the file."""
+    place, settings, line = PLACES[shell]
+    file, startup = Path.home() / place, Path.home() / settings
+    write_file(file, script.encode())
+    if settings:
+        before = startup.read_text(encoding="utf-8") if startup.exists() else ""
+        if (line := line.format(file)) not in before:
+            startup.write_text(f"{before}\n{line}\n", encoding="utf-8")
+    return file
+
+
+COMPLETION = [
+    options.Option(names, text, is_flag=False, flag_value=DETECTED, callback=_complete, metavar="", **options.OF_OUTPUT)
+    for names, text in (
+        (["--install-completion"], "Complete commands, options and values in this shell, or in the named one."),
+        (["--show-completion"], "Print what --install-completion would add; --show-completion bash."),
+    )
+]
+
+
+def _print_version(context: click.Context, _option: object, asked: bool) -> None:
+    if asked:
         from importlib import metadata
 
         number = metadata.version("in4310repro")
-        print_line(f"in4310repro {number}")
-        print_document({"version": number})
-        raise typer.Exit
-    if install_completion or show_completion:
-        _complete(context, install=install_completion)
-    if context.invoked_subcommand is None:
-        print_text(context.get_help())
+        console.print_line(f"in4310repro {number}")
+        console.conclude({"version": number})
+        context.exit()
 
 
-def _complete(context: typer.Context, *, install: bool) -> None:
-    # Typer's own completion options are not used, since their type needs pydantic, which `--help` should not import.
-    from typer import completion as untyped
+app = options.Group(
+    PROGRAM,
+    HELP,
+    [
+        options.QUIET,
+        options.JSON,
+        options.Option(["--version"], "Print the version.", callback=_print_version, **options.FLAG),
+        *COMPLETION,
+    ],
+    max_content_width=options.WIDTH,
+    show_default=True,
+)
+GROUPS: dict[str, tuple[Any, ...]] = {
+    "Train and report": (training.train, reports.report),
+    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo, reports.export),
+    "Without a run": (features.features, features.modules, checks.audit, traces.diff, traces.explain, checks.data),
+    "This machine": (machine.doctor,),
+    "For maintainers": (machine.fingerprint, machine.cache),
+}
+for title, commands in GROUPS.items():
+    for command in commands:
+        command.panel = title
+        app.add_command(command)
 
-    completion: Any = untyped
-    _know_shells()
-    shell = context.meta.get(SHELL) or completion._get_shell_name() or ""
-    known = [each.value for each in completion.Shells]
-    if shell not in known:
-        raise ValueError(
-            f"{f'no completion for {shell!r}' if shell else 'this shell is not known'}; --show-completion and "
-            f"--install-completion take {', '.join(known)}{did_you_mean(shell, known)}"
-        )
-    call: Any = completion.install_callback if install else completion.show_callback
-    with contextlib.suppress(SystemExit):
-        call(context, None, shell)
-    raise typer.Exit
 
-
-def _know_shells() -> None:
-    from typer.completion import get_completion_inspect_parameters
-
-    # Called for its side effects, as `Typer(add_completion=True)` does.
-    get_completion_inspect_parameters()
+def invoke(words: Sequence[str] | None) -> int:
+    """Run a command and return its exit code; see `run`."""
+    if words is None:
+        words = sys.argv[1:]
+        if os.name == "nt":
+            # What other systems' shells do.
+            words = [found for word in words for found in glob(word, recursive=True) or [word]]  # noqa: PTH207
+    try:
+        with app.make_context(PROGRAM, [*words]) as context:
+            app.invoke(context)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    return 0
 
 
 def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> NoReturn:
@@ -143,16 +158,14 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         words: the arguments of the command; None for the arguments with which the process was started.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
-    begin_output()
-    if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
-        # The shell asks for what may come next; typer answers and exits.
-        _know_shells()
+    console.begin_output()
+    if os.environ.get(VARIABLE):
+        # The shell asks for what may come next; click answers and exits.
         app(prog_name=PROGRAM)
-    message, ended_by = "", None
+    code, message, ended_by = 0, "", None
     try:
-        refuse_unreadable_encodings()
-        # Without standalone mode a command's exit code comes back as the value.
-        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
+        console.refuse_unreadable_encodings()
+        code = invoke(words)
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
         sys.stdout.flush()
         if lost:
@@ -172,7 +185,7 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
     if message:
         # There is no one left to tell where standard error is closed or full.
         with contextlib.suppress(OSError, ValueError):
-            print_error(message)
+            console.print_error(message)
     if code and launch.by_torchrun():
         # It stops the others as soon as one has ended, whatever they are about to say.
         os._exit(code)
@@ -188,32 +201,22 @@ def _processes() -> Any:
 
 
 def _describe_error(error: BaseException) -> tuple[int, str]:
-    """Return the exit code and the line to print for the error that ended a command."""
-    if isinstance(error, USAGE_ERROR):
-        return WRONG_INPUT, _usage_message(error)
-    if isinstance(error, typer.Abort) and isinstance(error.__cause__, EOFError):
-        # Typer takes it for the end of standard input, which no command reads.
-        return _describe_internal_error(error.__cause__)
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return INTERRUPTED, ""
-    if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
-        # It is not from our own output, where `progress.write_line` handles a closed pipe.
-        return CLOSED, ""
-    if isinstance(error, OSError):
-        return WRONG_INPUT, " ".join(describe(error).split())
-    if isinstance(error, ValueError):
-        return WRONG_INPUT, " ".join(str(error).split())
-    return _describe_internal_error(error)
+    """Return the exit code and the line to print for the error that ended a command.
 
-
-def _former_options_of_report() -> set[str]:
-    """Return the options that `report` had in older versions, for a helpful error message."""
-    names = options.parameters_of(training.train)
-    return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
-
-
-def _describe_internal_error(error: BaseException) -> tuple[int, str]:
-    """Write the traceback of an internal error to a file; return the exit code and the line to print."""
+    The traceback of an internal error is written to a file.
+    """
+    match error:
+        case click.ClickException():
+            return WRONG_INPUT, _usage_message(error)
+        case KeyboardInterrupt():
+            return INTERRUPTED, ""
+        case BrokenPipeError():
+            # It is not from our own output, where `progress.write_line` handles a closed pipe.
+            return CLOSED, ""
+        case OSError():
+            return WRONG_INPUT, " ".join(describe(error).split())
+        case ValueError():
+            return WRONG_INPUT, " ".join(str(error).split())
     import tempfile
     import traceback
 
@@ -245,12 +248,17 @@ def _discard_output() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _usage_message(error: Any) -> str:
-    message = str(error.format_message())
-    option, command = getattr(error, "option_name", ""), getattr(error.ctx, "info_name", "") if error.ctx else ""
-    if command == "report" and option in _former_options_of_report():
+def _usage_message(error: click.ClickException) -> str:
+    if not isinstance(error, click.NoSuchOption):
+        return error.format_message()
+    option = error.option_name
+    # Options that `report` had in older versions.
+    former = {"--reports", *(name for each in training.train.params for name in each.opts)}
+    if error.ctx and error.ctx.info_name == "report" and option in former:
         return (
             f"no option {option}; report takes the run that train wrote: in4310repro report RUN [--out FOLDER], such "
             f"as in4310repro report {reports.DEFAULT_RUN.as_posix()}"
         )
-    return message
+    # In these words whatever the version of click.
+    near = f" (Possible options: {', '.join(sorted(error.possibilities))})" if error.possibilities else ""
+    return f"No such option: {option}{near}"

@@ -7,13 +7,13 @@ import io
 import os
 import string
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-import typer
+from click.exceptions import Exit
 
 from in4310repro.models.network import open_network
 from in4310repro.system import launch, signals
@@ -24,55 +24,44 @@ from in4310repro.system.text import visible
 # rich, pydantic and torch are imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
     from in4310repro.runs.config import Config
+    from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.context import Context
-    from in4310repro.system.numerics import Numerics
     from in4310repro.system.processes import Processes
 
 DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 UNREAD = 141  # as of a process that SIGPIPE ends
 # How standard output was lost, as an exit code and a line: the files of a command are written nevertheless.
 lost: list[tuple[int, str]] = []
-
-
-@dataclass(frozen=True)
-class Output:
-    """Output options of a command: quiet, JSON and progress display; errors are always printed."""
-
-    quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
-    json: bool = False  # one JSON document in place of the lines
-    progress: bool = True
-
-
-OUTPUT: ContextVar[Output] = ContextVar("OUTPUT", default=Output())  # noqa: B039  # it is frozen
-
-
-def choose_output(*, quiet: bool, json: bool) -> None:
-    """Add output options to those already given, since they may come before and after the command's name."""
-    before = OUTPUT.get()
-    OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
+# Options of the output: nothing but a JSON document that was asked for, and no progress; one JSON document in place of
+# the lines; lines without progress. Errors are always printed.
+QUIET, JSON, WITHOUT_PROGRESS = "quiet", "json", "without progress"
+OUTPUT: ContextVar[frozenset[str]] = ContextVar("OUTPUT", default=frozenset())
 
 
 def begin_output() -> None:
     """Forget what was lost before; if standard output was closed, let whatever prints there fail, libraries too."""
     lost.clear()
+    OUTPUT.set(frozenset())
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
 
 
-def print_line(line: str) -> None:
-    """Print one line on standard output, with invisible characters and line breaks escaped."""
-    print_text(visible(line))
+def print_line(*lines: str) -> None:
+    """Print lines on standard output, each with invisible characters and line breaks escaped."""
+    for line in lines:
+        print_text(visible(line))
 
 
 def print_text(text: str) -> None:
     """Print lines of text on standard output, with invisible characters escaped."""
-    if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.is_silent()):
+    if not ({QUIET, JSON} & OUTPUT.get() or launch.is_silent()):
         write_result("\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
     """Print one line on standard error, prefixed by the program's name."""
-    _write(sys.stderr, visible(f"in4310repro: {message}"))
+    if sys.stderr is not None:
+        write_line(sys.stderr, visible(f"in4310repro: {message}"))
 
 
 def print_next(command: str) -> None:
@@ -86,10 +75,10 @@ def refuse_unreadable_encodings() -> None:
     Lines in such an encoding would be unreadable on a terminal or in a log. Before the error is raised, both
     streams are set to UTF-8, so that its message is readable.
     """
-    for stream in (sys.stdout, sys.stderr):
-        encoding = getattr(stream, "encoding", None)
+    streams = sys.stdout, sys.stderr
+    for encoding in (getattr(stream, "encoding", None) for stream in streams):
         if encoding and not _has_ascii(encoding):
-            for each in (sys.stdout, sys.stderr):
+            for each in streams:
                 if isinstance(each, io.TextIOWrapper):
                     each.reconfigure(encoding="utf-8", errors="backslashreplace")
             named = os.environ.get("PYTHONIOENCODING", "")
@@ -116,47 +105,20 @@ def write_result(text: str) -> None:
         lost.append((WRONG_INPUT, f"standard output: {reason(error)}; what was to be printed there is lost"))
 
 
-def _write(stream: TextIO | None, text: str) -> None:
-    if stream is not None:
-        write_line(stream, text)
-
-
-def print_document(document: Any) -> None:
-    """Print a command's result as a JSON document if `--json` was given."""
-    if OUTPUT.get().json and not launch.is_silent():
+def conclude(document: Any, code: int = 0) -> None:
+    """Print a command's result as a JSON document if `--json` was given; exit if the exit code is not 0."""
+    if JSON in OUTPUT.get() and not launch.is_silent():
         from in4310repro.system.files import json_bytes
 
         write_result(json_bytes(document).decode().rstrip("\n"))
-
-
-def conclude(document: Any, code: int = 0) -> None:
-    """Print a command's result as JSON if `--json` was given; exit if the exit code is not 0."""
-    print_document(document)
     if code:
-        raise typer.Exit(code)
+        raise Exit(code)
 
 
 def print_written(files: list[Path]) -> dict[str, list[str]]:
     """Print a line for each written file; return the JSON document with their names."""
-    for file in files:
-        print_line(f"wrote {file}")
+    print_line(*(f"wrote {file}" for file in files))
     return {"wrote": [str(file) for file in files]}
-
-
-def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
-    """Print the result of a check, write it to `out` if given, and exit with code 1 if `wrong`."""
-    from in4310repro.system.files import json_bytes, write_file
-
-    print_text(text)
-    if out:
-        print_line(f"wrote {write_file(out, json_bytes(content))}")
-    conclude(content, DIFFERENCE if wrong else 0)
-
-
-def keep(file: Path, words: str) -> None:
-    """Add `words` to the message of any later interrupt if `file` has been written since this call."""
-    before = _identify(file)
-    keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
@@ -164,18 +126,9 @@ def keep_if(something: Callable[[], bool], words: str) -> None:
     signals.kept = lambda: words if something() else ""
 
 
-def _identify(file: Path) -> tuple[int, int] | None:
-    """Return a value that changes whenever the file is replaced by a new version; None if there is none."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
-
-
 def progress() -> Progress:
     """Return a progress display on standard error. It shows nothing if output options turn it off."""
-    if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.is_silent():
+    if {QUIET, WITHOUT_PROGRESS} & OUTPUT.get() or launch.is_silent():
         return SILENT
     from rich.console import Console
 
@@ -191,41 +144,33 @@ def load_torch() -> None:
         from in4310repro.system import numerics  # noqa: F401
 
 
-def activate_arithmetic(mode: str, device: str) -> Numerics:
-    """Choose the arithmetic mode of this process, and show the mode's note if it has one."""
-    from in4310repro.system.numerics import activate
-
+def activate(mode: str, device: str, processes: Processes | None = None) -> Context:
+    """Choose the arithmetic mode and show its note if it has one; return the context of a command's computation."""
     load_torch()
-    numerics = activate(mode, device)
-    if numerics.note:
-        progress().message(numerics.note)
-    return numerics
+    from in4310repro.system import context, numerics
+
+    active = numerics.activate(mode, device)
+    if active.note:
+        progress().message(active.note)
+    return context.Context(active, progress(), processes or context.ALONE)
 
 
-def context_of(numerics: Numerics, processes: Processes | None = None) -> Context:
-    """Return the context of a command's computation, with a progress display on standard error."""
-    from in4310repro.system.context import Context
-    from in4310repro.system.processes import ALONE
-
-    return Context(numerics, progress(), processes or ALONE)
-
-
-def activate_for(config: Config) -> Numerics:
-    """Choose and return the arithmetic mode for a training run.
+def activate_for(config: Config) -> Context:
+    """Choose the arithmetic mode for a training run and return its context.
 
     The mode `auto` becomes native if the network or an optimizer has no portable arithmetic.
     """
-    numerics = activate_arithmetic(config.numerics, config.device)
-    if config.numerics != "auto" or not numerics.portable:
-        return numerics
-    if reason := config.optimizer_obstacle():
-        progress().message(f"native arithmetic, since {reason}")
-        return activate_arithmetic("native", config.device)
-    config.network.trust()
-    if reason := config.network.obstacle(config.image_size):
-        progress().message(f"native arithmetic, since {config.network.name} has no portable one: {reason}")
-        return activate_arithmetic("native", config.device)
-    return numerics
+    context = activate(config.numerics, config.device)
+    if config.numerics != "auto" or not context.numerics.portable:
+        return context
+    if not (obstacle := config.optimizer_obstacle()):
+        config.network.trust()
+        obstacle = config.network.obstacle(config.image_size)
+        obstacle = obstacle and f"{config.network.name} has no portable one: {obstacle}"
+    if not obstacle:
+        return context
+    progress().message(f"native arithmetic, since {obstacle}")
+    return activate("native", config.device)
 
 
 def trust_network(model: str | None, recorded: object) -> None:
@@ -243,11 +188,34 @@ def trust_network(model: str | None, recorded: object) -> None:
     open_network(model).trust()
 
 
-def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
-    """Choose and return the arithmetic mode and the device for checking or using a run.
+def activate_as_recorded(
+    fingerprint: Mapping[str, Any], mode: str | None, device: str | None, processes: Processes | None = None
+) -> Context:
+    """Choose the arithmetic mode and the device for checking or using a run, and return the context.
 
     If `mode` is None, the recorded mode is used. If `device` is None, the device is the CPU for a run that was
     recorded on the CPU, and `auto` for any other run.
     """
-    recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
-    return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)
+    recorded = "cpu" if fingerprint["device"] == "cpu" else "auto"
+    return activate(mode or fingerprint["numerics"], device or recorded, processes)
+
+
+@contextmanager
+def opened(
+    run: Path, model: str | None, numerics: str | None, device: str | None
+) -> Iterator[tuple[FinishedRun, Context]]:
+    """Open a run together with the command's other processes; yield it with the context of its computation.
+
+    Args:
+        run: the folder of a finished run.
+        model: the network that is allowed to run, see `trust_network`.
+        numerics: the arithmetic mode, see `activate_as_recorded`.
+        device: the device, as well.
+    """
+    load_torch()
+    from in4310repro.runs import finished
+    from in4310repro.system import processes
+
+    with processes.join("cpu") as joined, finished.open_run(run, joined) as opened:
+        trust_network(model, opened.config.model)
+        yield opened, activate_as_recorded(opened.fingerprint, numerics, device, joined)

@@ -11,30 +11,19 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from in4310repro.cli import before
-from in4310repro.cli.checks import audit
-from in4310repro.cli.checks import check as data_check
-from in4310repro.cli.console import (
-    DIFFERENCE,
-    OUTPUT,
-    Output,
-    activate_arithmetic,
-    conclude,
-    context_of,
-    load_torch,
-    print_line,
-    print_next,
-    print_text,
-    progress,
-)
-from in4310repro.cli.options import Data
-from in4310repro.cli.reports import report
+from in4310repro.cli import checks, console, options
+from in4310repro.cli.console import DIFFERENCE, OUTPUT, conclude
+from in4310repro.cli.options import Place, Text, argument, command, option
+from in4310repro.cli.reports import DEFAULT_RUN, report
 from in4310repro.cli.runs import verify
 from in4310repro.cli.training import train
+from in4310repro.runs import names
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.files import write_file
 from in4310repro.system.signals import temporary_folder
 from in4310repro.system.text import visible
 
@@ -42,12 +31,7 @@ from in4310repro.system.text import visible
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.panel import Panel
-    from rich.text import Text
 
-    from in4310repro.runs.folder import RunFolder
-    from in4310repro.verification.tampering import Change
-
-RUN = Path("runs/demo")
 COPY = "copy"
 FITS = "the manifest was rewritten to fit"
 SHOWN_LINES = 2
@@ -69,10 +53,10 @@ class Check:
 
     def shown(self) -> list[str]:
         """Return the first lines of the output, with long lines cut and hashes shortened."""
-        short = [SHA256.sub(r"\1...", line) for line in self.lines]
+        short = [SHA256.sub(r"\1...", line) for line in self.lines[:SHOWN_LINES]]
         lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
-        more = len(lines) - SHOWN_LINES
-        return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
+        more = len(self.lines) - SHOWN_LINES
+        return [*lines, f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else lines
 
     def verdict(self) -> str:
         """Return a text such as "exit code 1: found", which says whether the check found the change."""
@@ -108,60 +92,55 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
         yield ""
 
 
-def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """Print to the console a panel for each attempt to falsify a run, then the summary."""
+def show(screen: Console, attempts: Sequence[Attempt], summary: str) -> None:
+    """Print to the screen a panel for each attempt to falsify a run, then the summary."""
+    from rich.text import Text
+
     for number, attempt in enumerate(attempts, start=1):
-        console.print(_panel(number, attempt))
-    console.print(_text((summary, "bold")))
+        screen.print(_panel(f"{number}  {attempt.title}", attempt))
+    screen.print(Text(_shown(summary), "bold"))
 
 
 def picture(attempts: Sequence[Attempt], summary: str) -> str:
     """Return the panels and the summary as a self-contained SVG, without an embedded font."""
     from rich.console import Console
 
-    screen: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), **screen)
-    show(console, attempts, summary)
-    template = inspect.signature(console.export_svg).parameters["code_format"].default
+    how: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
+    screen = Console(record=True, width=WIDTH, file=io.StringIO(), **how)
+    show(screen, attempts, summary)
+    template = inspect.signature(screen.export_svg).parameters["code_format"].default
     template = COMMENT.sub("", FONT_FACE.sub("", template))
-    return console.export_svg(title="in4310repro demo --break", code_format=template, unique_id="break")
+    return screen.export_svg(title="in4310repro demo --break", code_format=template, unique_id="break")
 
 
-def _panel(number: int, attempt: Attempt) -> Panel:
+def _panel(title: str, attempt: Attempt) -> Panel:
     from rich.panel import Panel
-
-    parts = [(attempt.changed, "yellow")]
-    for check in attempt.checks:
-        parts += [("\n\n$ ", "dim"), (check.command, "bold"), *((f"\n{line}", "") for line in check.shown())]
-        parts += [(f"\n{check.verdict()}", "bold green" if check.exit_code == DIFFERENCE else "bold red")]
-    colour = "green" if attempt.found else "red"
-    title = f"{number}  {attempt.title}"
-    return Panel(_text(*parts), title=title, title_align="left", border_style=colour, padding=(0, 1))
-
-
-def _text(*parts: tuple[str, str]) -> Text:
-    """Return rich text that consists of (text, style) pairs, without interpreting markup."""
     from rich.text import Text
 
-    return Text.assemble(*((_shown(part), style) for part, style in parts))
+    text = Text.assemble((_shown(attempt.changed), "yellow"))
+    for check in attempt.checks:
+        text.append("\n\n$ ", "dim").append(_shown(check.command), "bold")
+        text.append("".join(f"\n{_shown(line)}" for line in check.shown()))
+        text.append(f"\n{check.verdict()}", "bold green" if check.exit_code == DIFFERENCE else "bold red")
+    colour = "green" if attempt.found else "red"
+    return Panel(text, title=title, title_align="left", border_style=colour, padding=(0, 1))
 
 
 def _shown(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
 
 
-def demo(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="With --break: a finished run; default: runs/demo, or a tiny one that is trained for it."),
-        before.RUN,
-    ] = None,
-    falsify: Annotated[
-        bool, typer.Option("--break", help="Falsify a copy of a run in three ways and show what finds each.")
-    ] = False,
-    data: Data = None,
-    svg: Annotated[Path | None, typer.Option(help="A picture of what --break prints.", hidden=True)] = None,
-) -> None:
+@command()
+@argument(
+    "run",
+    "With --break: a finished run; default: runs/demo, or a tiny one that is trained for it.",
+    required=False,
+    check=options.check_run,
+)
+@option("--break falsify", "Falsify a copy of a run in three ways and show what finds each.", bool)
+@options.DATA
+@option("--svg", "A picture of what --break prints.", Path, hidden=True)
+def demo(run: Place, falsify: bool, data: Text, svg: Place) -> None:
     """Train and report the demo; with --break, falsify a copy of its run and show which check finds each change.
 
     Examples:
@@ -172,14 +151,14 @@ def demo(
     if not falsify:
         _train_and_report()
         return
-    load_torch()
+    console.load_torch()
     from in4310repro.runs.folder import unchanged
 
     with temporary_folder() as folder:
-        original = run or (RUN if _is_finished(RUN) else _train_tiny(folder))
+        original = run or (DEFAULT_RUN if _is_finished() else _train_tiny(folder))
         with unchanged(original):
             attempts = list(_attempts(original, folder, data))
-    name = f"{run or RUN}" if original in (run, RUN) else "a tiny run, trained for this"
+    name = f"{original}" if original in (run, DEFAULT_RUN) else "a tiny run, trained for this"
     found = sum(each.found for each in attempts)
     summary = f"{found} of {len(attempts)} changes of a copy of {name} were found; the run itself is as it was"
     _show(attempts, summary, svg)
@@ -188,103 +167,75 @@ def demo(
 
 
 def _train_and_report() -> None:
-    inner = Output(quiet=OUTPUT.get() != Output())
-    if not _is_finished(RUN):
-        _call(inner, train)
-    _call(inner, report)
-    conclude({"run": RUN.as_posix(), "report": f"reports/{RUN.name}"})
-    print_next("in4310repro demo --break")
+    output = frozenset({console.QUIET} if OUTPUT.get() else ())
+    for each in (report,) if _is_finished() else (train, report):
+        _call(output, each)
+    conclude({"run": DEFAULT_RUN.as_posix(), "report": f"reports/{DEFAULT_RUN.name}"})
+    console.print_next("in4310repro demo --break")
 
 
-def _is_finished(folder: Path) -> bool:
-    from in4310repro.runs import names
-
-    return (folder / names.METRICS).is_file()
+def _is_finished() -> bool:
+    return (DEFAULT_RUN / names.METRICS).is_file()
 
 
 def _train_tiny(folder: Path) -> Path:
-    from in4310repro.runs.presets import PRESETS
     from in4310repro.training import experiment
 
-    numerics = activate_arithmetic("auto", "cpu")
-    return experiment.train(PRESETS["tiny"], context_of(numerics), folder / "tiny").folder
+    return experiment.train(PRESETS["tiny"], console.activate("auto", "cpu"), folder / "tiny").folder
 
 
-def _call(output: Output, command: Callable[[], object]) -> None:
+def _call(output: frozenset[str], each: Callable[..., Any], **given: Any) -> None:
+    """Call a command with its defaults for what is not given, and with other options of the output."""
+
     def call() -> None:
         OUTPUT.set(output)
-        command()
+        click.get_current_context().invoke(each, **given)
 
     contextvars.copy_context().run(call)
 
 
-def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
+def _attempts(original: Path, folder: Path, data: Text) -> Iterator[Attempt]:
     """Falsify a copy of a run in several ways; yield each attempt together with the results of its checks.
 
-    Each change is undone before the next attempt.
+    `verify` is always run. `audit` and `data check` are run only if the change affects their input. Each change is
+    undone before the next attempt.
     """
     from in4310repro.runs.finished import FinishedRun, image_root
     from in4310repro.verification import tampering
 
     config = FinishedRun.open(original).config
     copy = tampering.copy_run(original, folder / COPY)
-    laboratory = _Laboratory(folder, copy, image_root(config, data), data, data or config.data or "scenes")
-    with progress().task("falsifying and checking", len(tampering.CHANGES)) as advance:
+    split, printed = copy.folder / names.SPLIT, folder / "printed.md"
+    with console.progress().task("falsifying and checking", len(tampering.CHANGES)) as advance:
         for title, make in tampering.CHANGES.items():
             change = make(copy)
-            yield Attempt(title, f"{change.sentence}; {FITS}", list(_checks(change, laboratory)))
+            found = [_check(folder, f"verify {COPY}", "difference: ", verify, run=copy.folder, data=data)]
+            if names.METRICS in change.files:
+                printed.write_text(tampering.printed_accuracies(copy), encoding="utf-8", newline="\n")
+                found.append(_check(folder, f"audit {printed.name}", "Impossible (", checks.audit, files=[printed]))
+            if names.SPLIT in change.files:
+                words = f"data check {data or config.data or 'scenes'} --split {COPY}/{names.SPLIT}"
+                images, first = image_root(config, data), "differences from the split"
+                found.append(_check(folder, words, first, checks.check, folder=images, split=split))
+            yield Attempt(title, f"{change.sentence}; {FITS}", found)
             tampering.undo(change, original, copy)
             advance(1, "")
 
 
-@dataclass(frozen=True)
-class _Laboratory:
-    """Folder in which a copy of the run is falsified, and the folder of the run's images."""
-
-    folder: Path
-    copy: RunFolder
-    images: Path
-    data: str | None  # as it was given
-    place: str  # of the images, as it is shown
-
-
-def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
-    """Run the checks that can find a change, and yield their results.
-
-    `verify` is always run. `audit` and `data check` are run only if the change affects their input.
-    """
-    from in4310repro.runs import names
-    from in4310repro.verification.tampering import printed_accuracies
-
-    def check_of(words: str, command: Callable[[], object], first: str) -> Check:
-        printed, code = _called(command)
-        lines = [line.replace(f"{at.folder}{os.sep}", "") for line in printed.splitlines() if line]
-        beginning = next((number for number, line in enumerate(lines) if first in line), 0)
-        return Check(f"in4310repro {words}", lines[beginning:], code)
-
-    yield check_of(f"verify {COPY}", lambda: verify(at.copy.folder, data=at.data), "difference: ")
-    if names.METRICS in change.files:
-        printed = at.folder / "printed.md"
-        printed.write_text(printed_accuracies(at.copy), encoding="utf-8", newline="\n")
-        yield check_of(f"audit {printed.name}", lambda: audit([printed]), "Impossible (")
-    if names.SPLIT in change.files:
-        words = f"data check {at.place} --split {COPY}/{names.SPLIT}"
-        split = at.copy.folder / names.SPLIT
-        yield check_of(words, lambda: data_check(at.images, split), "differences from the split")
-
-
-def _called(command: Callable[[], object]) -> tuple[str, int]:
-    """Call a command's function; return its standard output and its exit code."""
+def _check(place: Path, words: str, first: str, each: Callable[..., Any], **given: Any) -> Check:
+    """Run a command, and return its lines from the one with the text `first` on, in which `place` has no name."""
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
         try:
-            _call(Output(progress=False), command)
-        except typer.Exit as stop:
+            _call(frozenset({console.WITHOUT_PROGRESS}), each, **given)
+        except click.exceptions.Exit as stop:
             code = stop.exit_code
-    return printed.getvalue(), code
+    said = [line.replace(f"{place}{os.sep}", "") for line in printed.getvalue().splitlines() if line]
+    beginning = next((number for number, line in enumerate(said) if first in line), 0)
+    return Check(f"in4310repro {words}", said[beginning:], code)
 
 
-def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
+def _show(attempts: list[Attempt], summary: str, svg: Place) -> None:
     """Print the attempts to falsify a run: as panels on a terminal, otherwise as lines of text.
 
     Nothing is printed if an output option such as `--quiet` or `--json` is given. If `svg` is given, also
@@ -292,12 +243,10 @@ def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
     """
     from rich.console import Console
 
-    from in4310repro.system.files import write_file
-
-    if OUTPUT.get() == Output():
-        if (console := Console()).is_terminal:
-            show(console, attempts, summary)
+    if not OUTPUT.get():
+        if (screen := Console()).is_terminal:
+            show(screen, attempts, summary)
         else:
-            print_text("\n".join([*lines(attempts), summary]))
+            console.print_text("\n".join([*lines(attempts), summary]))
     if svg:
-        print_line(f"wrote {write_file(svg, picture(attempts, summary).encode())}")
+        console.print_line(f"wrote {write_file(svg, picture(attempts, summary).encode())}")

@@ -4,75 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
+from click.core import ParameterSource
 
-from in4310repro.cli import before
-from in4310repro.cli.console import (
-    activate_arithmetic,
-    activate_as_recorded,
-    conclude,
-    context_of,
-    keep_if,
-    load_torch,
-    print_line,
-    print_text,
-    print_written,
-    trust_network,
-)
-from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
+from in4310repro.cli import console, options
+from in4310repro.cli.console import conclude, print_line, print_text
+from in4310repro.cli.options import RUN, Place, Text, argument, choices, command, flag, of_config, option
 from in4310repro.models.network import open_network
-from in4310repro.models.sources import RESNETS
+from in4310repro.models.sources import RESNETS, known_names, refuse_no_weights
 from in4310repro.runs import names
-from in4310repro.runs.settings import CHOICES
+from in4310repro.runs.settings import IMAGES, MACHINE, OPTIONS
+from in4310repro.system import machine
+from in4310repro.system.files import json_bytes, write_file
 
 NETWORK = "Network and statistics"
-Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
-ChannelAxis = "NAME=AXIS: channel axis of a module that is refused because the axis is unknown; can be repeated."
-Calls = "pool or keep the calls of a module that runs several times."
 SAMPLE = 200  # images
-Images = f"Images in the sample, default {SAMPLE}; of a run: the first ones, default 10; all, if there are fewer."
+OF_A_FOLDER = "Folder of images, in any layout; of a run: its images, if they moved."
+CALLS = "pool or keep the calls of a module that runs several times."
+AXIS = "NAME=AXIS: channel axis of a module that is refused because the axis is unknown; can be repeated."
+IN_SAMPLE = f"Images in the sample, default {SAMPLE}; of a run: the first ones, default 10; all, if there are fewer."
 DRAWS = "a run and --pictures FOLDER"
 # Options that have a meaning with a run; its configuration has the others.
 OF_PICTURES = ("run", "pictures", "data", "modules", "channel_axis", "images", "model", "device", "numerics")
+CLASSES, SIDE = 1000, 224  # pixels
 
 
+@command()
+@argument("run", "A run folder, for --pictures; without it, --data and --out.", required=False, check=options.check_run)
+@of_config("data", help_text=OF_A_FOLDER, check=options.check_folder)
+@option("--out", "FILE.json for the result; FILE.csv and FILE.png are written, too.", Path, RUN)
+@option("--pictures", "New folder for pictures of a run's feature maps.", Path, RUN)
+@of_config("model", panel=NETWORK, default="resnet18")
+@of_config("weights", panel=NETWORK, default="imagenet", check=refuse_no_weights)
+@option("--modules", "NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", panel=NETWORK)
+@option(
+    "--samples",
+    f"{choices('samples')} (counts and quantiles alone).",
+    panel=NETWORK,
+    choice="samples",
+    default="images",
+)
+@of_config("precision", help_text=f"{choices('precision')}.", panel=NETWORK, default="fast")
+@option("--calls", CALLS, panel=NETWORK, choice="calls", default="pool")
+@option("--channel-axis", AXIS, panel=NETWORK, multiple=True)
+@option("--images", IN_SAMPLE, int, IMAGES)
+@option("--image-size", "Side, pixels.", int, IMAGES, default=SIDE, within=(32, 2**14))
+@option("--batch-size", "Images at a time.", int, MACHINE, default=16, within=(1, 2**20))
+@option("--eigenvalues", "Number of the largest eigenvalues to write.", int, NETWORK, default=15, within=(1, None))
+@option("--seed", "Seed of the sample, and of weights none.", int, IMAGES, default=0, within=(0, 2**63 - 1))
+@of_config("device", default="auto")
+@of_config("numerics", default="native")
+@option("--resume", "Continue a measurement that was interrupted.", bool, RUN)
 def features(
-    context: typer.Context,
-    run: Annotated[
-        Path | None, typer.Argument(help="A run folder, for --pictures; without it, --data and --out."), before.RUN
-    ] = None,
-    data: Annotated[
-        str | None,
-        option("Folder of images, in any layout; of a run: its images, if they moved.", IMAGES),
-        before.FOLDER,
-    ] = None,
-    out: Annotated[
-        Path | None, option("FILE.json for the result; FILE.csv and FILE.png are written, too.", RUN)
-    ] = None,
-    pictures: Annotated[Path | None, option("New folder for pictures of a run's feature maps.", RUN)] = None,
-    model: Annotated[str, option(Model, NETWORK, of=RESNETS)] = "resnet18",
-    weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet")), before.WEIGHTS] = "imagenet",
-    modules: Annotated[
-        str | None, option("NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", NETWORK)
-    ] = None,
-    samples: Annotated[str, option(Samples, NETWORK, of=CHOICES["samples"]), before.choice("samples")] = "images",
-    precision: Annotated[
-        str, option(choices("precision"), NETWORK, of=CHOICES["precision"]), before.choice("precision")
-    ] = "fast",
-    calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"]), before.choice("calls")] = "pool",
-    channel_axis: Annotated[list[str] | None, option(ChannelAxis, NETWORK, "--channel-axis")] = None,
-    images: Annotated[int | None, option(Images, IMAGES)] = None,
-    image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
-    batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
-    eigenvalues: Annotated[int, option("Number of the largest eigenvalues to write.", NETWORK, min=1)] = 15,
-    seed: Annotated[int, option("Seed of the sample, and of weights none.", IMAGES, min=0, max=2**63 - 1)] = 0,
-    device: Annotated[str, option(Device, MACHINE, of=DEVICES), before.DEVICE] = "auto",
-    numerics: Annotated[
-        str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"]), before.choice("numerics")
-    ] = "native",
-    resume: Annotated[bool, option("Continue a measurement that was interrupted.", RUN, "--resume")] = False,
+    run: Place, pictures: Place, data: Text, out: Place, device: str, numerics: str, resume: bool, **how: Any
 ) -> None:
     """Statistics of feature maps over a folder of images, or pictures of a run's feature maps.
 
@@ -83,108 +69,73 @@ def features(
         in4310repro features runs/demo --pictures maps
     """
     if run or pictures:
-        _draw(run, pictures, _given(context))
+        words = click.get_current_context()
+        given = {name for name in words.params if words.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        _draw(run, pictures, {name: words.params[name] for name in given})
         return
     if data is None or out is None:
         raise ValueError(
             f"{'--out' if data else '--data'} is missing; give --data FOLDER and --out FILE.json, or {DRAWS}"
         )
-    open_network(model)
-    active = activate_arithmetic(numerics, device)
-    from in4310repro.evaluation.feature_maps.measurement import Request, parse_axes
-    from in4310repro.evaluation.feature_maps.of_folder import (
-        measure_folder,
-        partial_results,
-        remove_partial_results,
-        with_ending,
-    )
-    from in4310repro.evaluation.feature_maps.records import to_csv, to_text
+    open_network(how["model"])
+    context = console.activate(numerics, device)
+    from in4310repro.evaluation.feature_maps import measurement, of_folder, records
     from in4310repro.features import kernel_description
     from in4310repro.report import figures
-    from in4310repro.system import machine
-    from in4310repro.system.files import json_bytes, write_file
     from in4310repro.system.fingerprint import fingerprint
 
-    request = Request(
-        data=data,
-        model=model,
-        weights=weights,
-        modules=modules,
-        samples=None if samples == "none" else samples,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        calls=calls,  # type: ignore[arg-type]
-        images=SAMPLE if images is None else images,
-        image_size=image_size,
-        batch_size=batch_size,
-        eigenvalues=eigenvalues,
-        seed=seed,
-        channel_axis=parse_axes(channel_axis or ()),
-    )
+    how["channel_axis"] = measurement.parse_axes(how["channel_axis"])
+    how["images"] = SAMPLE if how["images"] is None else how["images"]
+    how["samples"] = None if how["samples"] == "none" else how["samples"]
+    request = measurement.Request(data=data, **how)
     request.network.trust()
-    if active.device == "cpu":
-        need = batch_size * image_size**2 * machine.EVALUATION_BYTES
-        machine.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
-    keep_if(lambda: bool(partial_results(out)), "the statistics so far are kept, and --resume continues from them")
-    result = measure_folder(request, context_of(active), out, resume=resume)
+    if context.numerics.device == "cpu":
+        machine.refuse_beyond_memory(
+            f"--batch-size {request.batch_size} at --image-size {request.image_size} takes",
+            request.batch_size * request.image_size**2 * machine.EVALUATION_BYTES,
+        )
+    console.keep_if(
+        lambda: bool(of_folder.partial_results(out)), "the statistics so far are kept, and --resume continues from them"
+    )
+    result = of_folder.measure_folder(request, context, out, resume=resume)
     if result is None:
         return
-    made_by = fingerprint(active) | {"feature_kernel": kernel_description()}
+    made_by = fingerprint(context.numerics) | {"feature_kernel": kernel_description()}
     content = {
         ".json": json_bytes(result | {"fingerprint": made_by}),
-        ".csv": to_csv(result).encode(),
+        ".csv": records.to_csv(result).encode(),
         ".png": figures.to_png(figures.draw_features(result["modules"])),
     }
-    written = [write_file(with_ending(out, suffix), data) for suffix, data in content.items()]
-    remove_partial_results(out)
-    print_text(to_text(result))
-    conclude(print_written(written))
+    written = [write_file(of_folder.with_ending(out, suffix), data) for suffix, data in content.items()]
+    of_folder.remove_partial_results(out)
+    print_text(records.to_text(result))
+    conclude(console.print_written(written))
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
-    """Return the values of the options that the user gave, by the names of the parameters."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-
-
-def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> None:
+def _draw(run: Place, folder: Place, given: Mapping[str, Any]) -> None:
     """Draw the feature maps of a run into a folder, by the options that were given."""
     if run is None or folder is None:
         raise ValueError(f"give {DRAWS}; {names.FEATURES} of a run has the statistics of its feature maps")
-    if unused := sorted(set(given) - {*OF_PICTURES, "quiet", "json"}):
-        raise ValueError(
-            f"--{unused[0].replace('_', '-')} has no meaning with --pictures; valid with a run are "
-            + ", ".join(f"--{name.replace('_', '-')}" for name in OF_PICTURES[1:])
-        )
-    load_torch()
-    from in4310repro.evaluation.feature_maps.measurement import parse_axes
-    from in4310repro.evaluation.feature_maps.pictures import draw_pictures
-    from in4310repro.runs.finished import FinishedRun
-    from in4310repro.runs.folder import unchanged
-    from in4310repro.system.processes import join
-
-    chosen = {name: given[name] for name in ("modules", "images", "data") if name in given}
-    axes = parse_axes(given.get("channel_axis") or ())
-    with join("cpu") as processes:
-        if not processes.leads:
+    if unused := sorted(given.keys() - {*OF_PICTURES}):
+        valid = ", ".join(map(flag, OF_PICTURES[1:]))
+        raise ValueError(f"{flag(unused[0])} has no meaning with --pictures; valid with a run are {valid}")
+    with console.opened(run, *(given.get(name) for name in ("model", "numerics", "device"))) as (finished, context):
+        if not context.processes.leads:
             return
-        with unchanged(run):
-            finished = FinishedRun.open(run)
-            trust_network(given.get("model"), finished.config.model)
-            active = activate_as_recorded(finished.fingerprint, given.get("numerics"), given.get("device"))
-            *drawn, index = draw_pictures(finished, folder, context_of(active), channel_axis=axes, **chosen)
+        from in4310repro.evaluation.feature_maps import measurement, pictures
+
+        how = {name: given[name] for name in ("modules", "images", "data") if name in given}
+        axes = measurement.parse_axes(given.get("channel_axis", ()))
+        *drawn, index = pictures.draw_pictures(finished, folder, context, channel_axis=axes, **how)
     print_line(f"wrote {len(drawn)} pictures, and {index}")
     conclude({"wrote": [str(index)], "pictures": len(drawn)})
 
 
-CLASSES = 1000
-SIDE = 224  # pixels
-
-
-def modules(
-    network: Annotated[str | None, typer.Argument(help=Model)] = None,
-    listed: Annotated[str | None, typer.Option("--list", help="Show torchvision's networks, such as 'vgg*'.")] = None,
-    image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=2**12)] = SIDE,
-) -> None:
+@command()
+@argument("network", OPTIONS["model"].help, str, required=False)
+@option("--list listed", "Show torchvision's networks, such as 'vgg*'.")
+@option("--image-size", "Side, pixels.", int, default=SIDE, within=(16, 2**12))
+def modules(network: Text, listed: Text, image_size: int) -> None:
     """List the modules of a network and the shapes of their outputs; * marks those measured by default.
 
     Examples:
@@ -194,7 +145,7 @@ def modules(
     if (network is None) == (listed is None):
         raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
     opened = open_network(network or RESNETS[0])
-    load_torch()
+    console.load_torch()
     if listed is not None:
         rows = _rows(listed, image_size)
         print_text(_table(rows))
@@ -225,13 +176,11 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     Raises:
         ValueError: no network's name matches.
     """
-    from in4310repro.models.sources import known_names
-
-    names = known_names(pattern)
-    if not names:
+    known = known_names(pattern)
+    if not known:
         raise ValueError(f"no network of torchvision fits {pattern!r}; --list '*' shows all")
     rows = []
-    for name in names:
+    for name in known:
         try:
             reason = open_network(name).obstacle(image_size)
         except ValueError as error:

@@ -1,244 +1,316 @@
-"""Command-line options that several commands share, and decorators that add them to the functions of commands."""
+"""Commands, options and arguments of click: how one is declared, those that several share, and help without markup.
+
+The help of a command is the docstring of its function; its section `Examples:` is printed unchanged. Options are shown
+in groups.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
+from click.shell_completion import CompletionItem
 
-from in4310repro.cli import before
-from in4310repro.cli.console import choose_output
-from in4310repro.cli.help_pages import OUTPUT
-from in4310repro.models.network import ALL, HEAD
-from in4310repro.models.sources import RESNETS
-from in4310repro.runs import deviations, presets
-from in4310repro.runs.settings import CHOICES
+from in4310repro.cli import console
+from in4310repro.data.folders import refuse_no_folder
+from in4310repro.runs.settings import CHOICES, OPTIONS, Config, check_choice, join_choices
+from in4310repro.system import launch
+from in4310repro.system.numerics import check_device
+from in4310repro.system.text import did_you_mean
 
-# Groups of options in `--help`.
-RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
+# Commands of older versions, which are no part of the package any more.
+STUDIES = {"ablation": "nox -s ablation", "published": "nox -s evidence -- published RUN RUN..."}
+WIDTH = 110  # columns, where the terminal has as many
+EXAMPLES = "Examples:"
+RANGES: dict[type, Any] = {int: click.IntRange, float: click.FloatRange}
 
 
-def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: Any) -> Any:
-    """Return a command-line option that the help shows in the group `panel`.
+class _Parameter(click.Parameter):
+    """What an option and an argument share: a place in the help, a check and values for the shell's completion.
 
     Args:
-        help_text: the option's help.
-        panel: the title of the group.
-        names: names of the option; without them, typer derives one from the parameter's name.
-        of: values for the shell's completion.
-        range_: bounds of the value, `min` and `max`.
+        names: as click takes them.
+        help: the text in the help of the command.
+        kind: the type of a value.
+        panel: the title of a group in the help.
+        within: the smallest and the largest valid number; None where there is no such bound.
+        values: values for completion; files where there are none.
+        check: a function that raises ValueError for a wrong value, called before the command begins.
+        more: as click takes it.
     """
-    values = sorted(of)
-    complete = (lambda: values) if values else None
-    return typer.Option(*names, help=help_text, rich_help_panel=panel, autocompletion=complete, **range_)
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        help: str,  # noqa: A002  # click's name
+        kind: Any = str,
+        panel: str = "Options",
+        within: tuple[float | None, float | None] | None = None,
+        values: Iterable[str] = (),
+        check: Callable[[Any], object] | None = None,
+        **more: Any,
+    ) -> None:
+        many = more.get("multiple") or more.get("nargs") == -1
+        self.label = f"<list[{kind.__name__}]>" if many else f"<{kind.__name__.lower()}{' range' * bool(within)}>"
+        super().__init__(names, type=RANGES[kind](*within) if within else kind, **{"metavar": self.label} | more)
+        self.help, self.panel, self.values, self.check = help, panel, sorted(values), check
+
+    def shell_complete(self, _context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the values that begin with what is typed, or have the shell complete files."""
+        if self.values:
+            return [CompletionItem(each) for each in self.values if each.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file")]
 
 
-Preset = Annotated[str, option(f"Settings to start from: {', '.join(presets.PRESETS)}.", RUN, of=presets.PRESETS)]
-ChosenPreset = Annotated[
-    str | None,
-    option(
-        f"Settings to start from: {', '.join(presets.PRESETS)}; default: demo, and {presets.HEAD_PRESET} for --data "
-        "without --model and --weights where its weights are installed.",
-        RUN,
-        of=presets.PRESETS,
-    ),
-]
-ConfigFile = Annotated[Path | None, option("TOML file of settings that replace the preset's.", RUN)]
-Out = Annotated[Path | None, option("The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.", RUN)]
-RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo."), before.RUN]
+class Option(_Parameter, click.Option):
+    """Option in a group of the help."""
+
+
+class Argument(_Parameter, click.Argument):
+    """Argument with a text in the help."""
+
+    def __init__(
+        self, names: Sequence[str], help_text: str, kind: Any, required: bool = True, nargs: int = 1, **more: Any
+    ) -> None:
+        self.dots = "..." * (nargs < 0)
+        metavar = (f"{{{names[0]}}}" if required else f"[{names[0]}]") + self.dots
+        more |= {"required": required, "nargs": nargs, "metavar": metavar}
+        super().__init__(names, help_text, kind, "Arguments", **more)
+
+    def get_error_hint(self, _context: Any = None) -> str:
+        """Return the name for an error's text."""
+        return f"'{self.name}'"
+
+    def get_help_record(self, _context: Any) -> tuple[str, str]:
+        """Return name and text for the help."""
+        return f"{self.name}{self.dots} {self.label}", f"{self.help}{'  [required]' * self.required}"
+
+
+def _show_help(context: click.Context, _option: object, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        console.write_result(context.get_help())
+        context.exit()
+
+
+def _choose_output(_context: object, option: click.Parameter, given: bool) -> None:
+    # Added to what stands before the command's name.
+    if given:
+        console.OUTPUT.set(console.OUTPUT.get() | {f"{option.name}"})
+
+
+OF_OUTPUT: dict[str, Any] = {"panel": "Output", "expose_value": False}
+FLAG: dict[str, Any] = {**OF_OUTPUT, "kind": bool, "is_flag": True}
+_FIRST: dict[str, Any] = {**FLAG, "is_eager": True}
+QUIET = Option(["--quiet", "-q"], "Print only errors; the exit code is the result.", callback=_choose_output, **_FIRST)
+JSON = Option(["--json"], "Print the result as one JSON document.", callback=_choose_output, **_FIRST)
+HELP = Option(["-h", "--help"], "Show this message and exit.", callback=_show_help, **_FIRST)
+
+
+class Command(click.Command):
+    """Command that checks its words before it begins, and whose help shows options in groups, then examples."""
+
+    panel = "Commands"  # in the help of its group
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, add_help_option=False, **more)
+        self.params += [QUIET, JSON, HELP]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Check the values and call the function.
+
+        Options, which come last, are checked first: what is wrong with them is wrong for any run. Only rank 0 of
+        several processes checks: others need not have the files of a run, and print nothing.
+        """
+        parameters: list[Any] = [] if launch.is_silent() else self.params[::-1]
+        for each in parameters:
+            value = ctx.params.get(each.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if each.check and one is not None:
+                    each.check(one)
+        return super().invoke(ctx)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write usage and description, then options in groups and examples; of a group, examples and then commands."""
+        self.format_usage(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_description(self))
+        commands: list[Any] = [*getattr(self, "commands", {}).values()]
+        members = [(each, (each.name, _description(each))) for each in commands]
+        members += [(each, each.get_help_record(ctx)) for each in self.params]
+        # In order of first appearance; a hidden option has no row.
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for member, row in members:
+            if row:
+                sections.setdefault(member.panel, []).append((row[0].rstrip(), row[1]))
+        shown = [(title, functools.partial(formatter.write_dl, rows)) for title, rows in sections.items()]
+        text = "".join(f"  {line}\n" for line in examples(self))
+        shown.insert(0 if commands else len(shown), ("Examples", functools.partial(formatter.write, text)))
+        for title, write in shown:
+            with formatter.section(title):
+                write()
+
+
+class Group(Command, click.Group):
+    """Group of commands whose help, which is printed without a command, shows examples, then commands in groups."""
+
+    def __init__(self, name: str, help_text: str, params: Collection[Option] = (), **settings: Any) -> None:
+        more = {"invoke_without_command": True, "subcommand_metavar": "COMMAND [ARGS]..."}
+        super().__init__(name, help=help_text, context_settings=settings, **more)
+        self.params = [*params, HELP]
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Call the command, or print the help."""
+        click.Group.invoke(self, ctx)
+        if ctx.invoked_subcommand is None:
+            console.print_text(ctx.get_help())
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the command named by the first argument. If it is unknown, fail and suggest a similar name."""
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            if args[0] in STUDIES:
+                ctx.fail(f"no command {args[0]!r}; it is a study now: {STUDIES[args[0]]}, in a clone of the repository")
+            near = did_you_mean(args[0], self.commands)
+            ctx.fail(f"no command {args[0]!r}; {', '.join(self.commands)} are valid{near}")
+        return super().resolve_command(ctx, args)
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names of the commands in their order."""
+        return list(self.commands)
+
+
+def examples(command: click.Command) -> list[str]:
+    """Return the lines in the section `Examples:` of a command's docstring."""
+    return [line.strip() for line in (command.help or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
+
+
+def _description(command: click.Command) -> str:
+    return " ".join((command.help or "").partition(EXAMPLES)[0].split())
+
+
+# Of values that may not be given.
+Text = str | None
+Place = Path | None
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+RUN = "The run"  # a group of options in `--help`, beside those of the settings
+A_RUN = "A run folder, such as runs/demo."
 MOVED = "Where the run's images are now, if they moved."
-Data = Annotated[str | None, typer.Option(help=MOVED), before.FOLDER]
-JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result."), before.TO_FILE]
 
-Weights = "none, imagenet or a .safetensors or .pth file."
-Device = "auto, cpu or cuda."
-DEVICES = ("auto", "cpu", "cuda")
-PARTS = (HEAD, ALL)
-PROTOCOLS = (deviations.CORRECTED, deviations.PUBLISHED, *deviations.Deviation)
-Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own."
+# The type on the command line of each option that is declared as a field of `Config`.
+KINDS = {
+    each.name: int if each.type == "int" else float if f"{each.type}".startswith("float") else str
+    for each in fields(Config)
+    if OPTIONS[each.name].help
+}
+
+command = functools.partial(click.command, cls=Command)
 
 
-def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder for a preset and the images in `data`.
-
-    The possible names are those of `presets.default_names`. With `data`, the result is the first folder without a
-    run, or with a run that uses the same images. Without `data`, it is the folder with the first name.
+def option(
+    names: str, help_text: str, kind: Any = str, panel: str = "Options", choice: str = "", **more: Any
+) -> Decorator:
+    """Return a decorator that adds an option to a command.
 
     Args:
-        preset: one of the presets.
-        data: the folder of the images.
-
-    Raises:
-        ValueError: the configuration of an existing run is damaged.
+        names: the option's names with spaces between them; the last may be that of the function's parameter.
+        help_text: the option's help.
+        kind: the type of its value; bool for a flag.
+        panel: the title of its group in the help.
+        choice: what `CHOICES` has the valid values of, if they are checked before the command begins.
+        more: as `Option` takes it.
     """
-    folders = (Path("runs") / name for name in presets.default_names(preset, data))
-    return next(folder for folder in folders if not data or _is_free(folder, data))
+    if choice:
+        more = {"values": CHOICES[choice], "check": functools.partial(check_choice, choice), **more}
+    more = {"is_flag": kind is bool or None, "kind": kind, "panel": panel, **more}
+    return click.option(*names.split(), cls=Option, help=help_text, **more)
 
 
-def _is_free(folder: Path, data: str) -> bool:
-    """Return whether a folder has no run, or one with the images in `data`."""
-    from in4310repro.runs import config as configuration
-    from in4310repro.runs import names
-    from in4310repro.system.files import read_json
+def argument(name: str, help_text: str, kind: Any = Path, **more: Any) -> Decorator:
+    """Return a decorator that adds an argument to a command."""
+    return click.argument(name, cls=Argument, help_text=help_text, kind=kind, **more)
 
-    file = folder / names.CONFIG
-    if not file.exists():
-        return True
-    before = configuration.from_json(read_json(file), f"{file}").data
-    return before is not None and Path(before).resolve() == Path(data).resolve()
+
+def flag(name: str) -> str:
+    """Return the name that the option of a parameter has on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def choices(name: str) -> str:
     """Return the valid values of an option as a phrase for its help."""
-    *others, last = CHOICES[name]
-    return f"{', '.join(others)} or {last}."
+    return join_choices(CHOICES[name])
 
 
-ClassFolders = Annotated[
-    str | None,
-    option(
-        f"Folders of --data that are the classes: {choices('class_folders')[:-1]} (the folder of each image); default: "
-        "as they tell.",
-        IMAGES,
-        of=CHOICES["class_folders"],
-    ),
-]
-ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
-Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
-Precision = Annotated[
-    str | None,
-    option(f"Precision of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"]),
-    before.choice("precision"),
-]
-OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES), before.DEVICE]
-OwnNetwork = Annotated[str | None, typer.Option("--model", help="MODULE:FUNCTION, if the run's network is your code.")]
-OfRun = Annotated[
-    str | None,
-    typer.Option(
-        help=f"{choices('numerics')[:-1]}; default: the run's.", autocompletion=lambda: sorted(CHOICES["numerics"])
-    ),
-    before.choice("numerics"),
-]
+def check_run(folder: Path) -> None:
+    """Raise ValueError if the folder is no finished run; nothing is checked by other processes than rank 0."""
+    if not launch.is_silent():
+        # NumPy and pydantic, which no help needs.
+        from in4310repro.runs.folder import finished_files
+
+        finished_files(folder)
 
 
-class Overrides:
-    """Options of all commands that train; each is named after a field of `config.Config`."""
-
-    data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
-    class_folders: ClassFolders
-    scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]
-    image_size: Annotated[int | None, option("Side of the square input, pixels.", IMAGES)]
-    mean: Annotated[str | None, option("Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES)]
-    std: Annotated[str | None, option("Standard deviation of red, green and blue; default: from the weights.", IMAGES)]
-    interpolation: Annotated[
-        str | None,
-        option(
-            f"{choices('interpolation')[:-1]}; default: from the weights, or bilinear.",
-            IMAGES,
-            of=CHOICES["interpolation"],
-        ),
-    ]
-    crop_ratio: Annotated[float | None, option("Side of the cropped square, as a share of the short side.", IMAGES)]
-    split: Annotated[
-        str | None, option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES)
-    ]
-    group: Annotated[
-        str | None,
-        option(
-            "Images kept in one part of the split: identical (files), or look-alikes (with copies of any kind).",
-            IMAGES,
-            of=CHOICES["group"],
-        ),
-    ]
-    imagenet: ImageNet
-    cifar10: Cifar10
-    model: Annotated[str | None, option(Model, TRAINING, of=RESNETS)]
-    weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
-    train: Annotated[
-        str | None, option("What to train: head (fitted), all, or from:LAYER (with later layers).", TRAINING, of=PARTS)
-    ]
-    batch_size: Annotated[int | None, option("Images per training step.", TRAINING)]
-    epochs: Annotated[int | None, option("Epochs of each setting.", TRAINING)]
-    select: Annotated[
-        str | None,
-        option(
-            f"Metric on validation that chooses epoch and setting: {choices('select')}", TRAINING, of=CHOICES["select"]
-        ),
-    ]
-    seed: Annotated[int | None, option("Seed of split, initial weights, image order and augmentation.", TRAINING)]
-    protocol: Annotated[
-        str | None, option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS)
-    ]
-    device: OnDevice
-    numerics: Annotated[str | None, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])]
-    precision: Precision
+def check_folder(place: str | Path) -> None:
+    """Raise ValueError if there is no such folder."""
+    refuse_no_folder(Path(place))
 
 
-Command = Callable[..., None]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print only errors; the exit code is the result.", rich_help_panel=OUTPUT)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)]
+def check_file(file: Path) -> None:
+    """Raise ValueError if there is no such file."""
+    if not file.exists():
+        raise ValueError(f"{file} is not there")
 
 
-def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command.
+def check_output(file: Path) -> None:
+    """Raise ValueError if a folder is where a file would be written."""
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder; a regular file is needed")
 
-    The parameter `overrides` of the command receives a dict of the options that the user gave.
+
+def ending(name: str, *endings: str) -> Callable[[Path], None]:
+    """Return a check that the file of the option `name` is no folder, and that its name has one of these endings."""
+
+    def check(file: Path) -> None:
+        if file.suffix not in endings:
+            raise ValueError(f"{name} {file}; a name that ends with {' or '.join(endings)} is valid")
+        check_output(file)
+
+    return check
+
+
+def of_config(*names: str, **other: Any) -> Decorator:
+    """Return a decorator that adds options which are declared as fields of `Config`.
+
+    Args:
+        names: the fields.
+        other: what is other than in the options of a training, as `option` takes it.
     """
-    annotations = inspect.get_annotations(Overrides, eval_str=True)
-    shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 
-    def call(options: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        command(**values, overrides={name: value for name, value in options.items() if value is not None})
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            declared, kind = OPTIONS[name], KINDS[name]
+            facts: dict[str, Any] = {"help_text": declared.help, "kind": kind, "panel": declared.group}
+            facts |= {"choice": name} if declared.choices else {"values": declared.examples}
+            if name == "device":
+                facts["check"] = check_device
+            function = option(flag(name), **facts | other)(function)
+        return function
 
-    return _with_options(command, parameters_of(command)[:-1], shared, call)
-
-
-def with_output(command: Command) -> Command:
-    """Add `--quiet` and `--json` to a command; apply them, and check its words, before it runs."""
-    parameters = parameters_of(command)
-
-    def call(options: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        choose_output(**options)
-        before.check_words(parameters, values)
-        command(**values)
-
-    output = [_keyword("quiet", Quiet, False), _keyword("json", AsJson, False)]
-    return _with_options(command, parameters, output, call)
+    return decorate
 
 
-def parameters_of(command: Command) -> list[inspect.Parameter]:
-    """Return the parameters of a command's function, as keyword-only parameters."""
-    listed = inspect.signature(command, eval_str=True).parameters.values()
-    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the options that were given, by name."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _with_options(
-    command: Command,
-    own: list[inspect.Parameter],
-    shared: list[inspect.Parameter],
-    call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
-) -> Command:
-    """Return a function with the parameters `own` and `shared`, which passes their values to `call`.
-
-    `call` receives two dicts: the values of `shared`, then those of `own`. Name and docstring are those of
-    `command`.
-    """
-    defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
-
-    def wrapper(**values: Any) -> None:
-        # A command can call another one with some of its options.
-        values = defaults | values
-        call({each.name: values.pop(each.name) for each in shared}, values)
-
-    wrapper.__doc__, wrapper.__name__ = command.__doc__, command.__name__
-    wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return wrapper
+# Of all commands that train; seed and protocol stand last in their group of the help.
+OVERRIDES = of_config(*sorted(KINDS, key=("seed", "protocol").__contains__))
+CONFIG_FILE = option("--config", "TOML file of settings that replace the preset's.", Path, RUN)
+RUN_FOLDER = argument("run", A_RUN, check=check_run)
+DATA = option("--data", MOVED, check=check_folder)
+AS_RUN = option("--numerics", f"{choices('numerics')}; default: the run's.", choice="numerics")
+OWN_NETWORK = option("--model", "MODULE:FUNCTION, if the run's network is your code.")

@@ -1,37 +1,19 @@
-"""The command that writes a page: `report`."""
+"""The commands that write what others read of a run: `report`, and `export` in formats of reviewers and archives."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from in4310repro.cli import before
-from in4310repro.cli.console import (
-    activate_as_recorded,
-    conclude,
-    context_of,
-    load_torch,
-    print_next,
-    print_written,
-    progress,
-    trust_network,
-)
-from in4310repro.cli.options import (
-    MOVED,
-    RUN,
-    Cifar10,
-    ImageNet,
-    OfRun,
-    OnDevice,
-    OwnNetwork,
-    Precision,
-    option,
-)
-from in4310repro.runs import presets
+from in4310repro.cli import console, options
+from in4310repro.cli.console import conclude, load_torch, print_line, print_written, progress
+from in4310repro.cli.options import RUN, Place, Text, argument, check_run, command, of_config, option
+from in4310repro.export import table
+from in4310repro.export.table import FORMATS
+from in4310repro.runs import names, presets
+from in4310repro.system import launch
 from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
@@ -39,28 +21,22 @@ if TYPE_CHECKING:
 
 DEFAULT_RUN = Path("runs/demo")
 REPORTS = Path("reports")
+FORMATS_ARE = f"{'; '.join(f'{name}: {each.what}' for name, each in FORMATS.items())}."
+EXPORTS = "The folder to write to: a new or empty one, or one with other exports."
 
 
-def report(
-    run: Annotated[
-        Path | None, typer.Argument(help=f"A run folder; default: {DEFAULT_RUN.as_posix()}."), before.RUN
-    ] = None,
-    out: Annotated[
-        Path | None, option("Folder to write the report to; default: reports/NAME, the name of the run's folder.", RUN)
-    ] = None,
-    photographs: Annotated[bool, option("Show images in the figures; otherwise only list them.", RUN)] = True,
-    pixels: Annotated[
-        bool,
-        option("Also write the decoded test images for check.html, which decodes no JPEG or PNG.", RUN, "--pixels"),
-    ] = False,
-    data: Annotated[str | None, typer.Option(help=MOVED)] = None,
-    imagenet: ImageNet = None,
-    cifar10: Cifar10 = None,
-    precision: Precision = None,
-    device: OnDevice = None,
-    numerics: OfRun = None,
-    model: OwnNetwork = None,
-) -> None:
+@command()
+@argument("run", f"A run folder; default: {DEFAULT_RUN.as_posix()}.", required=False, check=check_run)
+@option("--out", "Folder to write the report to; default: reports/NAME, the name of the run's folder.", Path, RUN)
+@option(
+    "--photographs/--no-photographs", "Show images in the figures; otherwise only list them.", bool, RUN, default=True
+)
+@option("--pixels", "Also write the decoded test images for check.html, which decodes no JPEG or PNG.", bool, RUN)
+@option("--data", options.MOVED)
+@of_config("imagenet", "cifar10", "precision", "device")
+@options.AS_RUN
+@options.OWN_NETWORK
+def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, **given: Any) -> None:
     """Measure the feature maps of a run and write its report: Markdown, HTML, figures and their numbers.
 
     Examples:
@@ -70,48 +46,38 @@ def report(
         in4310repro report runs/mine --pixels    # check.html predicts photographs again from these pixels
     """
     _refuse_former_use(run, out, data)
-    chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
-    before.check_run(run or DEFAULT_RUN)
-    for place in filter(None, (data, imagenet, cifar10)):
-        before.FOLDER.check(place)
-    load_torch()
+    run = run or DEFAULT_RUN
+    check_run(run)
+    for place in filter(None, (data, given["imagenet"], given["cifar10"])):
+        options.check_folder(place)
+    how = {name: given.pop(name) for name in ("model", "numerics", "device")}
     from in4310repro.runs.config import change
-    from in4310repro.runs.finished import open_run
     from in4310repro.runs.folder import written
-    from in4310repro.system.processes import join
 
-    with ExitStack() as until_written:
-        with join("cpu") as processes:
-            locked = not processes.leads or until_written.enter_context(written(run or DEFAULT_RUN))
-            with open_run(run or DEFAULT_RUN, processes) as finished:
-                trust_network(model, finished.config.model)
-                given = {name: value for name, value in chosen.items() if value is not None}
-                configuration = change(finished.config, given, "options")
-                active = activate_as_recorded(finished.fingerprint, numerics, device)
-                from in4310repro.evaluation.feature_maps import of_run
-                from in4310repro.report import check_page, page
+    with nullcontext(True) if launch.is_silent() else written(run) as locked:
+        with console.opened(run, **how) as (finished, context):
+            configuration = change(finished.config, options.given(given), "options")
+            from in4310repro.evaluation.feature_maps import of_run
+            from in4310repro.report import check_page, page
 
-                context = context_of(active, processes)
-                measured = of_run.write_features(finished, configuration, context, data, locked=locked)
-        if not processes.leads:
+            measured = of_run.write_features(finished, configuration, context, data, locked=locked)
+        if not context.processes.leads:
             return
         folder = out or _free_folder(measured)
         files = page.write(measured, folder, data, photographs=photographs)
         check_page.write_images(measured, folder, data)
         if pixels:
-            files.append(check_page.write_pixels(measured, folder, data, progress()))
+            files.append(check_page.write_pixels(measured, folder, data, context.progress))
     conclude(print_written(files))
     verifies = f"in4310repro verify {shell_word(f'{measured.folder}')}{measured.config.network.option}"
-    print_next(
+    console.print_next(
         f"open {folder / 'index.html'}; {verifies} computes its numbers again, and {folder / check_page.PAGE} some of "
         "them in a browser"
     )
 
 
-def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:
+def _refuse_former_use(run: Place, out: Place, data: Text) -> None:
     """Raise ValueError if `--out` or `--data` is used to choose the run, as in older versions."""
-    from in4310repro.runs import names
-
     of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
     if out and (of_runs or all((out / name).is_file() for name in (names.CONFIG, names.MANIFEST))):
         raise ValueError(
@@ -141,3 +107,54 @@ def _free_folder(run: FinishedRun) -> Path:
     free = next((folder for folder in others if page.may_write(run, folder)), first)
     progress().message(f"{first} holds the report of another run; this one goes to {free}")
     return free
+
+
+@command()
+@options.RUN_FOLDER
+@option("--as format_", FORMATS_ARE, required=True, values=FORMATS, check=table.refuse_unknown)
+@option("--out", EXPORTS, Path, required=True, check=table.refuse_file)
+@option("--verification", "What verify RUN --json printed, as a file.", Path, check=options.check_file)
+@option("--report", "The folder of the run's report.", Path, check=names.refuse_no_report)
+@options.DATA
+@option("--pixels/--no-pixels", "Let a bundle hold photographs that the report shows.", bool)
+@option("--date", "Day of publication, YYYY-MM-DD; a run records none.", check=table.refuse_no_date)
+@options.OWN_NETWORK
+def export(run: Path, format_: str, out: Path, verification: Place, data: Text, model: Text, **given: Any) -> None:
+    """Write a run in a format that reviewers, hubs or archives read; equal input gives equal bytes.
+
+    An option that the format does not use is named and changes nothing.
+
+    Examples:
+        in4310repro export runs/demo --as in-toto --out statement
+        in4310repro export runs/demo --as ro-crate --out crate --report reports/demo --date 2026-11-28
+        in4310repro export runs/demo --as model-card --out card --verification verified.json   # of verify --json
+    """
+    table.refuse_dateless(format_, given["date"])
+    load_torch()
+    from in4310repro.export import formats, verified
+    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.folder import written
+
+    # Locked where it can be: what is written could not be taken back if the run changed meanwhile.
+    with written(run):
+        finished = FinishedRun.open(run)
+        console.trust_network(model, finished.config.model)
+        verified_as = verified.read(verification, finished) if verification else None
+        extras = table.Extras(verification=verified_as, images=Path(data) if data else None, **given)
+        files = formats.export(finished, format_, out, extras)
+    own = [file for file in files if file.parent == out]
+    print_written(own)
+    if copies := len(files) - len(own):
+        print_line(f"wrote {copies} copies of files of the run and its report below {out}")
+    document: dict[str, object] = {"wrote": [str(file) for file in files]}
+    if note := formats.describe(format_, files):
+        print_line(note)
+        document["note"] = note
+    used = {name for name, value in vars(extras).items() if value not in (None, False)}
+    if needless := table.unused(format_, used):
+        progress().message(f"--as {format_} does not use {', '.join(needless)}")
+        document["not_used"] = needless
+    for flag, name in table.OPTIONS.items():
+        if name in table.LEFT_OUT and name in FORMATS[format_].takes and name not in used:
+            progress().message(f"left out, since no {flag} was given: {table.LEFT_OUT[name]}")
+    conclude(document)

