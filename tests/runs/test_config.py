@@ -217,7 +217,8 @@ def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> No
 
 
 def test_the_command_line_has_the_declared_options() -> None:
-    shown = {each.name: (each.help, each.panel) for each in app.commands["train"].params if each.name in KINDS}
+    parameters: list[Any] = app.commands["train"].params
+    shown = {each.name: (each.help, each.panel) for each in parameters if each.name in KINDS}
     declared = {name: (option.help, option.group) for name, option in OPTIONS.items() if option.help}
     assert shown == declared
 

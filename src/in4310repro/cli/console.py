@@ -148,11 +148,12 @@ def activate(mode: str, device: str, processes: Processes | None = None) -> Cont
     """Choose the arithmetic mode and show its note if it has one; return the context of a command's computation."""
     load_torch()
     from in4310repro.system import context, numerics
+    from in4310repro.system.processes import ALONE
 
     active = numerics.activate(mode, device)
     if active.note:
         progress().message(active.note)
-    return context.Context(active, progress(), processes or context.ALONE)
+    return context.Context(active, progress(), processes or ALONE)
 
 
 def activate_for(config: Config) -> Context:

@@ -116,7 +116,7 @@ class Command(click.Command):
     panel = "Commands"  # in the help of its group
 
     def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, add_help_option=False, **more)
+        super().__init__(*given, **more | {"add_help_option": False})
         self.params += [QUIET, JSON, HELP]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -140,7 +140,7 @@ class Command(click.Command):
         with formatter.indentation():
             formatter.write_text(_description(self))
         commands: list[Any] = [*getattr(self, "commands", {}).values()]
-        members = [(each, (each.name, _description(each))) for each in commands]
+        members: list[Any] = [(each, (each.name, _description(each))) for each in commands]
         members += [(each, each.get_help_record(ctx)) for each in self.params]
         # In order of first appearance; a hidden option has no row.
         sections: dict[str, list[tuple[str, str]]] = {}
