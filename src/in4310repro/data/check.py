@@ -244,7 +244,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
         try:
             picture = read_image(file, orientation)
         except (OSError, ValueError) as error:
-            return reason(error) if isinstance(error, OSError) else str(error)
+            return reason(error)
         useless = "a single colour" if all(low == high for low, high in picture.image.getextrema()) else ""  # type: ignore[misc]
         if 1 in picture.image.size:
             useless = f"{picture.image.width} x {picture.image.height} pixels"

@@ -97,10 +97,9 @@ def _go_down(around: Around) -> tuple[Around, tuple[str, ...]]:
     left_out: list[str] = []
     # The single folder may have no image of its own either: it would be the only class.
     while around and all(len(folders) > 1 for folders in around.values()):
-        first, *others = {folders[0] for folders in around.values()}
-        if others:
+        if len(first := {folders[0] for folders in around.values()}) > 1:
             break
-        left_out.append(first)
+        left_out += first
         around = {path: folders[1:] for path, folders in around.items()}
     note = f"{'/'.join(left_out)} holds all images, and the folders in it are the classes"
     return around, (note,) if left_out else ()
@@ -143,12 +142,12 @@ def _repeats(around: Around) -> bool:
         if len(folders) < 2:
             return False
         inside[folders[0]].add(_plain(folders[1]))
-    first, *others = inside.values()
+    first = next(iter(inside.values()))
+    if any(names != first for names in inside.values()):
+        return False
     # A single name, and parts of a download, are no classes; the folders in them may be.
     is_choice = len(first) > 1 and not first <= PARTS
-    return all(names == first for names in others) and (
-        is_choice or _repeats({path: (folders[0], *folders[2:]) for path, folders in around.items()})
-    )
+    return is_choice or _repeats({path: (folders[0], *folders[2:]) for path, folders in around.items()})
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import importlib.util
 import os
@@ -71,17 +72,41 @@ def _refuse(fault: str) -> None:
     raise ValueError(fault)
 
 
-def survey(root: Path, progress: Progress = SILENT, class_folders: str | None = None) -> Survey:
+def survey(
+    root: Path,
+    progress: Progress = SILENT,
+    class_folders: str | None = None,
+    reader: Read | None = None,
+    report: Report | None = None,
+) -> Survey:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
     Images outside class folders are omitted. So are images whose names cannot be written into the files of a run.
+    With `report` each fault is passed to this function instead of being collected; `_refuse` raises the first one.
 
     Raises:
         ValueError: the folder does not exist.
     """
-    faults: list[str] = []
-    images, unreadable = _read_tree(root, progress, faults.append, class_folders)
-    return Survey(images, list(dict.fromkeys(faults)), unreadable)
+    faults, unreadable = list[str](), dict[str, str]()
+    labels = _list_images(root, progress, report or faults.append, class_folders, reader)
+    classes, entries = sorted({*labels.values()}), list[Entry]()
+    hashes = in_threads(_hash, [root / path for path in labels], "hashing images", progress, AT_ONCE)
+    for (path, name), found in zip(labels.items(), hashes, strict=True):
+        if isinstance(found, str):
+            entries.append(Entry(path, bisect.bisect_left(classes, name), found))
+        elif report:
+            raise found
+        else:
+            unreadable[path] = reason(found)
+    return Survey(Catalogue(root, tuple(classes), tuple(entries)), list(dict.fromkeys(faults)), unreadable)
+
+
+def _hash(file: Path) -> str | OSError | ValueError:
+    """Return a file's sha256, or the error that reading it raises."""
+    try:
+        return file_sha256(file)
+    except (OSError, ValueError) as error:
+        return error
 
 
 def catalogue(
@@ -116,34 +141,7 @@ def catalogue(
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    return _read_tree(root, progress, _refuse, class_folders, reader)[0]
-
-
-def _read_tree(
-    root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
-) -> tuple[Catalogue, dict[str, str]]:
-    """Return the catalogue of a tree, and by path why a file cannot be read, for which `_refuse` raises the error."""
-    labels = _list_images(root, progress, report, class_folders, reader)
-    classes = tuple(sorted({*labels.values()}))
-    numbers = {name: number for number, name in enumerate(classes)}
-    hashes = in_threads(_hash, [root / path for path in labels], "hashing images", progress, AT_ONCE)
-    raises, entries, unreadable = report is _refuse, list[Entry](), dict[str, str]()
-    for (path, name), found in zip(labels.items(), hashes, strict=True):
-        if isinstance(found, str):
-            entries.append(Entry(path, numbers[name], found))
-        elif raises:
-            raise found
-        else:
-            unreadable[path] = reason(found) if isinstance(found, OSError) else f"{found}"
-    return Catalogue(root, classes, tuple(entries)), unreadable
-
-
-def _hash(file: Path) -> str | OSError | ValueError:
-    """Return a file's sha256, or the error that reading it raises."""
-    try:
-        return file_sha256(file)
-    except (OSError, ValueError) as error:
-        return error
+    return survey(root, progress, class_folders, reader, _refuse).images
 
 
 def in_threads(
@@ -198,26 +196,21 @@ def _list_images(
 
 
 def image_files(root: Path, *, unlabelled: bool = False) -> list[Path]:
-    """Return the image files below a folder (as `image_paths` defines them), sorted folder by folder.
+    """Return the image files (see `SUFFIXES`) below a folder, sorted folder by folder.
+
+    Hidden files, hidden folders and those that macOS adds are skipped. Links to folders are followed.
 
     Args:
         root: the folder.
         unlabelled: whether those below a folder `seg_pred`, which has images without classes, are among them.
-    """
-    paths = (path for path in image_paths(root) if unlabelled or not _is_unlabelled(path))
-    return [root / path for path in sorted(paths, key=lambda path: path.split("/"))]
-
-
-def image_paths(root: Path) -> list[str]:
-    """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
-
-    Hidden files, hidden folders and those that macOS adds are skipped. Links to folders are followed.
 
     Raises:
         ValueError: the folder does not exist, a folder cannot be listed, a link leads to a folder that
             contains the link, or a name has a backslash or unprintable characters.
     """
-    return [*_check_names(root, _walk(root, _refuse)[1], _refuse)]
+    paths = _check_names(root, _walk(root, _refuse)[1], _refuse)
+    wanted = (path for path in paths if unlabelled or not _is_unlabelled(path))
+    return [root / path for path in sorted(wanted, key=lambda path: path.split("/"))]
 
 
 def refuse_no_folder(root: Path) -> None:
@@ -301,12 +294,11 @@ def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None
     """
     first: dict[str, str] = {}
     for name in names:
-        other = first.setdefault(unicodedata.normalize("NFC", name), name)
-        if other != name:
+        if (other := first.setdefault(unicodedata.normalize("NFC", name), name)) != name:
             report(f"{kind} {other!a} and {name!a} differ by Unicode normalisation alone; rename one of them")
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:
     """Return one sha256, in lower-case hex, over the paths, labels and contents of images in their order."""
-    lines = (f"{entry.path} {entry.label} {entry.sha256}\n" for entry in entries)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    lines = "".join(f"{entry.path} {entry.label} {entry.sha256}\n" for entry in entries)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -196,8 +196,7 @@ def decode(
             stream.seek(0)
             changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
     except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else error
-        raise UnreadableImagesError({file: f"{why}"}) from None
+        raise UnreadableImagesError({file: reason(error)}) from None
     if changed:
         raise ValueError(f"image {file} was changed while it was read; start again")
     return crop_square(image, size, preprocessing)

@@ -49,9 +49,10 @@ KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: 
 KINDS |= {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def reason(error: OSError) -> str:
-    """Return the operating system's reason for an error in words, without the file's name."""
-    return REASONS.get(error.errno or 0) or error.strerror or str(error)
+def reason(error: OSError | ValueError) -> str:
+    """Return the operating system's reason for an error in words, without the file's name; or the text of another."""
+    known = isinstance(error, OSError) and (REASONS.get(error.errno or 0) or error.strerror)
+    return known or str(error)
 
 
 def describe(error: OSError) -> str:
