@@ -1,7 +1,5 @@
 """The cache folder for decoded images and drawn scenes: its path, its size limit and the removal of old files."""
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Check of an image folder: unreadable files, wrong folders, duplicates, conflicting labels, leaks in a split."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

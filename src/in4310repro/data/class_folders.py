@@ -1,7 +1,5 @@
 """Class of each image by the folders around it: told by their names and places, or chosen where nothing tells."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Image sets for comparison with the test images: ImageNet and CIFAR-10, or images that scikit-learn includes."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 from collections.abc import Callable, Sequence

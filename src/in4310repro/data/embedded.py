@@ -1,7 +1,5 @@
 """Image files of the embedded scenes, which this package draws: class folders of lossless images in the cache."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import io
@@ -43,7 +41,15 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
     """
     folder = embedded_folder(images_per_class, size, seed)
     if not folder.exists():
-        _draw_into_cache(folder, images_per_class, size, seed, progress)
+        # Renamed when all are drawn, so that other processes see all scenes or none.
+        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+        write_scenes(temporary, images_per_class, size, seed, progress)
+        (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another process was faster and drew the same scenes.
+            shutil.rmtree(temporary)
     try:
         drawn = catalogue(folder)
         intact = contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text(encoding="ascii")
@@ -136,15 +142,3 @@ def _draw(
                 Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
                 yield label, f"{label}/{index:04d}.bmp", stream.getvalue()
                 advance(1, "")
-
-
-def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
-    """Draw scenes into a temporary folder, then rename it, so that other processes see all scenes or none."""
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
-    write_scenes(temporary, images_per_class, size, seed, progress)
-    (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")
-    try:
-        temporary.rename(folder)
-    except OSError:
-        # Another process was faster and drew the same scenes.
-        shutil.rmtree(temporary)

@@ -1,7 +1,5 @@
 """Catalogues of image trees with a folder per class: one entry per image, with a hash, in sorted order."""
 
-from __future__ import annotations
-
 import bisect
 import hashlib
 import importlib.util

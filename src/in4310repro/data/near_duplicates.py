@@ -1,7 +1,5 @@
 """Search for near-duplicate images, also turned ones, by perceptual hashes, and for cropped copies."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Preprocessing of images for a network, as a record that is stored in the file of its weights."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The classes are easy to tell apart, but have the ambiguities of the real ones: f
 streets, snow and rock in mountains and glaciers, water in the sea and below the ice.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Splits of images into training, validation and test: drawn by class and content, stored, and compared."""
 
-from __future__ import annotations
-
 import bisect
 import csv
 import io
@@ -224,7 +222,14 @@ def from_csv(file: Path, root: Path) -> Split:
     if not rows:
         raise ValueError(none)
     for line, (path, name, sha256, _) in enumerate(rows, start=2):
-        _check_row(path, name, sha256, f"{file}: row {line}")
+        try:
+            relative_path(path)
+        except ValueError as error:
+            raise ValueError(f"{file}: row {line}: path {error}") from None
+        if not name or "/" in name or not name.isprintable():
+            raise ValueError(f"{file}: row {line}: class {name[:100]!r} is not the name of a folder")
+        if not SHA256.fullmatch(sha256):
+            raise ValueError(f"{file}: row {line}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     labels = {name: label for label, name in enumerate(classes)}
     parts = {
@@ -232,17 +237,6 @@ def from_csv(file: Path, root: Path) -> Split:
         for part in PARTS
     }
     return Split(root, classes, parts)
-
-
-def _check_row(path: str, name: str, sha256: str, source: str) -> None:
-    try:
-        relative_path(path)
-    except ValueError as error:
-        raise ValueError(f"{source}: path {error}") from None
-    if not name or "/" in name or not name.isprintable():
-        raise ValueError(f"{source}: class {name[:100]!r} is not the name of a folder")
-    if not SHA256.fullmatch(sha256):
-        raise ValueError(f"{source}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
 
 
 def check_contents(split: Split) -> None:
