@@ -6,7 +6,7 @@ import importlib.util
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -70,33 +70,36 @@ def _refuse(fault: str) -> None:
     raise ValueError(fault)
 
 
-def survey(
-    root: Path,
-    progress: Progress = SILENT,
-    class_folders: str | None = None,
-    reader: Read | None = None,
-    report: Report | None = None,
-) -> Survey:
+def survey(root: Path, progress: Progress = SILENT, chosen: str | None = None) -> Survey:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
     Images outside class folders are omitted. So are images whose names cannot be written into the files of a run.
-    With `report` each fault is passed to this function instead of being collected; `_refuse` raises the first one.
+    `chosen` is an entry of `class_folders.CLASS_FOLDERS`; None: the folders tell.
 
     Raises:
         ValueError: the folder does not exist.
     """
-    faults, unreadable = list[str](), dict[str, str]()
-    labels = _list_images(root, progress, report or faults.append, class_folders, reader)
+    faults = list[str]()
+    labels = _list_images(root, progress, faults.append, chosen, read)
+    images, unreadable = _hash_images(root, progress, labels, strict=False)
+    return Survey(images, list(dict.fromkeys(faults)), unreadable)
+
+
+def _hash_images(
+    root: Path, progress: Progress, labels: Mapping[str, str], *, strict: bool
+) -> tuple[Catalogue, dict[str, str]]:
+    """Return the catalogue of images, and by path why one cannot be read, which raises the error if `strict`."""
+    unreadable = dict[str, str]()
     classes, entries = sorted({*labels.values()}), list[Entry]()
     hashes = in_threads(_hash, [root / path for path in labels], "hashing images", progress, AT_ONCE)
     for (path, name), found in zip(labels.items(), hashes, strict=True):
         if isinstance(found, str):
             entries.append(Entry(path, bisect.bisect_left(classes, name), found))
-        elif report:
+        elif strict:
             raise found
         else:
             unreadable[path] = reason(found)
-    return Survey(Catalogue(root, tuple(classes), tuple(entries)), list(dict.fromkeys(faults)), unreadable)
+    return Catalogue(root, tuple(classes), tuple(entries)), unreadable
 
 
 def _hash(file: Path) -> str | OSError | ValueError:
@@ -108,7 +111,7 @@ def _hash(file: Path) -> str | OSError | ValueError:
 
 
 def catalogue(
-    root: Path, progress: Progress = SILENT, class_folders: str | None = None, reader: Read | None = None
+    root: Path, progress: Progress = SILENT, class_folders: str | None = None, reader: Read = read
 ) -> Catalogue:
     """List and hash the images of a tree of class folders.
 
@@ -139,7 +142,8 @@ def catalogue(
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    return survey(root, progress, class_folders, reader, _refuse).images
+    labels = _list_images(root, progress, _refuse, class_folders, reader)
+    return _hash_images(root, progress, labels, strict=True)[0]
 
 
 def in_threads(
@@ -154,9 +158,7 @@ def in_threads(
             advance(len(outcomes), "")
 
 
-def _list_images(
-    root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
-) -> dict[str, str]:
+def _list_images(root: Path, progress: Progress, report: Report, chosen: str | None, reader: Read) -> dict[str, str]:
     """Return the class of each image in a class folder, by its path in sorted order; pass each fault to `report`."""
     folders, images, others = _walk(root, report)
     paths = [path for path in _check_names(root, images, report) if not _is_unlabelled(path)]
@@ -168,11 +170,11 @@ def _list_images(
             f"{root}: {len(others)} files are no images by their names and were skipped ({kinds}), such as "
             f"{', '.join(others[:SHOWN])}{advice}"
         )
-    reading = reader(paths) if reader and not class_folders else read(paths, class_folders)
+    reading = read(paths, chosen) if chosen else reader(paths)
     for note in reading.notes:
         progress.message(f"{root}: {note}")
     if outside := [path for path in paths if path not in reading.classes]:
-        valid = "ROOT/FOLDER/CLASS/IMAGE" if class_folders == SECOND else "ROOT/CLASS/IMAGE"
+        valid = "ROOT/FOLDER/CLASS/IMAGE" if chosen == SECOND else "ROOT/CLASS/IMAGE"
         report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; {valid} is valid")
     if reading.doubt:
         report(f"{root}: {reading.doubt}")
@@ -223,7 +225,7 @@ def count_images(root: Path, class_folders: str | None = None) -> int:
     Raises:
         ValueError: as `catalogue`.
     """
-    return len(_list_images(root, SILENT, _refuse, class_folders))
+    return len(_list_images(root, SILENT, _refuse, class_folders, read))
 
 
 def skipped_files(root: Path) -> list[str]:

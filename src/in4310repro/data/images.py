@@ -12,21 +12,22 @@ from pathlib import Path
 import numpy as np
 import PIL.features
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from in4310repro.data import pixel_cache
 from in4310repro.data.cache import SUFFIX, cache_folder, remove
 from in4310repro.data.folders import HEIF, Entry
-from in4310repro.data.pixel_cache import CachedPixels
+from in4310repro.data.pixel_cache import CachedPixels, Stack
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
-from in4310repro.data.reading import DEFAULT, UnreadableImagesError, decode
+from in4310repro.data.reading import DEFAULT, Pixels, UnreadableImagesError, decode
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
 # To be increased when decoding or resizing changes, so that no pixels of older code are read from the cache.
 DECODER = 4
 FORMAT = 2  # of the files in the cache
+Normalized = Float32[torch.Tensor, "image channel height width"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ImageSet:
     paths: tuple[str, ...]  # below the root of the images
     keys: tuple[str, ...]  # sha256 of each image: what random draws depend on
     labels: Int64[np.ndarray, " image"]
-    pixels: UInt8[np.ndarray, "image height width channel"]
+    pixels: Stack
     cached: CachedPixels | None = None  # the file that the pixels are a memory map of, where they are
     preprocessing: Preprocessing = DEFAULT  # how they were cropped, and how they are normalised
 
@@ -55,7 +56,7 @@ class ImageSet:
         """Return one sha256 over the sha256 of each image's pixels, in the order of the set."""
         return sha256_of_hashes(self.pixel_hashes().values())
 
-    def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
+    def take(self, positions: Sequence[int]) -> Stack:
         """Return a copy of the pixels of the images at the indices `positions`.
 
         Raises:
@@ -169,14 +170,12 @@ def decoder() -> dict[str, str]:
 class Batch:
     """One batch: normalised images (see `normalize`) with their labels and paths."""
 
-    images: Float32[torch.Tensor, "image channel height width"]
+    images: Normalized
     labels: Int64[torch.Tensor, " image"]
     paths: tuple[str, ...]
 
 
-def normalize(
-    pixels: UInt8[np.ndarray, "image height width channel"], preprocessing: Preprocessing = DEFAULT
-) -> Float32[torch.Tensor, "image channel height width"]:
+def normalize(pixels: Stack, preprocessing: Preprocessing = DEFAULT) -> Normalized:
     """Return (pixel / 255 - mean) / std, with each channel's mean and std, in channels_last memory."""
     images = torch.from_numpy(pixels.astype(np.float32, order="C"))
     images.div_(255).sub_(torch.tensor(preprocessing.mean)).div_(torch.tensor(preprocessing.std))
@@ -257,9 +256,7 @@ def training_batches(
         yield _batch(images, indices, np.stack([augment(image, drawn, augmentation) for image, drawn in pixels]))
 
 
-def augment(
-    pixels: UInt8[np.ndarray, "height width channel"], draws: Float64[np.ndarray, " draw"], augmentation: str
-) -> UInt8[np.ndarray, "height width channel"]:
+def augment(pixels: Pixels, draws: Float64[np.ndarray, " draw"], augmentation: str) -> Pixels:
     """Return an image that is randomly flipped left to right, and shifted by up to 1/16 of its side.
 
     A flip has probability 1/2. The strip that a shift leaves empty is filled with pixels reflected at the border.
@@ -274,10 +271,8 @@ def augment(
         pixels = pixels[:, ::-1]
     if augmentation == "flip-shift":
         reach = pixels.shape[0] // 16
-        rows, columns = (
-            _shift_positions(length, int(drawn * (2 * reach + 1)) - reach)
-            for length, drawn in zip(pixels.shape, draws[1:], strict=False)
-        )
+        positions = zip(pixels.shape, draws[1:], strict=False)
+        rows, columns = (_shift_positions(length, int(drawn * (2 * reach + 1)) - reach) for length, drawn in positions)
         pixels = pixels[rows][:, columns]
     return pixels
 

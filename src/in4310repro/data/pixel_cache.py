@@ -40,6 +40,7 @@ HASH_BYTES = 32
 WAIT = 0.5  # seconds between looks at whether a waiting thread should stop
 SAID = 10**8  # bytes that decoded pixels take before it is said
 Decode = Callable[[int], NDArray[np.uint8] | None]
+Stack = UInt8[np.ndarray, "image height width channel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +150,12 @@ class CachedPixels:
         """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
         self.file, self._stream, self._wanted = file, stream, wanted
         self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
-        self.pixels: UInt8[np.ndarray, "image height width channel"] = self._records["pixels"]
+        self.pixels: Stack = self._records["pixels"]
         self.hashes: UInt8[np.ndarray, "image 32"] = np.zeros((wanted.images, HASH_BYTES), np.uint8)
         self.missing: Bool[np.ndarray, " image"] = np.ones(wanted.images, np.bool_)
         self.damaged, self._writing, self._stopped = False, threading.Lock(), False
 
-    def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
+    def check(self, positions: Sequence[int], pixels: Stack) -> None:
         """Check that pixels copied from the file are the same as when the file was opened.
 
         Raises:
@@ -162,10 +163,7 @@ class CachedPixels:
         """
         for position, image in zip(positions, pixels, strict=True):
             if _sha256(image) != self.hashes[position].tobytes():
-                raise ValueError(
-                    f"{self.file} was changed while it was in use (image {position}); start again, or with --resume, "
-                    "and its images are decoded again"
-                )
+                raise ValueError(f"{self.file} was changed while it was in use (image {position}); start again")
 
     def find_intact(self, progress: Progress) -> None:
         """Check every record against its sha256, and note which records are intact."""

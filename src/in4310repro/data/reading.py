@@ -27,6 +27,7 @@ if HEIF:
 
     pillow_heif.register_heif_opener()
 DEFAULT = Preprocessing()
+Pixels = UInt8[np.ndarray, "height width channel"]
 SHOWN = 10  # files that an error names
 # Restricted because Pillow passes some formats to other programs, such as EPS to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", *(("HEIF",) if HEIF else ()))
@@ -162,9 +163,7 @@ class UnreadableImagesError(ValueError):
         super().__init__(several if count > 1 else f"{file} is not a readable image ({why}); replace or remove it")
 
 
-def decode(
-    file: Path, size: int, sha256: str | None = None, preprocessing: Preprocessing = DEFAULT
-) -> UInt8[np.ndarray, "height width channel"]:
+def decode(file: Path, size: int, sha256: str | None = None, preprocessing: Preprocessing = DEFAULT) -> Pixels:
     """Read an image file as a square RGB image of the requested size.
 
     The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is
@@ -202,9 +201,7 @@ def decode(
     return crop_square(image, size, preprocessing)
 
 
-def crop_square(
-    image: Image.Image, size: int, preprocessing: Preprocessing = DEFAULT
-) -> UInt8[np.ndarray, "height width channel"]:
+def crop_square(image: Image.Image, size: int, preprocessing: Preprocessing = DEFAULT) -> Pixels:
     """Return the central square of an RGB image, resized to `size` x `size` pixels.
 
     Cropping and resizing are one step, so that a pixel at the edge is weighted by its fraction inside the square.

@@ -200,10 +200,8 @@ def from_csv(file: Path, root: Path) -> Split:
     Raises:
         ValueError: the table is missing or corrupt, or a row has a path outside the root or an invalid sha256.
     """
-    rows, none = (
-        list[tuple[str, str, str, str]](),
-        f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid",
-    )
+    none = f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid"
+    rows = list[tuple[str, str, str, str]]()
     try:
         content = read_bytes(file, LARGEST_TEXT)
         # Decoded as a whole, so that an error gives the position in the file.
@@ -222,21 +220,23 @@ def from_csv(file: Path, root: Path) -> Split:
     if not rows:
         raise ValueError(none)
     for line, (path, name, sha256, _) in enumerate(rows, start=2):
-        try:
-            relative_path(path)
-        except ValueError as error:
-            raise ValueError(f"{file}: row {line}: path {error}") from None
-        if not name or "/" in name or not name.isprintable():
-            raise ValueError(f"{file}: row {line}: class {name[:100]!r} is not the name of a folder")
-        if not SHA256.fullmatch(sha256):
-            raise ValueError(f"{file}: row {line}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
+        _check_row(path, name, sha256, f"{file}: row {line}")
     classes = tuple(sorted({name for _, name, _, _ in rows}))
-    labels = {name: label for label, name in enumerate(classes)}
-    parts = {
-        part: tuple(Entry(path, labels[name], sha256) for path, name, sha256, of in rows if of == part)
-        for part in PARTS
-    }
-    return Split(root, classes, parts)
+    parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
+    for path, name, sha256, part in rows:
+        parts[part].append(Entry(path, bisect.bisect_left(classes, name), sha256))
+    return Split(root, classes, {part: tuple(entries) for part, entries in parts.items()})
+
+
+def _check_row(path: str, name: str, sha256: str, source: str) -> None:
+    try:
+        relative_path(path)
+    except ValueError as error:
+        raise ValueError(f"{source}: path {error}") from None
+    if not name or "/" in name or not name.isprintable():
+        raise ValueError(f"{source}: class {name[:100]!r} is not the name of a folder")
+    if not SHA256.fullmatch(sha256):
+        raise ValueError(f"{source}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
 
 
 def check_contents(split: Split) -> None:
@@ -249,9 +249,8 @@ def check_contents(split: Split) -> None:
     for entry in split.catalogue().entries:
         file = split.root / entry.path
         if not file.is_file():
-            raise ValueError(
-                f"image {entry.path} of the split is not below {split.root}; --data names the folder that holds it"
-            )
+            where = f"is not below {split.root}; --data names the folder that holds it"
+            raise ValueError(f"image {entry.path} of the split {where}")
         if file_sha256(file) != entry.sha256:
             raise ValueError(f"image {file} has other bytes than when the split was made; restore it")
 
@@ -273,10 +272,9 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
     pairs = np.array([(group[0], position) for group in groups for position in group], np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(images, images))
-    _, first, group_of = np.unique(
-        connected_components(graph, directed=False)[1], return_index=True, return_inverse=True
-    )
-    numbers: list[int] = first[group_of].tolist()
+    # Components are numbered from 0, so that each is its place among the indices of their first images.
+    components = connected_components(graph, directed=False)[1]
+    numbers: list[int] = np.unique(components, return_index=True)[1][components].tolist()
     return numbers
 
 
