@@ -135,10 +135,10 @@ class _Tables:
 
     def __init__(self, hashes: Sequence[int]) -> None:
         self.hashes = hashes
-        self._numbers: dict[int, set[int]] = defaultdict(set)  # of hashes, by a band and its bits
+        self._numbers: dict[int, list[int]] = defaultdict(list)  # of hashes, by a band and its bits
         for number, value in enumerate(hashes):
             for bits in _bands(value):
-                self._numbers[bits].add(number)
+                self._numbers[bits].append(number)
 
     def take_close(self, value: int) -> set[int]:
         """Remove the hashes similar to `value` from the tables, and return them."""
@@ -150,9 +150,10 @@ class _Tables:
 
     def close(self, value: int) -> list[int]:
         """Return the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
-        candidates = (self._numbers.get(bits ^ flip, ()) for bits in _bands(value) for flip in FLIPS)
-        near = NEAR_DUPLICATE_BITS
-        return [each for found in candidates for each in found if (self.hashes[each] ^ value).bit_count() <= near]
+        hashes, table, most = self.hashes, self._numbers, NEAR_DUPLICATE_BITS
+        keys = [bits ^ flip for bits in _bands(value) for flip in FLIPS]
+        numbers = [number for key in keys if key in table for number in table[key]]
+        return [number for number in numbers if (hashes[number] ^ value).bit_count() <= most]
 
 
 def _bands(value: int) -> list[int]:
