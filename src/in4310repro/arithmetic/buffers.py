@@ -9,7 +9,6 @@ import ctypes
 import functools
 import mmap
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,9 +23,9 @@ SPARE = 1 << 28  # bytes
 PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
-def empty(*sizes: int, dtype: torch.dtype = torch.float32, **layout: Any) -> Tensor:
+def empty(*sizes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return uninitialised values on the CPU, even if torch's defaults are different."""
-    return torch.empty(sizes, dtype=dtype, device="cpu", **layout)
+    return torch.empty(sizes, dtype=dtype, device="cpu")
 
 
 def maps(shape: Sequence[int]) -> Tensor:
@@ -34,7 +33,7 @@ def maps(shape: Sequence[int]) -> Tensor:
     images, channels, height, width = shape
     number = images * channels * height * width
     if 4 * number < LEAST:
-        return empty(images, channels, height, width, memory_format=torch.channels_last)
+        return torch.empty(tuple(shape), dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
     return _tensor(number, shape, (channels * height * width, 1, channels * width, channels))
 
 

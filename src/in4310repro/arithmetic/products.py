@@ -130,8 +130,9 @@ def _forward(maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, norm: Mayb
 
 def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Maybe) -> None:
     """Keep what `_gradients` needs, and the batch of this pass."""
-    ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
-    ctx.save_for_backward(*saved)
+    if type(ctx) is not functions.Unrecorded:
+        ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
+        ctx.save_for_backward(*saved)
 
 
 class _Convolution(Function):
