@@ -44,11 +44,8 @@ def describe_overlap(first: Interval, second: Interval) -> str:
         >>> describe_overlap([0.66, 0.93], [0.89, 1.0])
         '; their intervals overlap'
     """
-    return "; their intervals overlap" if _overlap(first, second) else ""
-
-
-def _overlap(first: Any, second: Any) -> bool:
-    return first[1] >= second[0] and second[1] >= first[0]
+    common = first[1] >= second[0] and second[1] >= first[0]
+    return "; their intervals overlap" if common else ""
 
 
 def find_ties(printed: Sequence[Number], end: Callable[[Iterable[Any]], Any]) -> tuple[list[int], str]:
@@ -97,7 +94,9 @@ def describe_extremes(
 
     def overlap(places: Sequence[int], others: Iterable[int]) -> list[str]:
         ranges: list[Any] = [each.value for each in known]
-        return [names[other] for other in others if any(_overlap(ranges[place], ranges[other]) for place in places)]
+        return [
+            names[other] for other in others if any(describe_overlap(ranges[place], ranges[other]) for place in places)
+        ]
 
     def show(places: Sequence[int], rounded: str) -> Sentence:
         return (printed[places[0]], f"{unit}{rounded}", *_show_intervals([known[place] for place in places if known]))

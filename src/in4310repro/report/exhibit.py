@@ -168,7 +168,8 @@ class Exhibit:
     @property
     def numbers(self) -> Numbers:
         """Content of its JSON file."""
-        return self.source.values
+        numbers: Numbers = self.source.values
+        return numbers
 
     def panels(self) -> list[Panel]:
         """Return its drawing; an empty list for a table."""

@@ -1,7 +1,8 @@
 """All figures of a run: the eleven of the published report, with the run's numbers, and further ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from in4310repro.report import class_exhibits, feature_exhibits, history_exhibits, score_exhibits
 from in4310repro.report.exhibit import Exhibit
@@ -16,7 +17,7 @@ def _test_exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 # What builds the figures of each group of the page: one of them, several, or None where the run has not their numbers.
-FIGURES: dict[str, tuple[Callable[[FinishedRun], Exhibit | list[Exhibit] | None], ...]] = {
+FIGURES: dict[str, Sequence[Callable[[FinishedRun], Any]]] = {
     "On the test set": (
         _test_exhibits,
         score_exhibits.confusion_exhibit,

@@ -191,21 +191,14 @@ def activation_exhibit(run: FinishedRun) -> Exhibit | None:
     features = measured(run)
     if any("activations" not in each for images in features["sets"] for each in images["modules"].values()):
         return None
-    sets: list[dict[str, Any]] = [
-        {
-            "name": images["name"],
-            "images": images["images"],
-            "modules": {
-                name: {
-                    "quantiles": each["activations"]["quantiles"],
-                    "never_positive": len(each["activations"]["never_positive"]),
-                    "channels": each["channels"],
-                }
-                for name, each in images["modules"].items()
-            },
-        }
-        for images in features["sets"]
-    ]
+    sets = list[dict[str, Any]]()
+    for images in features["sets"]:
+        modules: dict[str, Any] = {}
+        for name, each in images["modules"].items():
+            found = each["activations"]
+            silent = len(found["never_positive"])
+            modules[name] = {"quantiles": found["quantiles"], "never_positive": silent, "channels": each["channels"]}
+        sets.append({"name": images["name"], "images": images["images"], "modules": modules})
     source = figure_source(15, {"sets": sets})
     rows = []
     for place, images in enumerate(sets):

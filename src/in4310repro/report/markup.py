@@ -286,7 +286,7 @@ def _draw_diamond(x: float, y: float) -> Markup:
 
 
 def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
-    low, high = map(x, ends)
+    low, high = x(ends[0]), x(ends[1])
     return join([line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))])
 
 

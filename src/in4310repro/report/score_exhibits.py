@@ -26,15 +26,7 @@ RANKED = ("glacier", "mountain", "sea")
 CELL = 76  # size of a photograph with its gap in the drawing, pixels
 LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a wrong cell that are shown
 MOST_CURVES = 12
-BIN = {  # column of the table of bins -> key
-    "top score above": "lower",
-    "up to": "upper",
-    "images": "images",
-    "right": "correct",
-    "share right": "accuracy",
-    "95 %": "interval",
-    "mean top score": "mean_score",
-}
+BIN = "lower", "upper", "images", "correct", "accuracy", "interval", "mean_score"  # keys of a column each
 
 
 def ranking_exhibit(run: FinishedRun) -> Exhibit:
@@ -310,6 +302,7 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
     }
     source = figure_source(14, numbers)
     filled = [source.below("bins", place) for place, each in enumerate(bins) if each["images"]]
+    headings = "top score above", "up to", "images", "right", "share right", "95 %", "mean top score"
     conclusions = "the network is too unsure", "the network is too sure", comparisons.SAME
     verdict = comparisons.compare_with_interval(numbers["mean_top_score"], numbers["interval"], *conclusions)
     return Exhibit(
@@ -327,7 +320,7 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
                 "{images} of {} images have a top score above {lower:share} and up to {upper:share}",
                 f"{len(labels)}"),
         ],
-        FigureTable.of(*((name, [each.at(key) for each in filled]) for name, key in BIN.items())),
+        FigureTable.of(*zip(headings, ([each.at(key) for each in filled] for key in BIN), strict=True)),
         draw=draw_reliability,
     )  # fmt: skip
 

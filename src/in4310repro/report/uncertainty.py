@@ -45,16 +45,15 @@ def intervals(scores: Scores) -> dict[str, Any]:
     cells = scores.labels * len(classes) + scores.softmax.argmax(axis=1)
     confusion = np.bincount(cells, minlength=len(classes) ** 2).reshape(len(classes), -1)
     sizes, right = confusion.sum(axis=1).tolist(), confusion.diagonal().tolist()
+    # Where all images are right, or all wrong, F1 does not vary.
+    varies = 0 < sum(right) < sum(sizes)
     ranked = [_average_precision(scores.labels == label, scores.softmax[:, label]) for label in classes]
     of_mean = mean_interval(right, sizes)
     return {
         "average_precision": [_interval(ranked[label], scores.labels, [sizes[label]]) for label in classes],
         "mean_class_accuracy": of_mean,
         "mean_average_precision": _interval(_mean(ranked), scores.labels, sizes),
-        # Where all images are right, or all wrong, F1 does not vary.
-        "macro_f1": _interval(_macro_f1(scores, confusion), scores.labels, sizes)
-        if 0 < sum(right) < sum(sizes)
-        else of_mean,
+        "macro_f1": _interval(_macro_f1(scores, confusion), scores.labels, sizes) if varies else of_mean,
     }
 
 
