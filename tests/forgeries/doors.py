@@ -55,9 +55,9 @@ ROWS = [
     row(
         "bytes behind the end of a test image tried until the split has it in training, trained on honestly",
         nothing,
-        "bytes behind the end of the picture",
+        "that no picture has bytes behind its end",
         start="ground",
-        shown_by="the note that `verify` prints, which counts such images; the data's published hashes",
+        shown_by="the data's published hashes; `verify` reads no picture to its end and says so",
     ),
     row(
         "near copies of the test images in training, trained on honestly",

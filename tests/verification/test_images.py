@@ -1,22 +1,18 @@
-"""Checks of images, their pixels, bytes appended to them, and the split, against the records of a run."""
+"""Checks of images, their pixels, and the split, against the records of a run."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decoder, load_images
-from in4310repro.data.splits import Split, stratified_split, to_csv
+from in4310repro.data.splits import Split, to_csv
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context
@@ -25,9 +21,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
 from in4310repro.verification import verify
 from in4310repro.verification.images import (
-    bytes_behind_end,
     image_differences,
-    images_with_trailing_bytes,
     pixel_differences,
     scene_differences,
     split_differences,
@@ -201,69 +195,3 @@ def test_a_run_of_before_says_nothing_of_its_pixels(run: FinishedRun, test_image
     before = {name: value for name, value in run.fingerprint.items() if name not in ("decoder", "pixels_sha256")}
     old = replace(run, fingerprint=before)  # type: ignore[arg-type]
     assert [*pixel_differences(old, "test", test_images, bitwise=True)] == []
-
-
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
-
-
-def written(kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    PICTURE.save(file, kind, **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("BMP", {}),
-        ("PNG", {}),
-        ("GIF", {}),
-        # Colours that are the byte of the end.
-        ("GIF", {"palette": b";" * 768}),
-        ("GIF", {"save_all": True, "append_images": [PICTURE.quantize(8), PICTURE.rotate(90)]}),
-        ("JPEG", {}),
-        ("JPEG", {"progressive": True}),
-        ("JPEG", {"restart_marker_blocks": 1}),
-        # A preview has an end of its own.
-        ("JPEG", {"exif": b"Exif\0\0" + written("JPEG")}),
-        ("WEBP", {}),
-        ("WEBP", {"lossless": True}),
-    ],
-)
-def test_bytes_behind_the_end_are_counted_and_a_picture_as_written_has_none(kind: str, options: Any) -> None:
-    data = written(kind, **options)
-    assert bytes_behind_end(data) == 0
-    assert bytes_behind_end(data + b"xyz") == 3
-    assert bytes_behind_end(data + data) == len(data)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(data + b"xyz"))))
-    # What is cut has nothing behind its end, wherever it is cut.
-    assert not any(bytes_behind_end(data[:length]) for length in range(0, len(data), 7))
-
-
-@pytest.mark.parametrize("marker", [0x01, *range(0xD0, 0xD9)])
-def test_a_marker_that_has_no_length_ends_no_jpeg(marker: int) -> None:
-    data = written("JPEG")
-    assert bytes_behind_end(data[:2] + bytes([0xFF, marker]) + data[2:] + b"xyz") == 3
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"BM", b"\xff\xd8", b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"text" * 50]
-)
-def test_what_is_no_picture_has_no_end(data: bytes) -> None:
-    assert bytes_behind_end(data) in (0, 4)
-
-
-def test_a_picture_of_16_mib_has_its_whole_length() -> None:
-    assert bytes_behind_end(b"RIFF\0\0\0\1WEBP" + bytes(2**24 - 4)) == 0
-
-
-def test_images_with_bytes_behind_their_end_are_counted(tmp_path: Path) -> None:
-    for label in ("a", "b"):
-        (tmp_path / label).mkdir()
-        for number in range(6):
-            Image.new("RGB", (8, 8), (number, 40 * (label == "a"), 0)).save(tmp_path / f"{label}/{number}.png")
-    split = stratified_split(catalogue(tmp_path), (6, 3, 3), 0)
-    assert images_with_trailing_bytes(split, SILENT) == []
-    file = tmp_path / "b/3.png"
-    file.write_bytes(file.read_bytes() + b"ground")
-    assert images_with_trailing_bytes(split, SILENT) == ["b/3.png"]

@@ -1,23 +1,23 @@
 """Checks of a run's images and their pixels, and of its split and groups of images, which are computed again."""
 
 import copy
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from in4310repro.data.class_folders import chosen_in
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
-from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
+from in4310repro.data.splits import parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
-from in4310repro.system.progress import Progress
 from in4310repro.system.schema import differences
-from in4310repro.verification.check import Note
+from in4310repro.verification.check import NOT_SHOWN, Claim, Finding
 from in4310repro.verification.evidence import Evidence
+
+ENDS = "that no picture has bytes behind its end"
 
 
 def scene_differences(evidence: Evidence) -> list[str]:
@@ -53,8 +53,10 @@ def split_differences(evidence: Evidence) -> list[str]:
     return [] if drawn == written else [sizes_now]
 
 
-def image_differences(evidence: Evidence) -> Iterator[str]:
+def image_differences(evidence: Evidence) -> Iterator[Finding]:
     """Yield a message for each image whose bytes have changed, and one on images that the split does not list.
+
+    Also yield a claim, since no format is read to the end of a picture. Generated scenes have no files, and none.
 
     Raises:
         ValueError: an image is missing.
@@ -72,6 +74,8 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
             yield f"{part} image {split.root / path} has other bytes than when the run was made"
     if added := sorted(now.keys() - listed.keys()):
         yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"
+    if evidence.run.config.data:
+        yield Claim(ENDS, NOT_SHOWN)
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
@@ -167,112 +171,3 @@ def group_differences(evidence: Evidence) -> Iterator[str]:
     else:
         then, now = (" and ".join(each or ["no other"]) for each in (changed.first, changed.second))
         yield f"{run.folder / names.GROUPS}: {changed.path} is held together with {then}; found again it is {now}"
-
-
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
-# Of JPEG's coded data: the next marker that is no stuffed byte, no restart and no filling.
-MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
-WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
-
-
-def trailing_notes(evidence: Evidence) -> Iterator[Note]:
-    """Yield one note if any image files have bytes after the end of the picture.
-
-    Generated scenes have no files, and get no note.
-
-    Raises:
-        OSError: an image cannot be read.
-    """
-    if evidence.run.config.data and (found := images_with_trailing_bytes(evidence.split, evidence.context.progress)):
-        yield Note(
-            f"{len(found)} of {len(evidence.split.catalogue().entries)} images have bytes behind the end of the "
-            f"picture, such as {found[0]}: no pixel shows them, and the part of the split that an image is drawn into "
-            "depends on them"
-        )
-
-
-def images_with_trailing_bytes(split: Split, progress: Progress) -> list[str]:
-    """Return the paths of the images that have bytes after the end of the picture.
-
-    Raises:
-        OSError: an image cannot be read.
-    """
-    entries, found = split.catalogue().entries, []
-    with progress.task("ends of images", len(entries)) as advance:
-        for entry in entries:
-            if bytes_behind_end(read_bytes(split.root / entry.path)):
-                found.append(entry.path)
-            advance(1, "")
-    return found
-
-
-def bytes_behind_end(data: bytes) -> int:
-    """Count the bytes after the end of a BMP, GIF, JPEG, PNG or WebP picture.
-
-    Return 0 for other formats, for a picture that is cut off, and for one that does not state its length.
-    """
-    end = next((end for start, end in ENDS.items() if data.startswith(start)), len)
-    try:
-        return max(0, len(data) - end(data))
-    except IndexError:
-        return 0
-
-
-def _end_of_png(data: bytes) -> int:
-    place = len(PNG)
-    while place < len(data):
-        kind = data[place + 4 : place + 8]
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-        if kind == b"IEND":
-            return place
-    raise IndexError
-
-
-def _end_of_jpeg(data: bytes) -> int:
-    place = 2
-    while True:
-        while data[place] == 0xFF:
-            place += 1
-        marker, place = data[place], place + 1
-        if marker == END_OF_IMAGE:
-            return place
-        if marker not in WITHOUT_LENGTH:
-            place += int.from_bytes(data[place : place + 2], "big")
-        if marker == START_OF_SCAN:
-            found = MARKER.search(data, place)
-            if found is None:
-                raise IndexError
-            place = found.start()
-
-
-def _end_of_gif(data: bytes) -> int:
-    place = 13 + _colours(data[10])
-    while (kind := data[place]) != 0x3B:
-        place += 2 if kind == 0x21 else 11 + _colours(data[place + 9])
-        while data[place]:
-            place += data[place] + 1
-        place += 1
-    return place + 1
-
-
-def _colours(flags: int) -> int:
-    """Return the size in bytes of a GIF colour table, from its flags; 0 if the flags announce none."""
-    return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
-
-
-def _end_of_webp(data: bytes) -> int:
-    size = 8 + int.from_bytes(data[4:8], "little")
-    return size + size % 2 if data[8:12] == b"WEBP" else len(data)
-
-
-# How a picture begins, and where it ends.
-ENDS: dict[bytes, Callable[[bytes], int]] = {
-    PNG: _end_of_png,
-    JPEG: _end_of_jpeg,
-    b"GIF87a": _end_of_gif,
-    b"GIF89a": _end_of_gif,
-    # Some programs write 0 for the size of the file.
-    b"BM": lambda data: int.from_bytes(data[2:6], "little") or len(data),
-    b"RIFF": _end_of_webp,
-}
