@@ -230,7 +230,7 @@ def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has
     losses, _ = checks.OF_EPOCHS
     named = f"{losses} (setting adamw, epoch 2; setting rmsprop; setting sgd)"
     again = replace(Circumstances.expected(run), replayed={"adamw": [1], "sgd": []})
-    assert checks.of_open(losses).words(again) == [named]
+    assert checks.wordings(again)[losses] == [named]
     assert named in left(again)
     assert [each for each in computed_again(again) if "training" in each] == ["the training of setting adamw, epoch 1"]
     fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))

@@ -25,10 +25,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a run that the verification did not recompute, and what would confirm it."""
+    """A statement of a run, and what would confirm it; that is empty if the verification itself does."""
 
     what: str
-    shown_by: str
+    shown_by: str = ""
 
 
 Finding = str | Note | Claim  # a sentence is a difference
@@ -61,48 +61,11 @@ class Circumstances:
         start = run.config.weights == "none"
         return cls(run=run, start=start, absent=absent, bodies_compared=start or draws_head(run))
 
-    @property
-    def weights(self) -> str:
-        """Origin of the initial weights as a phrase, such as "the seed"."""
-        named = {"none": "the seed", "imagenet": "the ImageNet weights"}
-        return named.get(self.run.config.weights, "the weights of a file")
-
-    @property
-    def measured(self) -> bool:
-        """True if the run has feature maps."""
-        return self.run.features is not None
-
-    @property
-    def fitted(self) -> list[bool]:
-        """One bool per training setting: True if its last layer was fitted, False if it was trained by epochs."""
-        return [self.run.config.fits_head(setting) for setting in self.run.config.settings]
-
 
 def draws_head(run: FinishedRun) -> bool:
     """Return whether a run's initial head was drawn from the seed for certain, even if the weights are unavailable."""
     weights = run.config.weights
     return weights == "none" or (weights == "imagenet" and len(run.classes) < IMAGENET_CLASSES)
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A statement made by a run's files, with a general wording and an optional wording for a particular run.
-
-    Attributes:
-        what: the statement in words that fit every run.
-        of_run: returns the words for a particular run, none if the statement does not apply; or whether it applies,
-            if the words are `what`.
-        shown_by: what would confirm it, if the check does not.
-    """
-
-    what: str
-    of_run: Callable[[Circumstances], bool | Iterable[str]] = lambda _: True
-    shown_by: str = ""
-
-    def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the wording of the statement for a run; an empty list if the statement does not apply to the run."""
-        found = self.of_run(circumstances)
-        return [self.what] * found if isinstance(found, bool) else [*found]
 
 
 @dataclass(frozen=True)
@@ -118,7 +81,7 @@ class Check:
 
     compares: str
     find: Find
-    statements: Sequence[Statement] = ()
+    statements: Sequence[Claim] = ()  # in words that fit every run
     needed: bool = False
 
 

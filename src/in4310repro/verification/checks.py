@@ -1,11 +1,10 @@
 """Table of all checks of `verify` in order, with the statements of a run that each does or does not recompute."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics.table import SCALARS
 from in4310repro.models.network import FROM
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import LOOK_ALIKES, unused_values
 from in4310repro.verification import features, files, folder, heads, images, records
@@ -16,9 +15,7 @@ from in4310repro.verification.check import (
     REPLAY,
     Check,
     Circumstances,
-    Find,
-    Finding,
-    Statement,
+    Claim,
     of_each_setting,
 )
 from in4310repro.verification.evidence import Evidence
@@ -43,17 +40,19 @@ START = "that each setting began from the weights that the run records"
 DRAWN = "the initial weights from the seed, or from weights that are available"
 FITS = "tensor hashes of fits other than the best"
 ABSENT_SETS = "the feature maps of an image set whose folder is unavailable"
+OWN_CODE = "what the code of MODULE:FUNCTION computes; its code is not in the run"
+BEGAN = "that training began from weights that are unavailable"
+OPEN_PRECISIONS = "average precisions that close scores leave open"
+BEST_LOSS = "the test loss of each setting's best epoch"
+SELECTION, TRAINED = "the selection", "the training of the epochs that `--replay` trains again"
+UNUSED = "up to format 6: a value of a setting that its optimizer does not use"
+HEADS, MAPS = "every fit of the head, and that nothing else has moved", "the feature maps"
 BEFORE_TRAINING = "the feature maps, which are of the weights before training"
 TRAINING_PIXELS = "hashes of the pixels of training images"
 WITHIN_TOLERANCES = (
     f"losses within {heads.LOSS_TOLERANCE:g}, scores within {heads.SOFTMAX_PER_STRENGTH:g} times the strength and "
     f"{heads.SOFTMAX_TOLERANCE:g}, metrics as far as these leave them open"
 )
-Epochs = Mapping[str, Collection[int]]  # of each setting
-
-
-def _of_run(find: Callable[[FinishedRun], Iterable[Finding]]) -> Find:
-    return lambda evidence: find(evidence.run)
 
 
 def _memory_differences(evidence: Evidence) -> Iterator[str]:
@@ -63,122 +62,74 @@ def _memory_differences(evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.folder} cannot be read completely: {error}"
 
 
-def _selection(each: Circumstances) -> list[str]:
-    return [f"the selection by {SCALARS[each.run.config.select].label} on validation"]
+def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
+    """Return what becomes of a statement for a run, by its general words, where it is not made of every run in them.
 
-
-def _metrics(each: Circumstances) -> list[str]:
-    still_open = any(claim.shown_by == IN_CLASS for claim in each.found)
-    return [f"{TEST_METRICS}{', average precisions as far as close scores allow' if still_open else ''}"]
-
-
-def _training_pixels(each: Circumstances) -> bool:
-    decoded = images.decodes_training(each.run) or any(each.replayed.values())
-    return not decoded and bool(each.run.fingerprint.get("pixels_sha256"))
-
-
-def _own_code(each: Circumstances) -> list[str]:
-    network = each.run.config.network
-    return [f"what the code of {network.name} computes; its code is not in the run"] if network.option else []
-
-
-def _unused(each: Circumstances) -> list[str]:
-    return [
-        f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
-        for setting in each.run.config.settings
-        for name in unused_values(setting)
-    ]
-
-
-def began_elsewhere(circumstances: Circumstances) -> list[str]:
-    """Return the claim about initial weights that are unavailable."""
-    return [] if circumstances.start else [f"that training began from {circumstances.weights}"]
-
-
-def feature_maps(circumstances: Circumstances) -> list[str]:
-    """Return the words for feature maps that were measured again."""
-    return [f"the feature maps{circumstances.feature_tier}"] * (circumstances.start and circumstances.measured)
-
-
-def absent_sets(circumstances: Circumstances) -> list[str]:
-    """Return the claims about feature maps of image sets that are unavailable."""
-    absent = circumstances.absent * circumstances.start
-    return [f"the feature maps of {name}, whose folder is unavailable" for name in absent]
-
-
-def trained_again(circumstances: Circumstances) -> list[str]:
-    """Return the words for the epochs that a replay trained again."""
-    return [f"the training of {each}" for each in describe_epochs(circumstances, circumstances.replayed)]
-
-
-def fits(circumstances: Circumstances) -> list[str]:
-    """Return the words for heads that were fitted again, and for what precedes them where it was compared."""
-    tier = "to the bit" if circumstances.fits_repeat else WITHIN_TOLERANCES
-    moved = ", and that nothing else has moved" if circumstances.bodies_compared else ""
-    return [f"every fit of the head ({tier}){moved}"] if any(circumstances.fitted) else []
-
-
-def frozen(circumstances: Circumstances) -> bool | None:
-    """Return whether the frozen layers of all settings were compared; None if no setting has any."""
-    training = circumstances.run.config
-    of_settings = [
-        circumstances.start or training.setting_before(each) is not None
-        for each in training.settings
-        if training.trained_part(each).startswith(FROM)
-    ]
-    return all(of_settings) if of_settings else None
-
-
-def groups(circumstances: Circumstances) -> bool | None:
-    """Return whether the groups of look-alikes were found again; None if the run's split holds none on one side."""
-    found = circumstances.start and circumstances.bitwise
-    return found if circumstances.run.config.group == LOOK_ALIKES else None
-
-
-def of_open(
-    what: str,
-    shown_by: str = "",
-    left: Callable[[list[int], int], list[int]] = lambda epochs, _best: epochs,
-    applies: Callable[[Circumstances], bool] = lambda _: True,
-) -> Statement:
-    """Return a statement about epochs that were not trained again; it applies if a setting has any.
-
-    The settings and epochs are named where a replay has trained some of the run's epochs again.
-
-    Args:
-        what: the words without them.
-        shown_by: what would confirm it.
-        left: returns which of a setting's epochs it is about, given all of them and the best one.
-        applies: whether it is about a run at all.
+    The value is the list of its words; or, if these are the general ones, whether the statement is computed again,
+    which is None if the run does not make it. Statements about epochs that were not trained again name settings and
+    epochs where a replay has trained some of the run's epochs again.
     """
+    run, config, again, start = each.run, each.run.config, each.replayed, each.start
+    weights = {"none": "the seed", "imagenet": "the ImageNet weights"}.get(config.weights, "the weights of a file")
+    trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
+    fitted = len(trained) < len(config.settings)
+    tier = "to the bit" if each.fits_repeat else WITHIN_TOLERANCES
+    frozen = [
+        start or config.setting_before(setting) is not None
+        for setting in config.settings
+        if config.trained_part(setting).startswith(FROM)
+    ]
+    still_open = any(claim.shown_by == IN_CLASS for claim in each.found)
+    decoded = images.decodes_training(run) or any(again.values())
+    left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
+    best = {name: best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
+    besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
+    named = {
+        **dict.fromkeys(OF_EPOCHS, left),
+        OF_ROWS: besides,
+        START: {name: epochs for name, epochs in left.items() if 1 in epochs},
+        TEST_LOSSES: besides if config.protocol.scores_test_each_epoch else {},
+    }
+    of = {what: "; ".join(describe_epochs(each, epochs)) for what, epochs in named.items()}
+    return {
+        DRAWN: [f"the initial weights from {weights}"] * start,
+        OWN_CODE: [f"what the code of {config.network.name} computes; its code is not in the run"]
+        * bool(config.network.option),
+        BEGAN: [f"that training began from {weights}"] * (not start),
+        WITHOUT_EPOCHS: None if trained else False,
+        images.ENDS: None,  # the check itself finds it, of images in a folder
+        GROUPS: start and each.bitwise if config.group == LOOK_ALIKES else None,
+        TRAINING_PIXELS: False if run.fingerprint.get("pixels_sha256") and not decoded else None,
+        OPEN_PRECISIONS: None,  # the check itself finds which they are
+        TEST_METRICS: [f"{TEST_METRICS}{', average precisions as far as close scores allow' if still_open else ''}"],
+        BEST_LOSS: config.protocol.scores_test_each_epoch or None,
+        SELECTION: [f"the selection by {SCALARS[config.select].label} on validation"],
+        TRAINED: [f"the training of {epochs}" for epochs in describe_epochs(each, again)],
+        **{what: [f"{what} ({epochs})" if again else what] if epochs else [] for what, epochs in of.items()},
+        UNUSED: [
+            f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
+            for setting in config.settings
+            for name in unused_values(setting)
+        ],
+        HEADS: [f"every fit of the head ({tier}){', and that nothing else has moved' if each.bodies_compared else ''}"]
+        * fitted,
+        BODIES: each.bodies_compared if fitted else None,
+        FITS: each.fits_repeat if fitted else None,
+        FROZEN: all(frozen) if frozen else None,
+        MAPS: [f"{MAPS}{each.feature_tier}"] * (start and run.features is not None),
+        BEFORE_TRAINING: start if run.features is not None else None,
+        ABSENT_SETS: [f"the feature maps of {name}, whose folder is unavailable" for name in each.absent * start],
+    }
 
-    def words(each: Circumstances) -> list[str]:
-        run, config, again = each.run, each.run.config, each.replayed
-        best = {name: best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
-        trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
-        epochs = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
-        named = describe_epochs(each, {name: left(listed, best[name]) for name, listed in epochs.items()})
-        of = f" ({'; '.join(named)})" if again else ""
-        return [f"{what}{of}"] if named and applies(each) else []
 
-    return Statement(what, words, shown_by)
-
-
-def without_best(epochs: list[int], best: int) -> list[int]:
-    """Return the epochs other than the best one."""
-    return [epoch for epoch in epochs if epoch != best]
-
-
-def describe_epochs(circumstances: Circumstances, epochs: Epochs) -> list[str]:
+def describe_epochs(circumstances: Circumstances, epochs: Mapping[str, Collection[int]]) -> list[str]:
     """Return the words for the epochs of each setting that has any."""
-    named = {name: f", epoch {', '.join(map(str, sorted(each)))}" for name, each in epochs.items() if each}
     every = circumstances.run.config.epochs
-    return [f"setting {name}{of if len(epochs[name]) < every else ''}" for name, of in named.items()]
-
-
-def has_test_losses(circumstances: Circumstances) -> bool:
-    """Return whether the run's protocol scores the test images after each epoch."""
-    return circumstances.run.config.protocol.scores_test_each_epoch
+    return [
+        f"setting {name}" + (f", epoch {', '.join(map(str, sorted(each)))}" if len(each) < every else "")
+        for name, each in epochs.items()
+        if each
+    ]
 
 
 CHECKS = {
@@ -189,36 +140,36 @@ CHECKS = {
     ),
     "listed files": Check(
         "`manifest.json` | the files that a run of this configuration has, each with a line",
-        _of_run(folder.wrong_in_manifest),
+        lambda evidence: folder.wrong_in_manifest(evidence.run),
     ),
     "memory": Check("`config.json` | what this machine can hold", _memory_differences, needed=True),
     "form of files": Check(
         "JSON files, `scores.npz` | the bytes that a run writes for their content; an archive without a comment",
-        _of_run(files.form_differences),
+        lambda evidence: files.form_differences(evidence.run),
     ),
     "split": Check(
         "`split.csv` | the split that seed and sizes draw from its images, byte for byte",
         images.split_differences,
-        [Statement("the split from the images and the seed")],
+        [Claim("the split from the images and the seed")],
     ),
     "fingerprint": Check(
         "`fingerprint.json` | the arithmetic of this process, its own probe, and initial weights drawn from the "
         "seed or read",
         files.fingerprint_differences,
         [
-            Statement(DRAWN, lambda each: [f"the initial weights from {each.weights}"] * each.start),
-            Statement("images per second, processor, device, threads, libraries and source", shown_by=NOT_SHOWN),
-            Statement("what the code of MODULE:FUNCTION computes; its code is not in the run", _own_code, NOT_SHOWN),
-            Statement("that training began from weights that are unavailable", began_elsewhere, ELSEWHERE),
+            Claim(DRAWN),
+            Claim("images per second, processor, device, threads, libraries and source", NOT_SHOWN),
+            Claim(OWN_CODE, NOT_SHOWN),
+            Claim(BEGAN, ELSEWHERE),
         ],
     ),
     "preset": Check(
         "`config.json` | the presets by name; what differs from the preset is a note",
-        _of_run(files.preset_findings),
+        lambda evidence: files.preset_findings(evidence.run),
         [
-            Statement("that no setting, no seed and no other run was left out", shown_by=NOT_SHOWN),
-            Statement(WITHOUT_EFFECT, shown_by=NOT_SHOWN),
-            Statement(WITHOUT_EPOCHS, lambda each: all(each.fitted), NOT_SHOWN),
+            Claim("that no setting, no seed and no other run was left out", NOT_SHOWN),
+            Claim(WITHOUT_EFFECT, NOT_SHOWN),
+            Claim(WITHOUT_EPOCHS, NOT_SHOWN),
         ],
     ),
     "drawn scenes": Check(
@@ -229,21 +180,17 @@ CHECKS = {
     "images": Check(
         "`split.csv` | every image's sha256 now, and the images that are in its folder",
         images.image_differences,
-        # The check itself yields it, of images in a folder.
-        [Statement(images.ENDS, lambda _: False, NOT_SHOWN)],
+        [Claim(images.ENDS, NOT_SHOWN)],
     ),
     "look-alikes": Check(
         "`groups.json` | the groups that features of the initial weights give, where bits must be equal",
         images.group_differences,
-        [
-            Statement(GROUPS, lambda each: groups(each) is True),
-            Statement(GROUPS, lambda each: groups(each) is False, ELSEWHERE),
-        ],
+        [Claim(GROUPS), Claim(GROUPS, ELSEWHERE)],
     ),
     "pixels": Check(
         "`fingerprint.json`, `pixels.json` | the decoded pixels of test and validation images",
         images.decoded_differences,
-        [Statement(TRAINING_PIXELS, _training_pixels, REPLAY)],
+        [Claim(TRAINING_PIXELS, REPLAY)],
     ),
     "weights": Check(
         "`SETTING/best.safetensors` | the metadata, names and types that a run writes",
@@ -252,58 +199,40 @@ CHECKS = {
     "test scores": Check(
         "`scores.npz` | the softmax of the selected network on the test images",
         of_each_setting(records.saved_score_differences, selected=True),
-        [
-            Statement("every test score"),
-            # The check itself finds which average precisions these are.
-            Statement("average precisions that close scores leave open", lambda _: False, IN_CLASS),
-        ],
+        [Claim("every test score"), Claim(OPEN_PRECISIONS, IN_CLASS)],
     ),
     "metrics": Check(
         "`metrics.json` | every value, from these scores, the histories and the split",
         of_each_setting(records.metrics_differences, selected=True),
-        [Statement(TEST_METRICS, _metrics)],
+        [Claim(TEST_METRICS)],
     ),
     "best epochs": Check(
         "`SETTING/history.json`, `SETTING/tensors.json` | the row and the hashes of the best epoch, from `SETTING/"
         "best.safetensors` and the validation images; the row's test loss, if it has one, from the test images",
         of_each_setting(records.best_epoch_differences),
         [
-            Statement("the validation metrics and tensor hashes of each setting's best epoch"),
-            Statement("the test loss of each setting's best epoch", has_test_losses),
-            Statement("the selection", _selection),
-            Statement("the training of the epochs that `--replay` trains again", trained_again),
-            *(of_open(what, REPLAY) for what in OF_EPOCHS),
-            of_open(OF_ROWS, REPLAY, without_best),
-            of_open(START, REPLAY, lambda epochs, _best: epochs if 1 in epochs else []),
-            of_open(TEST_LOSSES, REPLAY, without_best, has_test_losses),
-            Statement("up to format 6: a value of a setting that its optimizer does not use", _unused, NOT_SHOWN),
+            Claim("the validation metrics and tensor hashes of each setting's best epoch"),
+            Claim(BEST_LOSS),
+            Claim(SELECTION),
+            Claim(TRAINED),
+            *(Claim(what, REPLAY) for what in (*OF_EPOCHS, OF_ROWS, START, TEST_LOSSES)),
+            Claim(UNUSED, NOT_SHOWN),
         ],
     ),
     "head fits": Check(
         "a fitted head | the same fit made again: the bits, else the slope of its loss and its scores on every part",
         of_each_setting(heads.fit_differences),
-        [
-            Statement("every fit of the head, and that nothing else has moved", fits),
-            Statement(BODIES, lambda each: any(each.fitted) and not each.bodies_compared, ELSEWHERE),
-            Statement(FITS, lambda each: any(each.fitted) and not each.fits_repeat, NOT_SHOWN),
-        ],
+        [Claim(HEADS), Claim(BODIES, ELSEWHERE), Claim(FITS, NOT_SHOWN)],
     ),
     "frozen layers": Check(
         "`SETTING/best.safetensors` | the weights from which a setting began, before the layer from which it "
         "trains, where they are available",
         of_each_setting(heads.frozen_differences),
-        [
-            Statement(FROZEN, lambda each: frozen(each) is True),
-            Statement(FROZEN, lambda each: frozen(each) is False, ELSEWHERE),
-        ],
+        [Claim(FROZEN), Claim(FROZEN, ELSEWHERE)],
     ),
     "feature maps": Check(
         "`features.json` | every value, on each image set that is available",
         of_each_setting(lambda selected: features.feature_differences(selected.evidence), selected=True),
-        [
-            Statement("the feature maps", feature_maps),
-            Statement(BEFORE_TRAINING, lambda each: each.measured and not each.start, ELSEWHERE),
-            Statement("the feature maps of an image set whose folder is unavailable", absent_sets, ELSEWHERE),
-        ],
+        [Claim(MAPS), Claim(BEFORE_TRAINING, ELSEWHERE), Claim(ABSENT_SETS, ELSEWHERE)],
     ),
 }

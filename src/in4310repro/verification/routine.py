@@ -9,7 +9,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.verification.check import SHOWN_BY, Check, Circumstances, Claim, Finding, Note
-from in4310repro.verification.checks import CHECKS
+from in4310repro.verification.checks import CHECKS, wordings
 from in4310repro.verification.evidence import DamagedRunError, Evidence
 from in4310repro.verification.features import absent_sets, feature_tier
 from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
@@ -42,8 +42,12 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def _statements(circumstances: Circumstances) -> Iterator[Claim]:
-    for statement in (each for check in CHECKS.values() for each in check.statements):
-        yield from (Claim(words, statement.shown_by) for words in statement.words(circumstances))
+    special = wordings(circumstances)
+    for each in (claim for check in CHECKS.values() for claim in check.statements):
+        computed = not each.shown_by
+        words = special.get(each.what, computed)
+        listed = words if isinstance(words, list) else [each.what] * (words is computed)
+        yield from (Claim(what, each.shown_by) for what in listed)
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
