@@ -21,6 +21,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.data.splits import PARTS
+from in4310repro.evaluation.doubts import resemblances
 from in4310repro.evaluation.doubts.resemblances import Neighbours, candidates, crops, find_groups, look_alikes, nearest
 from in4310repro.models.network import open_network
 from in4310repro.runs.finished import FinishedRun
@@ -46,9 +47,11 @@ def by_all_pairs(features: np.ndarray, number: int) -> tuple[list[list[int]], np
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(512, 4096), (7, 5), (1, 64), (64, 3)])
-def test_neighbours_are_those_of_all_pairs(rows: int, columns: int) -> None:
+def test_neighbours_are_those_of_all_pairs(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resemblances, "ROWS", rows)
+    monkeypatch.setattr(resemblances, "COLUMNS", columns)
     features = np.random.default_rng(0).random((60, 9), dtype=np.float32) + 5
-    found = nearest(features, 8, rows_at_once=rows, columns_at_once=columns)
+    found = nearest(features, 8)
     images, similarities = by_all_pairs(features, 8)
     assert found.images.tolist() == images
     assert np.abs(found.similarities - similarities).max() < 1e-5

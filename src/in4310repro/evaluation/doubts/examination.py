@@ -186,7 +186,9 @@ def examine(
         copies=groups,
         copy_conflicts=conflicts(groups, names),
         copy_leaks=leaks(groups, parts),
-        look_alikes=[LookAlike(paths=pair, labels=[*map(names.get, pair)], similarity=each) for pair, each in alike],
+        look_alikes=[
+            LookAlike(paths=pair, labels=[names[path] for path in pair], similarity=each) for pair, each in alike
+        ],
         look_alike_leaks=leaks([pair for pair, _ in alike], parts),
         doubts=doubts,
         doubts_by_class=by_class(),

@@ -81,8 +81,8 @@ def draw_folds(
     """Return each image's fold. Raise ValueError if all images of a class are in one: none are left to train on."""
     folds = np.array([fold_of(key, seed) for key in keys], np.int64)
     for label, name in enumerate(classes):
-        own = np.flatnonzero(labels == label)
-        if len(set(folds[own])) < 2:
+        own = np.flatnonzero(labels == label).tolist()
+        if len({*folds[own].tolist()}) < 2:
             raise ValueError(
                 f"class {name} has {len({keys[place] for place in own})} readable images that are no copies of each "
                 f"other, all in one of {FOLDS} folds, so that none is left to learn from; add images to it: 10 are "

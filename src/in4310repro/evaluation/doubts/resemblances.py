@@ -37,14 +37,7 @@ class Neighbours(NamedTuple):
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
 
 
-def nearest(
-    features: Float32[np.ndarray, "image feature"],
-    number: int,
-    progress: Progress = SILENT,
-    *,
-    rows_at_once: int = ROWS,
-    columns_at_once: int = COLUMNS,
-) -> Neighbours:
+def nearest(features: Float32[np.ndarray, "image feature"], number: int, progress: Progress = SILENT) -> Neighbours:
     """Return the nearest neighbours of every image, by the cosine between centred features.
 
     The mean of the features over the images is subtracted first, since features after a ReLU are positive and
@@ -55,8 +48,6 @@ def nearest(
         features: finite features; a memory map is read in blocks.
         number: number of neighbours of an image; all other images if there are fewer.
         progress: shows the number of images done.
-        rows_at_once: number of images whose neighbours are searched at once.
-        columns_at_once: number of images among which the neighbours are searched at once.
     """
     images = len(features)
     number = min(number, images - 1)
@@ -64,9 +55,9 @@ def nearest(
     directions = _directions(features, mean.astype(np.float32))
     neighbours = Neighbours(np.empty((images, number), np.int32), np.empty((images, number)))
     with progress.task("comparing features", images) as advance:
-        for start in range(0, images, rows_at_once):
-            rows = slice(start, min(start + rows_at_once, images))
-            found = _find_in_block(directions, rows, number, columns_at_once)
+        for start in range(0, images, ROWS):
+            rows = slice(start, min(start + ROWS, images))
+            found = _find_in_block(directions, rows, number)
             own, others = _directions(features[rows], mean), _directions(features[found], mean)
             similarities = np.einsum("rf,rnf->rn", own, others)
             order = np.lexsort((found, -similarities))
@@ -87,7 +78,7 @@ def _directions(
 
 
 def _find_in_block(
-    directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
+    directions: Float32[np.ndarray, "image feature"], rows: slice, number: int
 ) -> Int64[np.ndarray, "row neighbour"]:
     """Return the `number` nearest neighbours of each image in a block, in no particular order.
 
@@ -95,8 +86,8 @@ def _find_in_block(
     smaller column.
     """
     best = np.empty((rows.stop - rows.start, 0), np.int64)
-    for start in range(0, len(directions), columns_at_once):
-        near = directions[rows] @ directions[start : start + columns_at_once].T
+    for start in range(0, len(directions), COLUMNS):
+        near = directions[rows] @ directions[start : start + COLUMNS].T
         columns = np.arange(start, start + near.shape[1])
         near[np.arange(rows.start, rows.stop)[:, None] == columns] = OWN
         bits = near.view(np.int32)
