@@ -131,8 +131,8 @@ def _look_again(run: FinishedRun, data: str) -> dict[str, Any]:
     images, model = run.test_images(data, context.progress), context.numerics.place(run.selected_network())
     plain = replace(run.config, protocol=Protocol(run.config.protocol.deviations - {Deviation.RANDOM_FLIP_AT_TEST}))
     flipping = replace(run.config, protocol=parse("random-flip-at-test"))
-    straight = predict(model, images, plain.evaluation, context)
-    looks = [predict(model, images, flipping.evaluation, context, epoch=epoch) for epoch in range(LOOKS)]
+    straight = predict(model, images, plain, context)
+    looks = [predict(model, images, flipping, context, epoch=epoch) for epoch in range(LOOKS)]
     return {
         "flipped": [scores.metrics()["class_accuracy"] for scores in looks],
         "by_softmax": straight.metrics()["average_precision"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import picture
 from in4310repro import golden
 from in4310repro.report.comparisons import describe_extremes
 from in4310repro.report.exhibit import figure_source, to_text
@@ -15,7 +16,6 @@ from in4310repro.system.numerics import Numerics
 from studies import labels, training_images
 from studies.ablation import markdown, read_report
 from tests.golden_cases import FOLDER, finish_run
-from tests.sessions import picture
 
 
 def test_the_picture_of_a_page_is_of_the_golden_demo() -> None:

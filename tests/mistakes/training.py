@@ -251,7 +251,7 @@ def our_device() -> list[str]:
         with suppress(DoneError):
             training.fit(given)
         with suppress(DoneError):
-            prediction.predict(given.model, training_set(), BRIEF.evaluation, Context(elsewhere))
+            prediction.predict(given.model, training_set(), BRIEF, Context(elsewhere))
     return devices
 
 

@@ -250,7 +250,7 @@ def test_a_value_that_is_none_of_the_declared_choices_is_refused(name: str) -> N
 
 
 def test_the_start_of_the_chain_depends_on_the_declared_options() -> None:
-    others = {"model": "resnet34", "augmentation": "none", "schedule": "constant", "warm_up": 0.5}
+    others: dict[str, Any] = {"model": "resnet34", "augmentation": "none", "schedule": "constant", "warm_up": 0.5}
     tiny, setting = PRESETS["tiny"], PRESETS["tiny"].settings[0]
     starts = {
         name: start_sha256(replace(tiny, **{name: others.get(name) or getattr(tiny, name) + 1}), setting, "", "", "")

@@ -95,7 +95,8 @@ _LISTED = {
     "published": Evidence(
         "the page on the published numbers, again from its committed ones; `published RUN RUN...` of other runs",
         "reports/published.md",
-        "secondsstudies.published",
+        "seconds",
+        "studies.published",
     ),
     "experiment": Evidence(
         "shared split and warm start, two by two, and the rival reading; `experiment RUN...` adds finished runs",

@@ -8,7 +8,7 @@ from typing import Any
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.report import markup
 from in4310repro.report.comparisons import ROUNDING, describe_extremes, find_ties
-from in4310repro.report.exhibit import ABSENT, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.report.markup import Numbers, Panel
 from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.runs.finished import FinishedRun
@@ -192,15 +192,15 @@ def activation_exhibit(run: FinishedRun) -> Exhibit | None:
     if any("activations" not in each for images in features["sets"] for each in images["modules"].values()):
         return None
     sets = list[dict[str, Any]]()
-    for images in features["sets"]:
+    for kept in features["sets"]:
         modules: dict[str, Any] = {}
-        for name, each in images["modules"].items():
+        for name, each in kept["modules"].items():
             found = each["activations"]
             silent = len(found["never_positive"])
             modules[name] = {"quantiles": found["quantiles"], "never_positive": silent, "channels": each["channels"]}
-        sets.append({"name": images["name"], "images": images["images"], "modules": modules})
+        sets.append({"name": kept["name"], "images": kept["images"], "modules": modules})
     source = figure_source(15, {"sets": sets})
-    rows = []
+    rows = list[tuple[Cell, ...]]()
     for place, images in enumerate(sets):
         for name in images["modules"]:
             module = source.below("sets", place, "modules", name)

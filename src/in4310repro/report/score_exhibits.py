@@ -99,7 +99,7 @@ def format_score(score: float) -> str:
 def confusion_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 12: the confusion matrix, and the images of every cell, sorted by falling score."""
     classes, details = run.classes, run.scores.details()
-    numbers = {
+    numbers: dict[str, Any] = {
         "classes": classes,
         "confusion_matrix": details["confusion_matrix"],
         "precision": details["precision"],
@@ -119,7 +119,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
         FigureTable.of(
             ("true class", classes),
             *zip(classes, zip(*counts, strict=True), strict=True),
-            *((name, [ABSENT if value is None else source.at(key, true) for true, value in enumerate(details[key])])
+            *((name, [ABSENT if value is None else source.at(key, true) for true, value in enumerate(numbers[key])])
               for name, key in (("precision", "precision"), ("F1", "f1"))),
         ),
         photographs=list_wrong(cells),
@@ -229,7 +229,9 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
         ends.append((curve.at("recall", pure[-1]) if pure else "0", curve.at("precision", len(precision) - 1)))
     text = "{} has an average precision of {}; its precision is 1 up to a recall of {} and {} at full recall"
     precisions = source.each("average_precision", form=".3f")
-    of_classes = [source.say(text, *each, *last) for *each, last in zip(classes, precisions, ends, strict=True)]
+    of_classes = [
+        source.say(text, name, area, *last) for name, area, last in zip(classes, precisions, ends, strict=True)
+    ]
     extremes = comparisons.describe_extremes(classes, source, "average_precision", intervals=("intervals",))
     return Exhibit(
         source,
@@ -332,7 +334,7 @@ def draw_reliability(numbers: Numbers) -> list[Panel]:
     x, y, parts = _plot(heading, ("mean top score", "share right"))
     parts.append(line(x(0), y(0), x(1), y(1), "chance"))
     for each in filled:
-        place, ends = x(each["mean_score"]), [*map(y, each["interval"])]
+        place, ends = x(each["mean_score"]), [y(end) for end in each["interval"]]
         parts += [line(place, ends[0], place, ends[1], "range"),
                   *(line(place - 4, end, place + 4, end, "cap") for end in ends)]  # fmt: skip
     parts += [markup.mark(x(each["mean_score"]), y(each["accuracy"]), 0) for each in filled]
@@ -341,6 +343,6 @@ def draw_reliability(numbers: Numbers) -> list[Panel]:
     x, y, parts = _plot("Images in each bin", ("top score", "images"), ticks)
     for each in filled:
         start, height = x(each["lower"]), y(each["images"])
-        size = {"width": x(each["upper"]) - start - 2, "height": 246.0 - height}
+        size: dict[str, Any] = {"width": x(each["upper"]) - start - 2, "height": 246.0 - height}
         parts.append(element("rect", x=start + 1, y=height, **size, class_="bar"))
     return [reliability, Panel("Images in each bin", 284, join(parts))]
