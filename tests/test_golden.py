@@ -12,7 +12,7 @@ import pytest
 
 from in4310repro import golden
 from in4310repro.golden import NOT_COMPARED, Claim, Comparison, Environment, Environments, compare
-from in4310repro.golden.comparison import compare_values
+from in4310repro.golden.claims import compare_values
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.files import read_json
@@ -142,9 +142,7 @@ def compare_unlisted(
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
     same = same and (numerics.portable or file["versions"] == versions)
-    result = Comparison()
-    compare_values(case, file["values"], got, same, result)
-    return result.differences
+    return compare_values(case, file["values"], got, same).differences
 
 
 @pytest.mark.parametrize("mode", ["portable", "native"])

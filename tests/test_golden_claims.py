@@ -20,8 +20,8 @@ from in4310repro.golden import (
     Environments,
     compare,
 )
-from in4310repro.golden.claims import find_claim_faults
-from in4310repro.golden.comparison import compare_values, describe_unlisted, stale_faults
+from in4310repro.golden.claims import compare_values, find_claim_faults
+from in4310repro.golden.folder import stale_faults
 from in4310repro.system.numerics import Numerics
 
 WEAKER: dict[str, Any] = {"tolerance": 0.5, "reason": "made up"}
@@ -101,9 +101,7 @@ def test_an_entry_that_is_no_claim_is_named_with_its_keys() -> None:
 
 
 def compare_value_sets(expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool) -> Comparison:
-    result = Comparison()
-    compare_values("x", {name: claim.to_json() for name, claim in expected.items()}, got, same, result)
-    return result
+    return compare_values("x", {name: claim.to_json() for name, claim in expected.items()}, got, same)
 
 
 BITS = Claim(value=[1.0, 2.0, 3.0], tier="bitwise")
@@ -199,9 +197,8 @@ def test_a_difference_shows_a_value_or_the_first_three_entries() -> None:
 
 
 def test_every_key_of_either_side_is_accounted_for_in_order() -> None:
-    result = Comparison()
     expected = {"c": Claim(value=1).to_json(), "a": Claim(value=1).to_json(), "b": [1]}
-    compare_values("x", expected, {name: Claim(value=1) for name in "bcd"}, True, result)
+    result = compare_values("x", expected, {name: Claim(value=1) for name in "bcd"}, True)
     assert result.differences == [
         "x: a is in the golden file but is no longer computed",
         f"x: b is a list; expected an object with {TRAITS}",
@@ -321,7 +318,6 @@ def test_a_file_of_an_environment_that_is_not_listed_or_of_another_form_is_not_c
         "x: the file's numeric_class 'c', device_name 'cpu' and versions match no environment in "
         f"environments.json; {WRITES}"
     )
-    assert describe_unlisted("x", other) == sentence
     assert compare("x", other, HASH, here, HERE, environments) == Comparison(differences=[sentence])
     for key in ("numeric_class", "versions"):
         wrong = {name: value for name, value in golden_file().items() if name != key}

@@ -5,8 +5,7 @@ A "case" is a function that computes named values; its golden file holds the val
 A golden file shows that results have not changed; other tests must show that they are right.
 """
 
-from in4310repro.golden.claims import TIERS, Case, Claim
-from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare, stale_faults
+from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Comparison
 from in4310repro.golden.folder import (
     ENVIRONMENTS,
     LIBRARIES,
@@ -16,6 +15,7 @@ from in4310repro.golden.folder import (
     Command,
     Environment,
     Environments,
+    compare,
     device_folder,
     find_faults,
     find_file_faults,
@@ -23,32 +23,11 @@ from in4310repro.golden.folder import (
     list_files,
     read,
     read_environments,
+    stale_faults,
 )
 from in4310repro.golden.writing import renew, update
 
-__all__ = [
-    "ENVIRONMENTS",
-    "LIBRARIES",
-    "NOT_COMPARED",
-    "NOX",
-    "PROVENANCE",
-    "PYTEST",
-    "TIERS",
-    "Case",
-    "Claim",
-    "Command",
-    "Comparison",
-    "Environment",
-    "Environments",
-    "compare",
-    "device_folder",
-    "find_faults",
-    "find_file_faults",
-    "find_orphans",
-    "list_files",
-    "read",
-    "read_environments",
-    "renew",
-    "stale_faults",
-    "update",
-]
+__all__ = ["ENVIRONMENTS", "LIBRARIES", "NOT_COMPARED", "NOX", "PROVENANCE", "PYTEST", "TIERS", "Case", "Claim"]
+__all__ += ["Command", "Comparison", "Environment", "Environments", "compare", "device_folder", "find_faults"]
+__all__ += ["find_file_faults", "find_orphans", "list_files", "read", "read_environments", "renew", "stale_faults"]
+__all__ += ["update"]

@@ -1,22 +1,26 @@
-"""The values of cases and golden files, each with a tier that says how exactly it must be reproduced.
+"""The values of cases and golden files, and their comparison, each at a tier: how exactly it must be reproduced.
 
 A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on the results
 of a probe computation, the number of threads and the device; in portable arithmetic, on the version and the results of
 our kernels. Processes of one class are expected to compute equal bits.
 """
 
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 TIERS = ("exact", "bitwise", "numerical", "statistical")
 INPUTS = ("value", "tier", "otherwise", "tolerance", "reason")
-NUMBERS = {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}  # bits of each kind
-DTYPES = ("bool", *(f"{kind}{bits}" for kind, widths in NUMBERS.items() for bits in widths))
+# NumPy has no float8.
+DTYPES = ("str", "bool", *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)))
 TRAITS = ("value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason")
+NOT_COMPARED = "not compared"
+SHOWN = 3  # number of differing entries that a failure shows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class Claim:
             )
         if weaker and _dtype_name(_as_array(self.value)) == "str":
             raise ValueError("a text has no tolerance; valid tiers are exact and bitwise")
-        if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in (*DTYPES, "str")):
+        if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in DTYPES):
             raise ValueError(
                 f"an array of {self.value.dtype} with shape {self.value.shape}; expected at least one value of bool, "
                 "integers, float16, float32, float64 or text"
@@ -59,7 +63,9 @@ class Claim:
     def to_json(self) -> dict[str, Any]:
         """Return the value, with its tier (how exactly it must be reproduced), as a JSON object for golden files."""
         array = _as_array(self.value)
-        described = {"value": _as_json(self.value), "dtype": _dtype_name(array), "shape": list(array.shape)}
+        # Lists in place of tuples and arrays, and numbers in place of NumPy's scalars.
+        value = json.loads(json.dumps(self.value, default=lambda each: np.asarray(each).tolist()))
+        described = {"value": value, "dtype": _dtype_name(array), "shape": list(array.shape)}
         return described | {name: getattr(self, name) for name in INPUTS[1:]}
 
 
@@ -68,15 +74,6 @@ def _as_array(value: Any) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"a value of type {type(value).__name__} that is no array: {error}") from None
-
-
-def _as_json(value: Any) -> Any:
-    """Return a value with lists in place of tuples and arrays, and numbers in place of NumPy's scalars."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_as_json(each) for each in value]
-    return {key: _as_json(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 KINDS: dict[str, Any] = {"a truth value": bool, "a number": (int, float), "a text": str, "None": type(None)}
@@ -94,7 +91,7 @@ def check_value(name: str, value: Any) -> str:
         ValueError: the value or an entry of it is of another type, not finite, too large, or of another kind or length
             than the entry before it.
     """
-    if isinstance(value, np.ndarray | np.generic) and _dtype_name(np.asarray(value)) in (*DTYPES, "str"):
+    if isinstance(value, np.ndarray | np.generic) and _dtype_name(np.asarray(value)) in DTYPES:
         value = value.tolist()
     if isinstance(value, dict):
         for key, each in value.items():
@@ -112,16 +109,10 @@ def check_value(name: str, value: Any) -> str:
         raise ValueError(
             f"{name} is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid"
         )
-    if found == "a number":
-        _check_number(name, value)
+    if found == "a number" and not abs(value) < 2**MOST_BITS:
+        integer = f"an integer of {value.bit_length()} bits; up to {MOST_BITS} are" if isinstance(value, int) else ""
+        raise ValueError(f"{name} is {integer or f'{value}; finite numbers are'} valid")
     return found
-
-
-def _check_number(name: str, value: int | float) -> None:
-    if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise ValueError(f"{name} is an integer of {value.bit_length()} bits; up to {MOST_BITS} are valid")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} is {value}; finite numbers are valid")
 
 
 def _dtype_name(array: np.ndarray) -> str:
@@ -138,7 +129,17 @@ def _is_array_of(value: Any, dtype: Any) -> bool:
         return False
 
 
-Case = Callable[[], Mapping[str, Claim]]
+Content = Mapping[str, Any]  # of a file, or an entry of it
+Words = Mapping[str, str]
+Claims = Mapping[str, Claim]
+Case = Callable[[], Claims]
+Cases = Mapping[str, Case]
+
+
+def odd_keys(name: str, entry: Content, valid: tuple[str, ...]) -> list[str]:
+    """Return a message for each missing or unknown key of an entry, by the name of the entry."""
+    lost = [f"{name} lacks {key}" for key in valid if key not in entry]
+    return lost + [f"{name} has {key!r}; valid keys are {', '.join(valid)}" for key in entry if key not in valid]
 
 
 def find_claim_faults(name: str, entry: Any) -> list[str]:
@@ -150,10 +151,8 @@ def find_claim_faults(name: str, entry: Any) -> list[str]:
     """
     if not isinstance(entry, Mapping):
         return [f"{name} is a {type(entry).__name__}; expected an object with {', '.join(TRAITS)}"]
-    lost = [f"{name} lacks {trait}" for trait in TRAITS if trait not in entry]
-    extra = [f"{name} has {trait!r}; valid keys are {', '.join(TRAITS)}" for trait in entry if trait not in TRAITS]
-    if lost or extra:
-        return lost + extra
+    if faults := odd_keys(name, entry, TRAITS):
+        return faults
     try:
         whole = Claim(**{trait: entry[trait] for trait in INPUTS}).to_json()
     except ValueError as error:
@@ -165,3 +164,66 @@ def find_claim_faults(name: str, entry: Any) -> list[str]:
         for trait in ("dtype", "shape")
         if entry[trait] != whole[trait]
     ]
+
+
+@dataclass
+class Comparison:
+    """Result of a comparison: differences as messages, and the number of values compared at each tier."""
+
+    differences: list[str] = field(default_factory=list)
+    tiers: Counter[str] = field(default_factory=Counter)
+
+
+def compare_values(case: str, expected: Content, got: Claims, same: bool) -> Comparison:
+    """Compare values by name; return the differences and the number of values at each tier.
+
+    Args:
+        case: name of the case.
+        expected: the claims of the golden file.
+        got: the claims that were just computed.
+        same: whether bitwise values are compared to the bit instead of at their weaker tier.
+    """
+    result = Comparison()
+    for key in sorted({*expected, *got}):
+        name = f"{case}: {key}"
+        if key not in got:
+            result.differences.append(f"{name} is in the golden file but is no longer computed")
+        elif key not in expected:
+            result.differences.append(f"{name} is computed but is not in the golden file")
+        elif wrong := find_claim_faults(name, expected[key]):
+            result.differences += wrong
+        else:
+            _compare_value(name, expected[key], got[key].to_json(), same, result)
+    return result
+
+
+def _compare_value(name: str, expected: Content, got: Content, same: bool, result: Comparison) -> None:
+    for trait in TRAITS[1:]:
+        if expected[trait] != got[trait]:
+            result.differences.append(f"{name} expected {trait} {expected[trait]!r}, got {got[trait]!r}")
+            return
+    tier = expected["tier"] if same or expected["tier"] != "bitwise" else expected["otherwise"] or NOT_COMPARED
+    result.tiers[tier] += (size := int(np.prod(expected["shape"], dtype=int)))
+    if tier == NOT_COMPARED:
+        return
+    entries = (np.asarray(each["value"], object).ravel() for each in (expected, got))
+    unequal = [(place, *pair) for place, pair in enumerate(zip(*entries, strict=True)) if not _is_same(*pair)]
+    equal, how = not unequal, f" ({tier})"
+    if tier not in ("exact", "bitwise"):
+        deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
+        # `<=` is false for a nan on either side, so that a nan is a difference.
+        equal, how = bool((deviation <= expected["tolerance"]).all()), f" within {expected['tolerance']:g}{how}"
+    if equal:
+        return
+    text = f"expected {expected['value']!r}{how}, got {got['value']!r}"
+    if expected["shape"]:
+        numbers = [abs(one - other) for _, one, other in unequal if expected["dtype"] in DTYPES[1:]]
+        largest = f", by up to {max(numbers):.3g}" if numbers else ""
+        rows = "; ".join(f"[{place}] expected {one!r}, got {other!r}" for place, one, other in unequal[:SHOWN])
+        text = f"differs in {len(unequal)} of {size} entries{largest}{how}: {rows}"
+    result.differences.append(f"{name} {text}")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two entries are equal, with the sign of a zero. A nan equals nothing, not even itself."""
+    return bool(one == other) and (one != 0 or math.copysign(1, one) == math.copysign(1, other))

@@ -1,4 +1,4 @@
-"""The folder of golden files: where each file is, its origin in environments.json, and checks against edits by hand.
+"""The folder of golden files: where each is, its origin in environments.json, checks against edits, and comparison.
 
 A "numeric class" is a hash that identifies the arithmetic of a process; see `claims`.
 """
@@ -6,14 +6,24 @@ A "numeric class" is a hash that identifies the arithmetic of a process; see `cl
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from in4310repro.golden.claims import Case, find_claim_faults
+from in4310repro.golden.claims import (
+    NOT_COMPARED,
+    Case,
+    Cases,
+    Claims,
+    Comparison,
+    Content,
+    Words,
+    compare_values,
+    find_claim_faults,
+    odd_keys,
+)
 from in4310repro.system.files import file_sha256, json_bytes, read_json
 from in4310repro.system.numerics import Numerics
 
@@ -21,15 +31,14 @@ from in4310repro.system.numerics import Numerics
 EXAMPLE, EXAMPLE_OF_CLASSES = "why it moved", "why the class changed"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """A command line that writes golden files."""
 
     program: str  # the command up to the name of a case
     reason: str  # the option for the reason
     separator: str = " "
 
-    def __call__(self, case: str, reason: str) -> str:
+    def __call__(self, case: str, reason: str = EXAMPLE) -> str:
         """Return the command line that writes the golden file of `case` and records `reason` in the file."""
         return f'{self.program}{self.separator}{case} {self.reason} "{reason}"'
 
@@ -51,18 +60,23 @@ class Environment:
     numeric_class: str
     numerics: str  # portable or native
     device_name: str
-    versions: Mapping[str, str]
-    files: Mapping[str, str]  # name below the golden folder -> sha256
+    versions: Words
+    files: Words  # name below the golden folder -> sha256
+
+    def computes(self, numerics: Numerics, versions: Words) -> bool:
+        """Return whether it has a numeric class and, in native arithmetic, equal versions of what affects results."""
+        same = numerics.portable or all(self.versions.get(name) == versions.get(name) for name in LIBRARIES)
+        return same and self.numeric_class == numerics.numeric_class
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environments:
     """List of the environments in which golden files were written, and the origin of this list."""
 
-    provenance: Mapping[str, str]  # HEAD
+    provenance: Words  # HEAD
     environments: tuple[Environment, ...]
 
-    def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
+    def written_in(self, golden: Content) -> Environment | None:
         """Return the environment in which a golden file was written; None if this environment is not listed."""
         place = [golden[name] for name in PLACE]
         return next((each for each in self.environments if [getattr(each, name) for name in PLACE] == place), None)
@@ -71,16 +85,9 @@ class Environments:
         """Return the environment whose list of golden files contains `name`; None if there is none."""
         return next((each for each in self.environments if name in each.files), None)
 
-    def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether the list has an environment with the numeric class of `numerics`.
-
-        In native arithmetic, the library versions of this environment must also agree with `versions`.
-        """
-        return any(
-            each.numeric_class == numerics.numeric_class
-            and (numerics.portable or same_libraries(each.versions, versions))
-            for each in self.environments
-        )
+    def has(self, numerics: Numerics, versions: Words) -> bool:
+        """Return whether an environment of the list computes the bits of this arithmetic (`computes`)."""
+        return any(each.computes(numerics, versions) for each in self.environments)
 
     def without(self, name: str) -> tuple[Environment, ...]:
         """Return the environments after removing the golden file `name` from their lists of files.
@@ -96,11 +103,6 @@ class Environments:
         return json_bytes(content | {"sha256": _hash(content)})
 
 
-def same_libraries(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether `one` and `other` have equal versions of every library that affects results."""
-    return all(one.get(library) == other.get(library) for library in LIBRARIES)
-
-
 def read_environments(folder: Path, command: Command = NOX) -> Environments:
     """Read environments.json from a folder of golden files.
 
@@ -108,11 +110,8 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
         ValueError: the list is missing, is damaged, or was edited by hand.
     """
     file = folder / ENVIRONMENTS
-    content = read_json(file)
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds a {type(content).__name__}; expected an object")
-    lost = [name for name in (*HEAD, "environments", "sha256") if name not in content]
-    if lost:
+    content = _read_object(file)
+    if lost := [name for name in (*HEAD, "environments", "sha256") if name not in content]:
         raise ValueError(f"{file} lacks {', '.join(lost)}; write it by {command.program}")
     if content.pop("sha256") != _hash(content):
         raise ValueError(f"{file} was edited by hand: its sha256 differs; only {command.program} may write it")
@@ -124,7 +123,7 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
     return Environments(provenance={name: content[name] for name in HEAD}, environments=listed)
 
 
-def _hash(content: Mapping[str, Any]) -> str:
+def _hash(content: Content) -> str:
     return hashlib.sha256(json_bytes(content)).hexdigest()
 
 
@@ -134,10 +133,14 @@ def read(folder: Path, case: str) -> dict[str, Any]:
     Raises:
         ValueError: the file is missing or damaged.
     """
-    golden = read_json(folder / f"{case}.json")
-    if not isinstance(golden, dict):
-        raise ValueError(f"{folder / case}.json holds {type(golden).__name__}; expected an object")
-    return golden
+    return _read_object(folder / f"{case}.json")
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds a {type(content).__name__}; expected an object")
+    return content
 
 
 def list_files(folder: Path) -> list[str]:
@@ -146,7 +149,7 @@ def list_files(folder: Path) -> list[str]:
     return sorted(file.relative_to(folder).as_posix() for file in found)
 
 
-def find_orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
+def find_orphans(folder: Path, cases: Cases) -> list[str]:
     """Return the names of the golden files, for CPU and GPUs, that belong to none of the `cases`."""
     paths = map(Path, list_files(folder))
     return sorted(path.name for path in paths if path.stem not in cases or path.suffix != ".json")
@@ -157,7 +160,7 @@ def device_folder(folder: Path, device_name: str) -> Path:
     return folder if device_name == "cpu" else folder / "cards" / re.sub(r"\W+", "-", device_name)
 
 
-def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str, Case]) -> list[str]:
+def find_faults(folder: Path, cases: Cases, card_cases: Cases) -> list[str]:
     """List the faults of all golden files in a folder, as messages, without running a case.
 
     Args:
@@ -180,7 +183,7 @@ def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str
 
 
 def find_file_faults(
-    folder: Path, name: str, cases: Mapping[str, Case], environments: Environments, command: Command = NOX
+    folder: Path, name: str, cases: Cases, environments: Environments, command: Command = NOX
 ) -> list[str]:
     """List the faults of one golden file, as messages, without running its case.
 
@@ -192,9 +195,9 @@ def find_file_faults(
         command: the command that writes golden files.
     """
     case = Path(name).stem
-    if case not in cases or name != f"{Path(name).parent / case}.json":
+    if case not in cases or not name.endswith(".json"):
         return [f"{name} belongs to no case; remove it"]
-    again = f"only {command(case, EXAMPLE)} may write it"
+    again = f"only {command(case)} may write it"
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]
@@ -210,21 +213,20 @@ def find_file_faults(
     return found
 
 
-def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
+def find_key_faults(case: str, golden: Content) -> list[str]:
     """Return a message for each missing or unknown key of a golden file.
 
     If all keys are right, return a message on a wrong case name or on missing values.
     """
-    found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
-    found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
-    if not found and golden["case"] != case:
-        found = [f"{case}: the file is of case {golden['case']!r}"]
-    elif not found and not (isinstance(golden["values"], dict) and golden["values"]):
-        found = [f"{case}: expected values to be an object with a claim for each name"]
-    return found
+    if faults := odd_keys(f"{case}: the file", golden, PROVENANCE):
+        return faults
+    if golden["case"] != case:
+        return [f"{case}: the file is of case {golden['case']!r}"]
+    whole = isinstance(golden["values"], dict) and golden["values"]
+    return [] if whole else [f"{case}: expected values to be an object with a claim for each name"]
 
 
-def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
+def _find_provenance_faults(name: str, golden: Content, case: Case, command: Command) -> list[str]:
     """Return a message for each faulty entry of a golden file that has all its keys.
 
     An entry on the origin of the file, such as its date, is faulty if the writing command would never write
@@ -240,7 +242,7 @@ def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, co
         "created": is_moment(golden["created"]),
         "commit": re.fullmatch("[0-9a-f]{40}", str(golden["commit"])),
         "command": re.fullmatch(commands, str(golden["command"])),
-        "device_name": device_folder(Path(), str(device)).as_posix() == Path(name).parent.as_posix(),
+        "device_name": device_folder(Path(), str(device)) == Path(name).parent,
     }
     wrong = [key for key, matches in expected.items() if not matches]
     faults = [f"{name}: {key} {golden[key]!r} cannot have been written by {command.program}" for key in wrong]
@@ -255,3 +257,93 @@ def is_moment(text: Any) -> bool:
         return datetime.datetime.fromisoformat(text).tzinfo is not None
     except (TypeError, ValueError):
         return False
+
+
+def compare(
+    case: str,
+    golden: Content,
+    got: Claims,
+    numerics: Numerics,
+    versions: Words,
+    environments: Environments,
+    command: Command = NOX,
+) -> Comparison:
+    """Compare the computed values of a case with its golden file; a missing or an extra value is a difference.
+
+    The tier of a value says how exactly it must be reproduced. For use where equal bits cannot be expected, a
+    bitwise value may have a weaker tier too, such as equality within a tolerance.
+
+    In portable arithmetic, bitwise values that were also written in portable arithmetic must have equal bits,
+    with any library versions. If the numeric class of such a file is not the current one, the kernels have
+    changed since. The file is then stale, which is a difference by itself.
+
+    In native arithmetic, bitwise values must have equal bits if numeric class and library versions are the same.
+
+    In all other cases, bitwise values are compared at their weaker tier. A value without a weaker tier is not
+    compared, which counts as a difference in portable arithmetic and in environments that are listed in
+    `environments`.
+
+    Args:
+        case: name of the case; the file must contain the same name.
+        golden: content of the file.
+        got: the values that were just computed, by name.
+        numerics: the arithmetic of this process.
+        versions: the library versions of this process.
+        environments: the environments in which golden files were written.
+        command: the command that writes golden files, for the hints.
+
+    Returns:
+        One sentence for each difference, and the number of values compared at each tier.
+
+    Examples:
+        >>> from in4310repro.golden import LIBRARIES, PROVENANCE, Claim, Environment
+        >>> here = Numerics(mode="portable", numeric_class="a", probe={}, threads=2, device="cpu")
+        >>> versions = dict.fromkeys(LIBRARIES, "1.0")
+        >>> place = {"numeric_class": "a", "versions": versions, "device_name": "cpu"}
+        >>> listed = Environment(numerics="portable", files={"count.json": "c0ffee"}, **place)
+        >>> environments = Environments(provenance={}, environments=(listed,))
+        >>> content = dict.fromkeys(PROVENANCE, "") | {"case": "count"} | place
+        >>> content["values"] = {"images": Claim(value=7).to_json()}
+        >>> compare("count", content, {"images": Claim(value=7)}, here, versions, environments)
+        Comparison(differences=[], tiers=Counter({'exact': 1}))
+        >>> compare("count", content, {"images": Claim(value=8)}, here, versions, environments).differences
+        ['count: images expected 7 (exact), got 8']
+    """
+    if faults := find_key_faults(case, golden):
+        return Comparison(faults)
+    if (written := environments.written_in(golden)) is None:
+        place = f"numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and versions match"
+        return Comparison([f"{case}: the file's {place} no environment in {ENVIRONMENTS}; {command(case)} writes it"])
+    same = written.numerics == "portable" if numerics.portable else written.computes(numerics, versions)
+    result = compare_values(case, golden["values"], got, same)
+    result.differences[:0] = stale_faults(case, golden, numerics, environments, command)
+    lost = result.tiers[NOT_COMPARED]
+    if lost and (numerics.portable or environments.has(numerics, versions)):
+        where = "in portable arithmetic" if numerics.portable else f"in an environment that {ENVIRONMENTS} lists"
+        result.differences.append(
+            f"{case}: {lost} bitwise values are not compared, {where} (numeric class {numerics.numeric_class})"
+        )
+    return result
+
+
+def stale_faults(
+    case: str, golden: Content, numerics: Numerics, environments: Environments, command: Command = NOX
+) -> list[str]:
+    """Return a list with a message if a golden file's numeric class is outdated or wrongly listed as native.
+
+    Otherwise the list is empty. In native arithmetic nothing is checked.
+    """
+    written = environments.written_in(golden)
+    if not numerics.portable or written is None:
+        return []
+    portable = written.numerics == "portable"
+    if portable == (written.numeric_class == numerics.numeric_class):
+        return []
+    if not portable:
+        return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]
+    all_at_once = command("environments", EXAMPLE_OF_CLASSES)
+    renewal = f"{all_at_once} writes all files again whose values did not move, and " if command is NOX else ""
+    return [
+        f"{case}: the file has the portable class {written.numeric_class} and the kernels now have class "
+        f"{numerics.numeric_class}; {renewal}{command(case)} writes it where they did"
+    ]

@@ -8,33 +8,25 @@ its setting `golden_folder` names; `golden_numerics` (native, portable or auto) 
 import functools
 import importlib.util
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
 
-from in4310repro.golden.claims import TIERS, Claim
-from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
-from in4310repro.golden.folder import (
-    ENVIRONMENTS,
-    EXAMPLE,
-    PYTEST,
-    find_file_faults,
-    list_files,
-    read,
-    read_environments,
-)
-from in4310repro.golden.requests import check_name, check_request, literal_cases, parse_names
-from in4310repro.golden.writing import update
+from in4310repro.golden import ENVIRONMENTS, PYTEST, compare, find_file_faults, list_files, read, read_environments
+from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Claims, Comparison
+from in4310repro.golden.writing import clean_commit, refuse_unguarded, update
 from in4310repro.system.numerics import Numerics, activate
 
 # Placeholder for the arithmetic of a process that has not imported torch.
-UNKNOWN = Numerics(mode="native", numeric_class="", probe={}, threads=0, device="cpu")
+UNKNOWN = Numerics("native", "", {}, 0, "cpu")
 # Entries of a test's report. FIXTURE: the test has the fixture. Otherwise a case, and the number of values by tier.
 PROPERTY, FIXTURE, WRITTEN = "golden", "", "written"
 SESSION = "golden session"  # the name of the plugin that holds it
@@ -108,6 +100,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(session, SESSION)
 
 
+def check_request(names: Sequence[str], reason: str, folder: Path, environment: Mapping[str, str]) -> None:
+    """Check what can be known of a request to write files before a test runs.
+
+    Raises:
+        ValueError: only one of names and reason is given, a name is invalid, the reason has too few words, the process
+            runs in CI, or the tree has changes.
+    """
+    if bool(names) != bool(reason):
+        raise ValueError(f"an update takes a name and a reason: {PYTEST(','.join(names) or 'NAME')}")
+    for name in names:
+        check_name(name)
+    if names:
+        refuse_unguarded(reason, environment, PYTEST)
+        clean_commit(folder)
+
+
+def check_name(case: str) -> None:
+    """Raise ValueError unless the name of a case can be the name of a file."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", case) or f"{case}.json" == ENVIRONMENTS:
+        raise ValueError(f"case {case[:100]!r} names a file; expected up to 60 letters, digits, - and _")
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compare values with the golden file of a case; see `Golden.__call__`."""
@@ -116,13 +130,16 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return functools.partial(session.check, request.node)
 
 
-class GoldenSession:
-    """The golden files that the tests of one pytest session use."""
+class GoldenSession(MetaPathFinder):
+    """The golden files that the tests of one pytest session use; and a finder that waits for the import of torch."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
-        self.names = parse_names(config.getoption("golden_update"))  # of the files to write
+        # Of the files to write.
+        given = (name.strip() for option in config.getoption("golden_update") for name in option.split(","))
+        self.names = list(dict.fromkeys(given))
+        self.native = config.getini("golden_numerics") == "native"
         self.written: list[str] = []
         self.tests: dict[str, str] = {}  # case -> the test that used it
         self.tiers: Counter[str] = Counter()
@@ -133,20 +150,26 @@ class GoldenSession:
         """Arithmetic of this process; the first access activates it and imports torch."""
         return activate(self.config.getini("golden_numerics"), "cpu")
 
-    @property
-    def _is_native(self) -> bool:
-        return bool(self.config.getini("golden_numerics") == "native")
-
     def begin_test(self) -> None:
         """Activate the session's arithmetic before a test.
 
         In native mode, the activation is postponed until torch is imported. A test that uses only NumPy never
         imports torch and runs without the activation.
         """
-        if self._is_native and "torch" not in sys.modules:
-            after_import("torch", lambda: self.numerics)
-        else:
+        if not self.native or "torch" in sys.modules:
             self.numerics  # noqa: B018
+        elif self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
+        """Leave the first search for torch to Python's finders; activate the arithmetic after torch has run."""
+        if name != "torch":
+            return None
+        sys.meta_path.remove(self)
+        if (spec := importlib.util.find_spec(name)) and spec.loader:
+            run = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: run(module) or self.numerics  # type: ignore[method-assign]
+        return spec
 
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
         """Compare the values of a case with its golden file, or write the file, as documented in `Golden`."""
@@ -158,45 +181,37 @@ class GoldenSession:
                 "set, with all of its values"
             )
         self.tests[case] = test.nodeid
-        claims, refusal = make_claims(values, traits), ""
+        claims = make_claims(values, traits)
         try:
             if case in self.names:
-                reason = self.config.getoption("golden_reason")
-                cases = {case: _make_case(test, claims)}
+                cases, reason = {case: _make_case(test, claims)}, self.config.getoption("golden_reason")
                 update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
                 test.user_properties.append((PROPERTY, (case, {WRITTEN: 1})))
                 return
             comparison = self._compare(test, case, claims)
         except (ValueError, OSError) as error:
-            refusal = f"golden: {error}"
-        if refusal:
-            # Outside of the handler: there pytest would show both errors.
-            pytest.fail(refusal, pytrace=False)
+            raise pytest.fail.Exception(f"golden: {error}", pytrace=False) from None
         test.user_properties.append((PROPERTY, (case, dict(comparison.tiers))))
         if comparison.differences:
-            advice = f"if the new values are right: {PYTEST(case, EXAMPLE)}"
+            advice = f"if the new values are right: {PYTEST(case)}"
             pytest.fail("\n".join([*comparison.differences, advice]), pytrace=False)
         if missing := comparison.tiers[NOT_COMPARED]:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")
 
-    def _compare(self, test: pytest.Item, case: str, claims: Mapping[str, Claim]) -> Comparison:
+    def _compare(self, test: pytest.Item, case: str, claims: Claims) -> Comparison:
         name = f"{case}.json"
         if not (self.folder / name).exists():
-            return Comparison(differences=[f"{case}: {self.folder.name}/{name} does not exist"])
-        try:
-            environments = read_environments(self.folder, PYTEST)
-            golden = read(self.folder, case)
-        except ValueError as error:
-            return Comparison(differences=[str(error)])
+            return Comparison([f"{case}: {self.folder.name}/{name} does not exist"])
+        environments = read_environments(self.folder, PYTEST)
         if faults := find_file_faults(self.folder, name, {case: _make_case(test, claims)}, environments, PYTEST):
-            return Comparison(differences=faults)
-        if self._is_native and all(claim.tier != "bitwise" for claim in claims.values()):
-            # The remaining tiers do not depend on the arithmetic of this process or its libraries.
-            return compare(case, golden, claims, UNKNOWN, {}, environments, PYTEST)
-        from in4310repro.system.fingerprint import fingerprint
+            return Comparison(faults)
+        numerics, versions = UNKNOWN, dict[str, str]()
+        # The remaining tiers do not depend on the arithmetic of this process or its libraries.
+        if not self.native or any(claim.tier == "bitwise" for claim in claims.values()):
+            from in4310repro.system.fingerprint import fingerprint
 
-        versions = fingerprint(self.numerics)["versions"]
-        return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
+            numerics, versions = self.numerics, fingerprint(self.numerics)["versions"]
+        return compare(case, read(self.folder, case), claims, numerics, versions, environments, PYTEST)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark each test that uses the fixture `golden`.
@@ -206,21 +221,9 @@ class GoldenSession:
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Refuse an update before the tests run if their text shows that none of them uses a name.
-
-        Raises:
-            UsageError: no test uses one of the names.
-        """
-        if not self.names or hasattr(self.config, "workerinput") or self.config.getoption("numprocesses", None):
-            return
-        cases = literal_cases(session.items)
-        if cases is not None and (unknown := [name for name in self.names if name not in cases]):
-            raise pytest.UsageError(describe_unused(unknown, cases))
-
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Record that some tests of the session are deselected."""
-        self.partial = self.partial or bool(items)
+        self.partial |= bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record the golden files that a test used.
@@ -229,8 +232,7 @@ class GoldenSession:
         process.
         """
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
-        if used and report.outcome != "passed":
-            self.partial = True
+        self.partial |= bool(used) and report.outcome != "passed"
         for case, tiers in used if report.when == "call" else ():
             if case != FIXTURE:
                 self.tests.setdefault(case, report.nodeid)
@@ -253,13 +255,10 @@ class GoldenSession:
         """Set exit code 1 if golden files are unused, and 4 if no test used a case of `--golden-update`."""
         if hasattr(self.config, "workerinput"):
             return
-        if self._unused_names():
+        if set(self.names) - set(self.tests):
             session.exitstatus = 4
         elif session.exitstatus == 0 and self.orphans():
             session.exitstatus = 1
-
-    def _unused_names(self) -> list[str]:
-        return [name for name in self.names if name not in self.tests]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the number of values compared at each tier, the files written and the unused files."""
@@ -269,15 +268,11 @@ class GoldenSession:
             write(f"golden values: {', '.join(counts) or 'none compared'}")
         for case in self.written:
             write(f"golden: wrote {self.folder.name}/{case}.json; commit it with {ENVIRONMENTS}")
-        if unused := self._unused_names():
-            write(describe_unused(unused, sorted(self.tests)))
+        if unused := [repr(name) for name in self.names if name not in self.tests]:
+            used = ", ".join(sorted(self.tests)) or "none"
+            write(f"golden: no test uses case {', '.join(unused)}; cases used: {used}")
         for name in self.orphans():
             write(f"golden: no test uses {self.folder.name}/{name}; remove it or restore its test")
-
-
-def describe_unused(names: Sequence[str], used: Sequence[str]) -> str:
-    """Return a message on the names of an update that no test uses."""
-    return f"golden: no test uses case {', '.join(map(repr, names))}; cases used: {', '.join(used) or 'none'}"
 
 
 def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
@@ -288,55 +283,23 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
     """
     if not isinstance(values, Mapping):
         values = {"value": values}
-    if not values:
+    claims = {f"{k}": v if isinstance(v, Claim) else Claim(value=v, **traits) for k, v in values.items()}
+    if not claims:
         raise ValueError("an empty mapping has no values to compare")
-    if len(names := [f"{key}" for key in values]) > len(set(names)):
+    if len(claims) < len(values):
         raise ValueError(f"two of the names {', '.join(map(repr, values))} print alike")
-    return {f"{k}": v if isinstance(v, Claim) else Claim(value=v, **traits) for k, v in values.items()}
+    return claims
 
 
-def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
+def _make_case(test: pytest.Item, claims: Claims) -> Case:
     """Return a function that returns `claims`, for use as a case in `update`.
 
     Its module and name are those of the test, so that the golden file records the test.
     """
 
-    def compute() -> Mapping[str, Claim]:
+    def compute() -> Claims:
         return claims
 
     path, _, name = test.nodeid.rpartition("::")
     compute.__module__, compute.__name__ = path.removesuffix(".py").replace("/", "."), name.partition("[")[0]
     return compute
-
-
-def after_import(name: str, act: Callable[[], object]) -> None:
-    """Call `act` once, right after the first import of the module `name`.
-
-    If a function is already registered for this import, `act` is ignored.
-    """
-    if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Watch(name, act))
-
-
-class _Watch(MetaPathFinder):
-    """Import finder that delegates the search to Python's finders and calls a function after the module has run."""
-
-    def __init__(self, name: str, act: Callable[[], object]) -> None:
-        self.name, self._act = name, act
-
-    def find_spec(
-        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != self.name:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_act(module: ModuleType) -> None:
-                execute(module)
-                self._act()
-
-            spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
-        return spec
