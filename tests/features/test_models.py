@@ -139,7 +139,7 @@ def small_maxvit() -> nn.Module:
 # Models of the zoo, or small ones of a kind, and how many of their outputs are refused: no tensors, no images, or no
 # axis that a layer or the sizes tell (StochasticDepth after a sum, windows).
 ZOO: dict[str, tuple[Callable[[], nn.Module] | None, int]] = {
-    "detection/fasterrcnn_mobilenet_v3_large_320_fpn": (None, 7),
+    "detection/fasterrcnn_mobilenet_v3_large_320_fpn": (None, 8),
     "swin_v2": (small_swin, 9),
     "maxvit": (small_maxvit, 8),
     "convnext_tiny": (None, 18),
