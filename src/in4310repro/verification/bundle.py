@@ -30,7 +30,9 @@ BESIDE_HASHES, UNKNOWN = "what it says beside sha256", "unknown file"
 SIZE = "contentSize"  # of a file in an RO-Crate, in bytes
 ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 HEX = re.compile(r"[0-9a-fA-F]{64,}")
-FILE_TYPES = ("File", "MediaObject")  # of an RO-Crate, whose context makes them one
+# A type of a file in an RO-Crate, whose context makes both one; it may be a whole address.
+FILE_TYPE = re.compile(r"(?s)(.*[/:#])?(File|MediaObject)")
+SELECTED = ("setting", "epoch", "weights_sha256")
 Digests = list[tuple[Any, dict[str, Any]]]  # name and digests, by algorithm, of each file that a JSON value is about
 # What is not compared, by file or folder.
 KINDS = {README: BESIDE_HASHES, CRATE: BESIDE_HASHES, VERIFICATION: "a claim", REPORT: "report", IMAGES: "image"}
@@ -50,20 +52,19 @@ class Bundle:
     @cached_property
     def descriptions(self) -> dict[str, Any]:
         """The JSON of the RO-Crate and of each in-toto statement by its file; None of a crate that is no JSON."""
-        described: dict[str, Any] = {}
+        described: dict[str, Any] = dict.fromkeys({CRATE} & {*self.names})
         for name in self.names:
             if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
                 with suppress(ValueError):
                     content = read_json(self.folder / name)
-                    kind = content.get("_type") if isinstance(content, Mapping) else None
-                    if name == CRATE or (isinstance(kind, str) and kind.startswith(IN_TOTO)):
+                    kind = f"{content.get('_type')}" if isinstance(content, Mapping) else ""
+                    if name == CRATE or kind.startswith(IN_TOTO):
                         described[name] = content
-        return ({CRATE: None} if CRATE in self.names else {}) | described
+        return described
 
     def shown(self, text: str) -> str:
         """Return a text with the bundle's name in place of the temporary folder's."""
-        run = re.escape(f"{self.run}")
-        text = re.sub(rf"{run}(?![\w./\\-])", lambda _: f"{self.file}", text)
+        text = re.sub(rf"{re.escape(f'{self.run}')}(?![\w./\\-])", lambda _: f"{self.file}", text)
         return text.replace(f"{self.folder}", f"{self.file}")
 
 
@@ -87,7 +88,7 @@ def unpacked(file: Path) -> Iterator[Bundle]:
         try:
             yield bundle
         except (ValueError, OSError) as error:
-            text = describe_error(error) if isinstance(error, OSError) else str(error)
+            text = describe_error(error) if isinstance(error, OSError) else f"{error}"
             raise ValueError(bundle.shown(text)) from None
 
 
@@ -122,11 +123,10 @@ def bundle_differences(bundle: Bundle) -> list[str]:
         for line, match in matches.items()
         if not match and HEX.search(line)
     ]
-    try:
+    run = None
+    # What is wrong with the run `verify` says.
+    with suppress(ValueError, OSError):
         run = FinishedRun.open(bundle.run)
-    except (ValueError, OSError):
-        # Which `verify` says of the run.
-        run = None
     for source, content in bundle.descriptions.items():
         named = _digests(content, source == CRATE)
         if not named:
@@ -146,18 +146,15 @@ def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, r
     """
     said, place = content.get("predicate") if source != CRATE else None, f"{bundle.file}/{source}"
     said, manifest = said if isinstance(said, Mapping) else {}, run.files.manifest()
-    needed: dict[str, Any] = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
-    found = {name: said.get(name, value) for name, value in needed.items()}
+    hashes = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
+    compared: list[tuple[str, Any, Any]] = [(name, value, said.get(name, value)) for name, value in hashes.items()]
     if "selected" in said:
         inner = said["selected"] if isinstance(said["selected"], Mapping) else {}
-        selected = {
-            name: value for name, value in run.metrics.items() if name in ("setting", "epoch", "weights_sha256")
-        }
-        needed |= {f"selected.{name}": value for name, value in selected.items()}
-        found |= {f"selected.{name}": inner.get(name) for name in selected}
-    for name, value in needed.items():
-        if found[name] != value or type(found[name]) is not type(value):
-            words = f"{found[name]}"[:100] if isinstance(found[name], type(value)) else "no text"
+        of_run = {name: value for name, value in run.metrics.items() if name in SELECTED}
+        compared += [(f"selected.{name}", value, inner.get(name)) for name, value in of_run.items()]
+    for name, value, found in compared:
+        if found != value or type(found) is not type(value):
+            words = f"{found}"[:100] if isinstance(found, type(value)) else "no text"
             yield f"{place}: {name} is {words}; the run has {value}"
     texts = [read_text(run.folder / name) for name in manifest if name.endswith((".json", ".csv"))]
     known = {
@@ -189,14 +186,15 @@ def _places(content: Any) -> Iterator[str]:
 def _digests(content: Any, of_crate: bool) -> Digests:
     """Return what an RO-Crate or a statement says of files if it is texts; nothing where it has another form."""
     try:
-        if of_crate:
-            files = [each for each in content["@graph"] if "sha256" in each or _is_file(each.get("@type"))]
-            named = [
+        named = (
+            [
                 (each["@id"], {name: each[name] for name in ("sha256", SIZE, *ALGORITHMS) if name in each})
-                for each in files
+                for each in content["@graph"]
+                if "sha256" in each or _is_file(each.get("@type"))
             ]
-        else:
-            named = [(each["name"], dict(each["digest"])) for each in content["subject"]]
+            if of_crate
+            else [(each["name"], dict(each["digest"])) for each in content["subject"]]
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         return []
     texts = (isinstance(each, str) for name, found in named for each in (name, *found.values()))
@@ -204,9 +202,8 @@ def _digests(content: Any, of_crate: bool) -> Digests:
 
 
 def _is_file(types: Any) -> bool:
-    """Return whether an entry of an RO-Crate with these types is a file; a type may be a whole address."""
-    listed = types if isinstance(types, list) else [types]
-    return any(isinstance(each, str) and re.split(r"[/:#]", each)[-1] in FILE_TYPES for each in listed)
+    """Return whether an entry of an RO-Crate with these types is a file."""
+    return any(FILE_TYPE.fullmatch(f"{each}") for each in (types if isinstance(types, list) else [types]))
 
 
 def _hash_differences(bundle: Bundle, source: str, named: Digests) -> Iterator[str]:
@@ -242,13 +239,10 @@ def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> li
     """
     split = from_csv(bundle.run / names.SPLIT, bundle.folder)
     checked = {f"{IMAGES}/{entry.path}" for entry in split.catalogue().entries} if data == bundle.images else set()
-    listed = []
-    for name in bundle.names:
-        folder = name.partition("/")[0]
-        if not (folder == RUN or name in checked or (folder == REPORT and report == bundle.report)):
-            kind = BESIDE_HASHES if name in bundle.descriptions else KINDS.get(folder, UNKNOWN)
-            listed.append(Unchecked(path=name, kind=kind))
-    return listed
+    skipped = (RUN, REPORT) if report == bundle.report else (RUN,)
+    kinds = {name: KINDS.get(name.partition("/")[0], UNKNOWN) for name in bundle.names if name not in checked}
+    kinds |= dict.fromkeys(bundle.descriptions, BESIDE_HASHES)
+    return [Unchecked(path=name, kind=kind) for name, kind in kinds.items() if name.partition("/")[0] not in skipped]
 
 
 def describe_unchecked(listed: list[Unchecked]) -> str:
