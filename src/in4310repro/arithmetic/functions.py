@@ -167,7 +167,7 @@ def check_norm(shape: tuple[int, ...], weight: Maybe, bias: Maybe, other: Maybe,
         form, other = SUM_RELU, library.check("second map", other, torch.float32, shape)
     # In training they are updated in place, so that the originals are needed instead of checked copies.
     mean, variance = (mean, variance) if training else checked[:2]
-    return *checked[2:], other, Settings(mean, variance, *settings[2:-1], form)
+    return checked[2], checked[3], other, Settings(mean, variance, *settings[2:-1], form)
 
 
 def form_of(activation: str) -> int:

@@ -378,7 +378,7 @@ def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
         return values
     if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
-    return as_plain(what, values)
+    return as_plain(what, values)  # type: ignore[return-value]  # a Tensor for a Tensor
 
 
 def describe(values: Tensor) -> str:
@@ -390,4 +390,4 @@ def describe(values: Tensor) -> str:
 
 def rows(what: str, values: V, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> V:
     """Check dtype and shape; return the values as a contiguous tensor without gradients, and None as it is."""
-    return values if values is None else check(what, values, dtype, shape).detach().contiguous()
+    return values if values is None else check(what, values, dtype, shape).detach().contiguous()  # type: ignore[return-value]

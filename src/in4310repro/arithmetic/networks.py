@@ -43,7 +43,7 @@ def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
             activation = _activation(last) if number == 3 else "none"
             values = cast("Conv2d", module).normalise_after(values, cast("BatchNorm2d", following), activation)
         elif _fusible(module, following):
-            number, values = 2, normalise(module, cast("nn.Module", following), values)
+            number, values = 2, normalise(cast("nn.Module", module), cast("nn.Module", following), values)
         else:
             number, values = 1, cast("nn.Module", module)(values)
         modules = modules[number:]
@@ -144,7 +144,7 @@ def _can_fuse(convolution: nn.Module | None, norm: nn.Module | None, other: Tens
 
 def _fusible(norm: nn.Module | None, relu: nn.Module | None, other: Tensor | None = None) -> bool:
     follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.relu6_reason(relu))
-    return type(norm) is BatchNorm2d and follows and not _is_observed(norm) and not _is_observed(relu)
+    return type(norm) is BatchNorm2d and follows and not (_is_observed(norm) or _is_observed(cast("nn.Module", relu)))
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -92,9 +92,9 @@ def convolve_and_normalise(given: Convolution, coefficients: Tensor, activation:
     Raises:
         ValueError: dtypes or shapes are wrong, or the activation is unknown.
     """
-    *tensors, shape = _check(*given)
+    maps, weight, bias, shape = _check(*given)
     coefficients = library.check("coefficients", coefficients, torch.float32, (3, shape.outputs))
-    return _forward(*tensors, shape, coefficients, functions.form_of(activation))
+    return _forward(maps, weight, bias, shape, coefficients, functions.form_of(activation))
 
 
 def normalised_convolution(given: Convolution, norm: functions.Norm) -> Tensor:
@@ -143,8 +143,9 @@ class _Convolution(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
+        maps, weight = ctx.saved_tensors
         gradient = library.as_plain("maps", gradient).contiguous(memory_format=torch.channels_last)
-        return *_gradients(ctx, *ctx.saved_tensors, gradient), None
+        return *_gradients(ctx, maps, weight, gradient), None
 
 
 class _NormalisedConvolution(Function):

@@ -6,7 +6,7 @@ VERSION is the version of the expected bits; a change of the bits needs a new ve
 import hashlib
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -73,9 +73,8 @@ def _convolution(
     sizes: tuple[int, ...], outputs: int, stride: int = 1, groups: int = 1, bias: bool = True
 ) -> list[Tensor]:
     inputs = values(*sizes), values(outputs, sizes[1] // groups, 3, 3, seed=2), values(outputs, seed=3)
-    return _append_gradients(
-        lambda *given: convolution(*given, *[None][bias:], (stride, stride), (1, 1), groups), *inputs[: 2 + bias]
-    )
+    options: Any = {"stride": (stride, stride), "padding": (1, 1), "groups": groups}
+    return _append_gradients(lambda *given: convolution(*given, **options), *inputs[: 2 + bias])
 
 
 def _batch_norm(activation: str = "none", add: bool = False, training: bool = True) -> list[Tensor]:

@@ -187,8 +187,8 @@ def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...])
     """Return `value` in the memory order that the function expects; only input tensors may be copied for this."""
     fits = _is_plain(value, parameter.dtype) and _holds(value.shape, extents)
     if fits and (parameter.read_only or _is_in_order(value)):
-        value = in_memory(where, value, read_only=parameter.read_only)
-        return value.detach().resolve_neg().contiguous(memory_format=_order(value))
+        found: Tensor = in_memory(where, value, read_only=parameter.read_only).detach().resolve_neg()
+        return found.contiguous(memory_format=_order(found))
     valid = f"{parameter.dtype} of sizes {extents} side by side on the CPU"
     raise ValueError(f"{where} is {describe(value)}; valid is {valid}")
 

@@ -45,7 +45,7 @@ class _Steps(torch.optim.Optimizer):
             names = [each for each in self.moments if each != "momentum_buffer" or group["momentum"]]
             parameters, states = _states(self, group, names, self.counts)
             for step, members in _by_step(states).items():
-                moments = [[states[place][each] for place in members] for each in names] or [None]
+                moments: list[Any] = [[states[place][each] for place in members] for each in names] or [None]
                 _call(self.kernel, self.numbers(group, step), [parameters[place] for place in members], moments)
 
 

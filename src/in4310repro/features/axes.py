@@ -250,7 +250,8 @@ def _moved_axis(module: nn.Module, axis: int, given: tuple[int, ...], shape: tup
     if not _runs_known_code(module) or any(True for _ in module.children()):
         return None
     if type(module).__name__ == "Permute":
-        return [each % len(given) for each in module.dims].index(axis)
+        dims: Any = module.dims
+        return [each % len(given) for each in dims].index(axis)
     return axis if given == shape else None
 
 
