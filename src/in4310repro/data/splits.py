@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_bytes, relative_path
+from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_there, relative_path
 from in4310repro.system.numerics import generator_for
 
 PARTS = ("training", "validation", "test")
@@ -203,7 +203,7 @@ def from_csv(file: Path, root: Path) -> Split:
     none = f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid"
     rows = list[tuple[str, str, str, str]]()
     try:
-        content = read_bytes(file, LARGEST_TEXT)
+        content = read_there(file, LARGEST_TEXT)
         # Decoded as a whole, so that an error gives the position in the file.
         content.decode()
         table = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
@@ -213,8 +213,6 @@ def from_csv(file: Path, root: Path) -> Split:
                 raise ValueError(none)
             # Only path and hash are kept per row; other names are shared.
             rows.append((row[0], sys.intern(row[1]), row[2], sys.intern(row[3])))
-    except FileNotFoundError:
-        raise ValueError(f"{file} is not there") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is corrupt: {error}") from None
     if not rows:

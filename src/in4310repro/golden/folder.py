@@ -6,6 +6,7 @@ A "numeric class" is a hash that identifies the arithmetic of a process; see `cl
 import datetime
 import hashlib
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,10 +173,9 @@ def find_faults(folder: Path, cases: Cases, card_cases: Cases) -> list[str]:
         environments = read_environments(folder)
     except ValueError as error:
         return [str(error)]
-    there = list_files(folder)
-    listed = [name for each in environments.environments for name in each.files]
-    found = [f"{ENVIRONMENTS} lists {name}, which does not exist" for name in sorted(set(listed) - set(there))]
-    found += [f"{ENVIRONMENTS} lists {name} twice" for name in sorted(set(listed)) if listed.count(name) > 1]
+    there, listed = list_files(folder), Counter(name for each in environments.environments for name in each.files)
+    found = [f"{ENVIRONMENTS} lists {name}, which does not exist" for name in sorted({*listed} - {*there})]
+    found += [f"{ENVIRONMENTS} lists {name} twice" for name in sorted(listed) if listed[name] > 1]
     for name in there:
         known = card_cases if name.startswith("cards/") else cases
         found += find_file_faults(folder, name, known, environments)
@@ -244,11 +244,11 @@ def _find_provenance_faults(name: str, golden: Content, case: Case, command: Com
         "command": re.fullmatch(commands, str(golden["command"])),
         "device_name": device_folder(Path(), str(device)) == Path(name).parent,
     }
-    wrong = [key for key, matches in expected.items() if not matches]
-    faults = [f"{name}: {key} {golden[key]!r} cannot have been written by {command.program}" for key in wrong]
-    return faults + [
-        each for key in golden["values"] for each in find_claim_faults(f"{name}: {key}", golden["values"][key])
-    ]
+    impossible = f"cannot have been written by {command.program}"
+    faults = [f"{name}: {key} {golden[key]!r} {impossible}" for key, matches in expected.items() if not matches]
+    for key, entry in golden["values"].items():
+        faults += find_claim_faults(f"{name}: {key}", entry)
+    return faults
 
 
 def is_moment(text: Any) -> bool:

@@ -25,10 +25,8 @@ from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Claims, 
 from in4310repro.golden.writing import clean_commit, refuse_unguarded, update
 from in4310repro.system.numerics import Numerics, activate
 
-# Placeholder for the arithmetic of a process that has not imported torch.
-UNKNOWN = Numerics("native", "", {}, 0, "cpu")
-# Entries of a test's report. FIXTURE: the test has the fixture. Otherwise a case, and the number of values by tier.
-PROPERTY, FIXTURE, WRITTEN = "golden", "", "written"
+# Entries of a test's report: a case and the number of values by tier, or "" if the test has the fixture.
+PROPERTY, WRITTEN = "golden", "written"
 SESSION = "golden session"  # the name of the plugin that holds it
 # Options of pytest that skip tests without counting them as deselected.
 PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
@@ -205,8 +203,8 @@ class GoldenSession(MetaPathFinder):
         environments = read_environments(self.folder, PYTEST)
         if faults := find_file_faults(self.folder, name, {case: _make_case(test, claims)}, environments, PYTEST):
             return Comparison(faults)
-        numerics, versions = UNKNOWN, dict[str, str]()
-        # The remaining tiers do not depend on the arithmetic of this process or its libraries.
+        # Other tiers do not depend on the arithmetic and libraries of this process, which may not have imported torch.
+        numerics, versions = Numerics("native", "", {}, 0, "cpu"), dict[str, str]()
         if not self.native or any(claim.tier == "bitwise" for claim in claims.values()):
             from in4310repro.system.fingerprint import fingerprint
 
@@ -219,7 +217,7 @@ class GoldenSession(MetaPathFinder):
         If a marked test does not pass, the session counts as incomplete and reports no unused files.
         """
         if "golden" in getattr(item, "fixturenames", ()):
-            item.user_properties.append((PROPERTY, (FIXTURE, {})))
+            item.user_properties.append((PROPERTY, ("", {})))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Record that some tests of the session are deselected."""
@@ -234,7 +232,7 @@ class GoldenSession(MetaPathFinder):
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
         self.partial |= bool(used) and report.outcome != "passed"
         for case, tiers in used if report.when == "call" else ():
-            if case != FIXTURE:
+            if case:
                 self.tests.setdefault(case, report.nodeid)
                 self.tiers += Counter(tiers)
                 self.written += [case] * (WRITTEN in tiers)

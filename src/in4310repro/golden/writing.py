@@ -48,10 +48,7 @@ def update(
         raise ValueError(f"no case {case!r}; valid cases are {', '.join(sorted(cases))}, one at a time")
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     listed = _begin(folder, f"{case}{device}", reason, environment, command)
-    claims = cases[case]()
-    _refuse_unreadable(case, claims)
-    values = {key: claim.to_json() for key, claim in claims.items()}
-    content = _describe(case, cases[case], listed, numerics, values, versions)
+    content = _describe(case, cases[case], listed, numerics, _entries(case, cases[case]()), versions)
     file = golden.device_folder(folder, numerics.device_name) / f"{case}.json"
     before, made = file.read_bytes() if file.exists() else None, [each for each in file.parents if not each.exists()]
     try:
@@ -83,8 +80,8 @@ def _begin(folder: Path, case: str, reason: str, environment: Words, command: go
     )
 
 
-def _refuse_unreadable(case: str, claims: Claims) -> None:
-    """Raise ValueError if a value would not be read from a golden file as it was written."""
+def _entries(case: str, claims: Claims) -> Content:
+    """Return the entries of values; raise ValueError if one would not be read from a golden file as it was written."""
     for key, claim in claims.items():
         name, wrong = f"{case}: {key}", list[str]()
         try:
@@ -99,6 +96,7 @@ def _refuse_unreadable(case: str, claims: Claims) -> None:
             raise ValueError(f"{name} cannot be held by a golden file: {error}") from None
         if wrong:
             raise ValueError(f"{wrong[0]}, when it is read again; a golden file cannot hold it")
+    return {key: claim.to_json() for key, claim in claims.items()}
 
 
 def renew(folder: Path, cases: Cases, reason: str, numerics: Numerics, environment: Words) -> list[str]:
@@ -137,21 +135,20 @@ def renew(folder: Path, cases: Cases, reason: str, numerics: Numerics, environme
         case = Path(name).stem
         listing, content = listed.listing(name), golden.read((folder / name).parent, case)
         intact = listing is not None and listing.files[name] == file_sha256(folder / name)
-        mode = listing.numerics if listing else "native"
-        if name == f"{case}.json" and case in cases:
-            mode = "portable"
-            other = content["numeric_class"] != numerics.numeric_class
-            got = None if intact and not other else cases[case]()
-            if got is not None and (moved := compare_values(case, content["values"], got, same=True).differences):
+        ours = name == f"{case}.json" and case in cases
+        if not (intact or ours or first):
+            theirs = "only the machine that computes it can write it"
+            raise ValueError(f"{name} differs from the sha256 in {golden.ENVIRONMENTS}; {theirs}")
+        other = content["numeric_class"] != numerics.numeric_class
+        if ours and (other or not intact):
+            if moved := compare_values(case, content["values"], cases[case](), same=True).differences:
                 by_name = f"nox -s golden -- {case} --reason ..."
                 raise ValueError(f"{moved[0]}; write a value that moves by name: {by_name}")
-            if other or not (intact or listing is None):
+            if other or listing:
                 content = _describe(case, cases[case], listed, numerics, content["values"])
                 write_file(folder / name, json_bytes(content))
                 written.append(name)
-        elif not intact and not first:
-            theirs = "only the machine that computes it can write it"
-            raise ValueError(f"{name} differs from the sha256 in {golden.ENVIRONMENTS}; {theirs}")
+        mode = "portable" if ours else listing.numerics if listing else "native"
         listed = _add_file(listed, folder, folder / name, content, mode)
     write_file(folder / golden.ENVIRONMENTS, listed.to_bytes())
     return [*written, golden.ENVIRONMENTS]

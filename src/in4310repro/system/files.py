@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT = 2**28  # bytes of a file of JSON, TOML or CSV
 LARGEST = 2**32  # bytes of any file that is read whole
-MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# With which programs of Windows begin a text.
+MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF8)
 LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
 DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _HELD: dict[Path, FileLock] = {}  # by path of the lock's file
@@ -109,18 +110,21 @@ def read_text(path: Path) -> str:
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
-def marked_encoding(content: bytes) -> str | None:
-    """Return the encoding whose mark a text begins with, as programs of Windows write it; None without a mark."""
-    return next((encoding for mark, encoding in MARKS if content.startswith(mark)), None)
+def read_there(path: Path, largest: int = LARGEST) -> bytes:
+    """Return the content of a regular file; raise ValueError too if it is not there."""
+    try:
+        return read_bytes(path, largest)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there") from None
 
 
-def decode(content: bytes) -> str:
+def decode(content: bytes, errors: str = "strict") -> str:
     """Decode bytes as UTF-16 if they begin with its mark, as PowerShell's `>` may write them, and else as UTF-8.
 
     Raises:
         UnicodeDecodeError: the bytes are no such text.
     """
-    return content.decode(marked_encoding(content) or "utf-8")
+    return content.decode("utf-16" if content.startswith(MARKS[:2]) else "utf-8-sig", errors)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
@@ -200,10 +204,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: the file does not exist, is not a regular file, or does not contain JSON.
     """
-    try:
-        content = read_bytes(path, LARGEST_TEXT)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is not there") from None
+    content = read_there(path, LARGEST_TEXT)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -81,7 +81,7 @@ class Heartbeat:
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
         self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
         self.own = self.ending = UNKNOWN
-        self.hurry, self.ended, self.may_leave = threading.Event(), threading.Event(), threading.Event()
+        self.hurry, self.ended, self.may_leave = (threading.Event() for _ in range(3))
         self.leaving, self.thread = threading.Lock(), threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -130,11 +130,9 @@ class Heartbeat:
         line = (self.own if self.own.message == self.ending.message else self.ending).line(kept)
         if self.rank == 0:
             launch.record(self.ending.code, line, self.ending.rank)
-        if not self._speaks():
-            return ""
-        if not self.alone:
+        if (speaks := self._speaks()) and not self.alone:
             self._tell("said", "")
-        return line
+        return line if speaks else ""
 
     def _run(self) -> None:
         while not self.finished:

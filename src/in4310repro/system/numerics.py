@@ -66,7 +66,7 @@ class Numerics:
 
         from in4310repro import arithmetic
 
-        return arithmetic.cross_entropy(logits, labels) if self.portable else functional.cross_entropy(logits, labels)
+        return (arithmetic if self.portable else functional).cross_entropy(logits, labels)
 
     def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each image as float64, without a gradient."""
@@ -133,7 +133,12 @@ def _native(device: str, note: str = "") -> Numerics:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = resolve_device(device, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if (threads := min(processors, _openmp_limit() or processors)) < processors:
+    names = ("OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_THREAD_LIMIT")
+    dynamic, levels, limit = (os.environ.get(name, "").strip() for name in names)
+    # OpenMP decides from call to call where it is dynamic. With more threads than it starts, oneDNN's backward pass
+    # would wait for ever for the others.
+    most = 1 if dynamic.lower() in ("true", "1") or levels == "0" else int(limit or processors)
+    if (threads := min(processors, most)) < processors:
         note = "; ".join(filter(None, (note, f"OpenMP is limited by the environment: threads {threads}")))
     torch.set_num_threads(threads)
     _deterministic()
@@ -182,19 +187,6 @@ def _deterministic() -> None:
     # Filling fresh memory costs 10-15 % and hides nothing here: no kernel in use reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
-
-
-def _openmp_limit() -> int | None:
-    """Return the largest number of OpenMP threads that the environment allows; None if it sets no limit.
-
-    With more threads the backward pass of oneDNN would wait for ever for threads that OpenMP did not start.
-    """
-    names = ("OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_THREAD_LIMIT")
-    dynamic, levels, limit = (os.environ.get(name, "").strip() for name in names)
-    # OpenMP decides from call to call where it is dynamic.
-    if dynamic.lower() in ("true", "1") or levels == "0":
-        return 1
-    return int(limit) if limit else None
 
 
 def portable_class(hashes: dict[str, str], version: int) -> str:

@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from in4310repro.system.files import read_bytes
+from in4310repro.system.files import read_there
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -39,11 +39,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: the file does not exist, is not a regular file, or is damaged.
     """
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is not there") from None
-    return tensors_of(content, f"{path}")
+    return tensors_of(read_there(path), f"{path}")
 
 
 def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from in4310repro.audit.readers.json_files import Numeral, read_object
 from in4310repro.audit.readers.latex_html import rows_of_tables
 from in4310repro.audit.readers.numbers import parse_measured
 from in4310repro.audit.readers.pieces import Piece, make_value, scale_values
-from in4310repro.system.files import marked_encoding, read_bytes, reason, strip_advice
+from in4310repro.system.files import MARKS, decode, read_bytes, reason, strip_advice
 from in4310repro.system.machine import install_command
 
 LARGEST = 100_000_000  # bytes
@@ -52,8 +52,8 @@ def load_text(path: Path, largest: int = LARGEST) -> str:
 
 def decode_text(content: bytes) -> str:
     """Decode bytes as UTF-8, as UTF-16 with or without byte order mark, or else as Latin-1."""
-    if encoding := marked_encoding(content):
-        return content.decode(encoding, errors="replace")
+    if content.startswith(MARKS):
+        return decode(content, "replace")
     # Latin letters in UTF-16 without a mark: every second byte is zero.
     head = content[:1000]
     for bytes_of, encoding in ((head[::2], "utf-16-be"), (head[1::2], "utf-16-le")):
