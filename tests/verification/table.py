@@ -25,16 +25,16 @@ def with_tables(page: str, checks: Mapping[str, Check] = CHECKS) -> str:
 def _checks(checks: Mapping[str, Check]) -> str:
     lines = ["| of a run | is compared with | computed again where nothing differs |", "| --- | --- | --- |"]
     for check in checks.values():
-        computed = "; ".join(statement.what for statement in check.statements if not statement.shown_by)
+        computed = "; ".join(check.computed)
         lines.append(f"| {check.compares} | {computed} |")
     return "\n".join(lines)
 
 
 def _claims(checks: Mapping[str, Check]) -> str:
-    left = [statement for check in checks.values() for statement in check.statements if statement.shown_by]
-    ordered = sorted(left, key=lambda statement: SHOWN_BY.index(statement.shown_by))
+    left = [claim for check in checks.values() for claim in check.claims.items()]
     lines = ["| claim | shown by |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {each.what} | {SHOWN[each.shown_by]} |" for each in ordered)])
+    ordered = sorted(left, key=lambda claim: SHOWN_BY.index(claim[1]))
+    return "\n".join([*lines, *(f"| {what} | {SHOWN[shown_by]} |" for what, shown_by in ordered)])
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of a run, and what would confirm it; that is empty if the verification itself does."""
+    """A statement of a run that the verification did not recompute, and what would confirm it."""
 
     what: str
-    shown_by: str = ""
+    shown_by: str
 
 
 Finding = str | Note | Claim  # a sentence is a difference
@@ -75,13 +75,15 @@ class Check:
     Attributes:
         compares: the files whose content it compares, and what with, as two cells of a table in Markdown.
         find: yields a message for each difference, and notes and claims.
-        statements: those that are confirmed if nothing differs, and those in the same files that it does not recompute.
+        computed: statements that are confirmed if nothing differs, in words that fit every run.
+        claims: those in the same files that it does not recompute, and what would confirm them.
         needed: whether a difference found here ends the verification.
     """
 
     compares: str
     find: Find
-    statements: Sequence[Claim] = ()  # in words that fit every run
+    computed: Sequence[str] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
     needed: bool = False
 
 

@@ -15,7 +15,6 @@ from in4310repro.verification.check import (
     REPLAY,
     Check,
     Circumstances,
-    Claim,
     of_each_setting,
 )
 from in4310repro.verification.evidence import Evidence
@@ -40,6 +39,11 @@ START = "that each setting began from the weights that the run records"
 DRAWN = "the initial weights from the seed, or from weights that are available"
 FITS = "tensor hashes of fits other than the best"
 ABSENT_SETS = "the feature maps of an image set whose folder is unavailable"
+SPLIT, OF_MACHINE = (
+    "the split from the images and the seed",
+    "images per second, processor, device, threads, libraries and source",
+)
+LEFT_OUT = "that no setting, no seed and no other run was left out"
 OWN_CODE = "what the code of MODULE:FUNCTION computes; its code is not in the run"
 BEGAN = "that training began from weights that are unavailable"
 OPEN_PRECISIONS = "average precisions that close scores leave open"
@@ -150,27 +154,19 @@ CHECKS = {
     "split": Check(
         "`split.csv` | the split that seed and sizes draw from its images, byte for byte",
         images.split_differences,
-        [Claim("the split from the images and the seed")],
+        [SPLIT],
     ),
     "fingerprint": Check(
         "`fingerprint.json` | the arithmetic of this process, its own probe, and initial weights drawn from the "
         "seed or read",
         files.fingerprint_differences,
-        [
-            Claim(DRAWN),
-            Claim("images per second, processor, device, threads, libraries and source", NOT_SHOWN),
-            Claim(OWN_CODE, NOT_SHOWN),
-            Claim(BEGAN, ELSEWHERE),
-        ],
+        [DRAWN],
+        {OF_MACHINE: NOT_SHOWN, OWN_CODE: NOT_SHOWN, BEGAN: ELSEWHERE},
     ),
     "preset": Check(
         "`config.json` | the presets by name; what differs from the preset is a note",
         lambda evidence: files.preset_findings(evidence.run),
-        [
-            Claim("that no setting, no seed and no other run was left out", NOT_SHOWN),
-            Claim(WITHOUT_EFFECT, NOT_SHOWN),
-            Claim(WITHOUT_EPOCHS, NOT_SHOWN),
-        ],
+        claims=dict.fromkeys((LEFT_OUT, WITHOUT_EFFECT, WITHOUT_EPOCHS), NOT_SHOWN),
     ),
     "drawn scenes": Check(
         "`split.csv` | the scenes that are drawn now, where the images are drawn ones",
@@ -180,17 +176,18 @@ CHECKS = {
     "images": Check(
         "`split.csv` | every image's sha256 now, and the images that are in its folder",
         images.image_differences,
-        [Claim(images.ENDS, NOT_SHOWN)],
+        claims={images.ENDS: NOT_SHOWN},
     ),
     "look-alikes": Check(
         "`groups.json` | the groups that features of the initial weights give, where bits must be equal",
         images.group_differences,
-        [Claim(GROUPS), Claim(GROUPS, ELSEWHERE)],
+        [GROUPS],
+        {GROUPS: ELSEWHERE},
     ),
     "pixels": Check(
         "`fingerprint.json`, `pixels.json` | the decoded pixels of test and validation images",
         images.decoded_differences,
-        [Claim(TRAINING_PIXELS, REPLAY)],
+        claims={TRAINING_PIXELS: REPLAY},
     ),
     "weights": Check(
         "`SETTING/best.safetensors` | the metadata, names and types that a run writes",
@@ -199,40 +196,38 @@ CHECKS = {
     "test scores": Check(
         "`scores.npz` | the softmax of the selected network on the test images",
         of_each_setting(records.saved_score_differences, selected=True),
-        [Claim("every test score"), Claim(OPEN_PRECISIONS, IN_CLASS)],
+        ["every test score"],
+        {OPEN_PRECISIONS: IN_CLASS},
     ),
     "metrics": Check(
         "`metrics.json` | every value, from these scores, the histories and the split",
         of_each_setting(records.metrics_differences, selected=True),
-        [Claim(TEST_METRICS)],
+        [TEST_METRICS],
     ),
     "best epochs": Check(
         "`SETTING/history.json`, `SETTING/tensors.json` | the row and the hashes of the best epoch, from `SETTING/"
         "best.safetensors` and the validation images; the row's test loss, if it has one, from the test images",
         of_each_setting(records.best_epoch_differences),
-        [
-            Claim("the validation metrics and tensor hashes of each setting's best epoch"),
-            Claim(BEST_LOSS),
-            Claim(SELECTION),
-            Claim(TRAINED),
-            *(Claim(what, REPLAY) for what in (*OF_EPOCHS, OF_ROWS, START, TEST_LOSSES)),
-            Claim(UNUSED, NOT_SHOWN),
-        ],
+        ["the validation metrics and tensor hashes of each setting's best epoch", BEST_LOSS, SELECTION, TRAINED],
+        {**dict.fromkeys((*OF_EPOCHS, OF_ROWS, START, TEST_LOSSES), REPLAY), UNUSED: NOT_SHOWN},
     ),
     "head fits": Check(
         "a fitted head | the same fit made again: the bits, else the slope of its loss and its scores on every part",
         of_each_setting(heads.fit_differences),
-        [Claim(HEADS), Claim(BODIES, ELSEWHERE), Claim(FITS, NOT_SHOWN)],
+        [HEADS],
+        {BODIES: ELSEWHERE, FITS: NOT_SHOWN},
     ),
     "frozen layers": Check(
         "`SETTING/best.safetensors` | the weights from which a setting began, before the layer from which it "
         "trains, where they are available",
         of_each_setting(heads.frozen_differences),
-        [Claim(FROZEN), Claim(FROZEN, ELSEWHERE)],
+        [FROZEN],
+        {FROZEN: ELSEWHERE},
     ),
     "feature maps": Check(
         "`features.json` | every value, on each image set that is available",
         of_each_setting(lambda selected: features.feature_differences(selected.evidence), selected=True),
-        [Claim(MAPS), Claim(BEFORE_TRAINING, ELSEWHERE), Claim(ABSENT_SETS, ELSEWHERE)],
+        [MAPS],
+        {BEFORE_TRAINING: ELSEWHERE, ABSENT_SETS: ELSEWHERE},
     ),
 }

@@ -39,15 +39,9 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
         ValueError: weights are missing or damaged.
     """
     mismatches = [*_result_mismatches(first, second)]
-    inputs = {
-        "config": differences(to_json(first.config), to_json(second.config)),
-        "fingerprint": differences(first.fingerprint, second.fingerprint),
-    }
-    explanations = [
-        f"{name} differs: {each.path} {each.first!r} and {each.second!r}"
-        for name, found in inputs.items()
-        for each in found
-    ]
+    one, other = ({"config": to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
+    found = [(*each.path.partition("."), each) for each in differences(one, other)]
+    explanations = [f"{name} differs: {path} {each.first!r} and {each.second!r}" for name, _, path, each in found]
     return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])] if mismatches else []
 
 
@@ -96,12 +90,12 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     if found := _different_epoch(first, second, name):
         yield f"setting {name} differs from {unit(first.histories[name])} {found[0]} on {found[1]}"
         return
-    runs, best_weights = (first, second), names.of_setting(name, names.BEST_WEIGHTS)
-    saved = [tensor_hashes(run.files.read_tensors(best_weights)) for run in runs]
+    runs = first, second
+    saved = [tensor_hashes(run.files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))) for run in runs]
     if changed := [*differences(saved[0], saved[1])]:
         yield f"setting {name} has other best weights; first tensor {changed[0].path}, {len(changed)} in all"
-    if len({len(run.histories[name]) for run in runs}) > 1:
-        one, other = (len(run.histories[name]) for run in runs)
+    one, other = (len(run.histories[name]) for run in runs)
+    if one != other:
         yield f"setting {name} has {one} epochs in one run and {other} in the other"
     for run, hashes in zip(runs, saved, strict=True):
         if changed := best_hash_differences(run, name, hashes):
@@ -146,12 +140,8 @@ def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> C
     """
     numbers = {id(trace): {step.number for step in trace.steps} for trace in (*first, *second)}
     found = [compare(a, b) for a in first for b in second if numbers[id(a)] & numbers[id(b)]]
-    return min(found, key=_earliest, default=None)
-
-
-def _earliest(comparison: Comparison) -> tuple[bool, int]:
-    difference = comparison.difference
-    return difference is None, difference.step if difference else -comparison.growth[-1].step
+    steps = [(False, each.difference.step) if each.difference else (True, -each.growth[-1].step) for each in found]
+    return found[steps.index(min(steps))] if found else None
 
 
 def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:

@@ -36,13 +36,14 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     the last bits of eigenvalues. The tolerance depends on the precision and arithmetic of the recorded feature
     maps, which may differ from those of the run.
     """
-    if features is None:
+    if features and not requires_bits(features["fingerprint"], numerics):
+        return (
+            f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, but for silent channels and top images"
+        )
+    if features is None or features["precision"] == "exact":
         return ""
-    if not requires_bits(features["fingerprint"], numerics):
-        of_shares = f"{SHARE_TOLERANCE:g}, which their arithmetic leaves open"
-        return f" within {of_shares}, but for silent channels and top images"
-    of_spectrum = f"{SPECTRUM_TOLERANCE[features['precision']]:g} of the largest eigenvalue"
-    return "" if features["precision"] == "exact" else f" within {of_spectrum}, which their precision leaves open"
+    tolerance = SPECTRUM_TOLERANCE[features["precision"]]
+    return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
 
 
 def feature_differences(evidence: Evidence) -> Iterator[Finding]:

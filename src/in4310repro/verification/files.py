@@ -41,26 +41,23 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
     for file in (run.files.file(name) for name in needed_files(run) if name.endswith(".json")):
         if read_bytes(file) != json_bytes(read_json(file)):
             yield f"{file} is not written as a run writes JSON, though it reads as if it were"
-    written, place = run.files.read_json(names.CONFIG), run.folder / names.CONFIG
-    for each in differences(written, to_json(run.config, written["format"]), rules={}):
+    config, scores, arrays = run.files.read_json(names.CONFIG), run.files.file(names.SCORES), run.scores
+    for each in differences(config, to_json(run.config, config["format"]), rules={}):
         # Older runs lack newer options.
         if each.first is not None:
-            yield f"{place}: {each.path} is {each.first}; a run writes {each.second}"
+            yield f"{run.folder / names.CONFIG}: {each.path} is {each.first}; a run writes {each.second}"
             break
-    scores, arrays = run.files.file(names.SCORES), run.scores
-    needed = array_bytes(
-        {"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": arrays.softmax.copy("C")}
-    )
+    softmax = arrays.softmax.copy("C")
+    needed = array_bytes({"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": softmax})
     found = read_bytes(scores)
     if len(found) != len(needed):
         yield f"{scores} has {len(found)} bytes; its arrays make {len(needed)}"
         return
-    with zipfile.ZipFile(io.BytesIO(found)) as archive, zipfile.ZipFile(io.BytesIO(needed)) as made:
-        listed = made.namelist()
-        if archive.namelist() != listed:
-            yield f"{scores} has its arrays in another order than {', '.join(listed)}"
-        elif other := [name for name in listed if archive.read(name) != made.read(name)]:
-            yield f"{scores}: {other[0]} has other bytes than a run writes for its values"
+    written, made = (zipfile.ZipFile(io.BytesIO(each)) for each in (found, needed))
+    if written.namelist() != made.namelist():
+        yield f"{scores} has its arrays in another order than {', '.join(made.namelist())}"
+    elif other := [name for name in made.namelist() if written.read(name) != made.read(name)]:
+        yield f"{scores}: {other[0]} has other bytes than a run writes for its values"
 
 
 def weights_differences(setting: SettingEvidence) -> Iterator[str]:
@@ -113,14 +110,15 @@ def preset_findings(run: FinishedRun) -> Iterator[Finding]:
     """Yield a message if the preset does not exist, and notes on configuration values that differ from it."""
     place, named = run.folder / names.CONFIG, run.config.preset
     if named not in PRESETS:
-        near = did_you_mean(named, PRESETS)
-        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{near}"
+        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{did_you_mean(named, PRESETS)}"
     if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
         yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(named):
         expected = replace(preset, orientation=run.config.orientation, format=run.config.format)
-        listed = [each.name for each in fields(Config)]
-        if changed := [name for name in listed if getattr(expected, name) != getattr(run.config, name)]:
+        changed = [
+            each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
+        ]
+        if changed:
             yield Note(f"{place} differs from preset {named} in {', '.join(changed)}")
 
 
@@ -135,8 +133,7 @@ def fingerprint_differences(evidence: Evidence) -> Iterator[Finding]:
         yield f"{file}: numerics is {recorded['numerics']}; {names.CONFIG} has {asked}"
     yield from class_differences(f"{file}", recorded, evidence.context.numerics)
     config, code = run.config, recorded.get("code_sha256", "")
-    now = config.network.code_sha256() if config.records_code else ""
-    if code != now:
+    if code != (now := config.network.code_sha256() if config.records_code else ""):
         here = f"the file of {config.network.name} here has {now or 'none to be recorded'}"
         yield f"{file}: code_sha256 is {code or 'absent'}; {here}"
     sha256, drawn = recorded.get("initial_weights_sha256"), tensors_sha256(evidence.drawn_network.state_dict())

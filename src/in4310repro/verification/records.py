@@ -123,13 +123,11 @@ def open_precisions(
         protocol: the protocol of the run.
     """
     ends = (each["average_precision"] for each in metric_ranges(scores, by_logits=protocol.ranks_logits))
-    return [
-        Claim(
-            f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open", IN_CLASS
-        )
+    said = {
+        f"{place} of {name}, which is {value:.4f}: scores this close leave {low:.4f} to {high:.4f} open": high - low
         for name, value, low, high in zip(classes, values, *ends, strict=True)
-        if high - low > OPEN
-    ]
+    }
+    return [Claim(words, IN_CLASS) for words, width in said.items() if width > OPEN]
 
 
 # Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
@@ -159,11 +157,9 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     yield from record_differences(place, saved, computed, scores, protocol, bitwise)
     yield from row_contradictions(setting)
     if changed := best_hash_differences(run, setting.name, tensor_hashes(setting.stored)):
-        best = names.of_setting(setting.name, names.BEST_WEIGHTS)
-        yield (
-            f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from those of {best}: "
-            f"{changed[0].path}, {len(changed)} in all"
-        )
+        of_best = f"those of {names.of_setting(setting.name, names.BEST_WEIGHTS)}"
+        first = f"{changed[0].path}, {len(changed)} in all"
+        yield f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from {of_best}: {first}"
     if not bitwise:
         of_row = f"the average precision by setting {setting.name} on validation images"
         yield from open_precisions(of_row, row["average_precision"], run.classes, scores, protocol)
@@ -183,9 +179,8 @@ def row_contradictions(setting: SettingEvidence) -> Iterator[str]:
     images = [counts[name] for name in run.classes]
     for row in run.histories[setting.name]:
         values: dict[str, Any] = dict(row)
-        right = map(operator.mul, row["class_accuracy"], images)
-        means = [each for each in metrics.METRICS.values() if each.reads in metrics.METRICS]
-        computed = {"accuracy": math.fsum(right) / sum(images)}
+        computed = {"accuracy": math.fsum(map(operator.mul, row["class_accuracy"], images)) / sum(images)}
+        means = (each for each in metrics.METRICS.values() if each.reads in metrics.METRICS)
         for key, value in (computed | {each.name: each.function(values[each.reads]) for each in means}).items():
             if key in values and not abs(values[key] - value) <= ROUNDING:
                 place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
@@ -202,14 +197,13 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
         ValueError: a score is not finite.
     """
     run, bitwise, unseen = selected.run, selected.evidence.bitwise, selected.unseen_scores
-    protocol = run.config.protocol
     yield from score_differences(run.scores, selected.test_scores, bitwise=bitwise)
-    if not bitwise:
-        of_test = "the average precision", run.metrics["average_precision"], run.classes, selected.test_scores
-        yield from open_precisions(*of_test, protocol)
-    if not bitwise and unseen is not None and "unseen" in run.metrics:
-        precisions = run.metrics["unseen"]["average_precision"]
-        yield from open_precisions("the average precision of unseen images", precisions, run.classes, unseen, protocol)
+    measured: list[tuple[str, Any, Scores]] = [("", run.metrics, selected.test_scores)]
+    if unseen is not None and "unseen" in run.metrics:
+        measured.append((" of unseen images", run.metrics["unseen"], unseen))
+    for of, saved, scores in () if bitwise else measured:
+        precisions, protocol = saved["average_precision"], run.config.protocol
+        yield from open_precisions(f"the average precision{of}", precisions, run.classes, scores, protocol)
 
 
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
@@ -227,11 +221,9 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     place, protocol = f"{run.folder / names.METRICS}", run.config.protocol
     computed: dict[str, Any] = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
     saved: dict[str, Any] = dict(run.metrics)
-    of_unseen: list[str] = []
-    if unseen is not None and "unseen" in saved:
-        inner, now = saved.pop("unseen"), computed.pop("unseen")
-        of_unseen = [*record_differences(f"{place}: unseen", inner, now, unseen, protocol, bitwise)]
+    both = (saved.pop("unseen"), computed.pop("unseen")) if unseen is not None and "unseen" in saved else None
     yield from record_differences(place, saved, computed, scores, protocol, bitwise)
-    yield from of_unseen
+    if unseen is not None and both:
+        yield from record_differences(f"{place}: unseen", *both, unseen, protocol, bitwise)
     if not bitwise and not protocol.ranks_logits:
         yield from contradictions(place, class_metrics(run.metrics), run.scores.metrics())

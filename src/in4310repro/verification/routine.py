@@ -13,13 +13,8 @@ from in4310repro.verification.checks import CHECKS, wordings
 from in4310repro.verification.evidence import DamagedRunError, Evidence
 from in4310repro.verification.features import absent_sets, feature_tier
 from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
-from in4310repro.verification.replay.of_run import (
-    Replay,
-    difference_lines,
-    missing_line,
-    result_lines,
-    verdict_of_replay,
-)
+from in4310repro.verification.replay import of_run
+from in4310repro.verification.replay.of_run import Replay, missing_line, verdict_of_replay
 from in4310repro.verification.scores import LOGIT_TOLERANCE
 
 BITWISE = "bit for bit"
@@ -29,7 +24,8 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 def computed_again(circumstances: Circumstances) -> list[str]:
     """Return the statements about a run that a verification confirms if it finds no differences."""
-    return [claim.what for claim in _statements(circumstances) if not claim.shown_by]
+    listed = [what for check in CHECKS.values() for what in check.computed]
+    return [words for _, words in _words(listed, circumstances, True)]
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
@@ -37,17 +33,16 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
     They are sorted by the kind of evidence that would confirm them.
     """
-    listed = [claim for claim in _statements(circumstances) if claim.shown_by]
+    all_claims = {what: shown_by for check in CHECKS.values() for what, shown_by in check.claims.items()}
+    listed = [Claim(words, all_claims[what]) for what, words in _words(all_claims, circumstances, False)]
     return sorted([*listed, *circumstances.found], key=lambda claim: SHOWN_BY.index(claim.shown_by))
 
 
-def _statements(circumstances: Circumstances) -> Iterator[Claim]:
+def _words(statements: Iterable[str], circumstances: Circumstances, computed: bool) -> Iterator[tuple[str, str]]:
     special = wordings(circumstances)
-    for each in (claim for check in CHECKS.values() for claim in check.statements):
-        computed = not each.shown_by
-        words = special.get(each.what, computed)
-        listed = words if isinstance(words, list) else [each.what] * (words is computed)
-        yield from (Claim(what, each.shown_by) for what in listed)
+    for what in statements:
+        words = special.get(what, computed)
+        yield from ((what, each) for each in (words if isinstance(words, list) else [what] * (words is computed)))
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
@@ -272,5 +267,5 @@ def replayed(
     # With one setting its epochs stand beside the rest, as before others could be replayed.
     document |= results[0].to_json() if len(results) == 1 else {}
     document["replays"] = {result.plan.setting: result.to_json() for result in results}
-    lines += [*fewer, *(difference_lines if differences else result_lines)(*results)]
+    lines += [*fewer, *(of_run.difference_lines if differences else of_run.result_lines)(*results)]
     return Verdict([verdict, *lines], document, 1 if differences else 2 if missing else 0, missing)

@@ -45,11 +45,10 @@ def flip_bit(copy: RunFolder) -> Change:
     tensors = copy.read_tensors(name)
     # By name: safetensors gives them in another order each time.
     layer = max(tensor for tensor, value in tensors.items() if value.dtype == torch.float32)
-    weight = tensors[layer].view(-1)
-    before = float(weight[0])
+    weight, before = tensors[layer].view(-1), f"{float(tensors[layer].view(-1)[0]):.9g}"
     weight.view(torch.int32)[0] ^= 1
     copy.write_weights(name, tensors, run.config.preprocessing)
-    return Change(f"{name}: the first number of {layer} is {float(weight[0]):.9g} and was {before:.9g}", (name,))
+    return Change(f"{name}: the first number of {layer} is {float(weight[0]):.9g} and was {before}", (name,))
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
@@ -59,8 +58,8 @@ def raise_accuracy(copy: RunFolder) -> Change:
     before, worst = min(zip(accuracies, range(len(classes)), strict=True))
     accuracies[worst] += 0.1 if before < 0.9 else -0.1
     copy.write_json(names.METRICS, metrics)
-    sentence = f"the accuracy of {classes[worst]} is {accuracies[worst]:.4f} and was {before:.4f}"
-    return Change(f"{names.METRICS}: {sentence}", (names.METRICS,))
+    now = f"{accuracies[worst]:.4f} and was {before:.4f}"
+    return Change(f"{names.METRICS}: the accuracy of {classes[worst]} is {now}", (names.METRICS,))
 
 
 def leak_image(copy: RunFolder) -> Change:

@@ -51,8 +51,9 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
     kept = Kept(*checkpoints.read_kept_epoch(file))
-    for what, tensors, of in zip(("weights", "optimizer state"), kept, ("weights", "optimizer"), strict=True):
-        if tensors_sha256(tensors) != before[f"{of}_sha256"]:  # type: ignore[literal-required]
+    recorded = {"weights": before["weights_sha256"], "optimizer state": before["optimizer_sha256"]}
+    for tensors, (what, sha256) in zip(kept, recorded.items(), strict=True):
+        if tensors_sha256(tensors) != sha256:
             raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {epoch}")
     return kept
 
@@ -189,18 +190,14 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )
-    epochs = Epochs(inputs)
-    return epochs.model, numerics.cross_entropy, epochs.optimizer, _batches(epochs)
+    epochs, config = Epochs(inputs), run.config
 
+    def batches() -> Batches:
+        # Before each batch, learning rates and random generator are set as the training did.
+        epochs.start_epoch()
+        for batch in training_batches(images, config.batch_size, config.augmentation, config.seed, 0):
+            epochs.start_step()
+            yield batch.images.to(numerics.device), batch.labels.to(numerics.device)
+            epochs.position.batch += 1
 
-def _batches(epochs: Epochs) -> Batches:
-    """Yield a pair (images, labels) for each batch of the first epoch.
-
-    Before each batch, set the learning rates and the random generator as the training did.
-    """
-    task = epochs.task
-    epochs.start_epoch()
-    for batch in training_batches(task.training, task.config.batch_size, task.config.augmentation, task.config.seed, 0):
-        epochs.start_step()
-        yield batch.images.to(task.context.numerics.device), batch.labels.to(task.context.numerics.device)
-        epochs.position.batch += 1
+    return epochs.model, numerics.cross_entropy, epochs.optimizer, batches()

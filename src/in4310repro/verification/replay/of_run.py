@@ -19,14 +19,7 @@ from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.compare import describe_replay, traced_steps
 from in4310repro.verification.evidence import load_part
 from in4310repro.verification.images import pixel_differences
-from in4310repro.verification.replay.epoch import (
-    EpochRecord,
-    MissingStateError,
-    Traced,
-    compare_records,
-    read_start,
-    train_again,
-)
+from in4310repro.verification.replay import epoch as of_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +128,11 @@ class Replay:
         return {"replayed": self.replayed, "first_tensors": self.first_tensors, **drawn, "missing": self.missing}
 
 
+# Why no epoch is trained again in another class.
+WHY = {
+    "portable": "portable arithmetic of one version has one class",
+    "native": "native arithmetic repeats where the class is the same, so that other bits would show nothing",
+}
 EVERY = "all"  # settings that have epochs, as the value of --setting
 
 
@@ -171,15 +169,11 @@ def plan_replays(
         if chosen in (EVERY, name)
     ]
     if numeric != numerics.numeric_class:
-        why = {
-            "portable": "portable arithmetic of one version has one class",
-            "native": "native arithmetic repeats where the class is the same, so that other bits would show nothing",
-        }
         made_in = run.fingerprint["numerics"]
         raise ValueError(
             f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}, and this process computes "
             f"in {numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; "
-            f"{why[made_in]}"
+            f"{WHY[made_in]}"
         )
     refuse_too_large(run.config, numerics, training=True)
     return plans
@@ -218,19 +212,20 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
     with interrupts() as interrupted:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
-            recorded = EpochRecord(hashes[epoch - 1], rows[epoch - 1])
+            recorded = of_epoch.EpochRecord(hashes[epoch - 1], rows[epoch - 1])
             where = f"{setting.name}, epoch {epoch}"
             try:
-                model, kept = read_start(run, setting, epoch)
+                model, kept = of_epoch.read_start(run, setting, epoch)
                 inputs = TrainingInputs(model=model, config=run.config, setting=setting, context=context, **images)
                 with tempfile.TemporaryDirectory() as folder:
-                    traced = Traced(Path(folder) / "replay.trace", traced_steps(run, setting.name, epoch))
-                    clauses = [*compare_records(recorded, train_again(inputs, recorded, kept, interrupted, traced))]
+                    traced = of_epoch.Traced(Path(folder) / "replay.trace", traced_steps(run, setting.name, epoch))
+                    again = of_epoch.train_again(inputs, recorded, kept, interrupted, traced)
+                    clauses = [*of_epoch.compare_records(recorded, again)]
                     by_traces = describe_replay(run, setting.name, traced.path) if clauses else ""
                 result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
                 result.first_tensors.extend([f"{where}, by its trace: {by_traces}"] if by_traces else [])
                 result.replayed.append(epoch)
-            except MissingStateError as error:
+            except of_epoch.MissingStateError as error:
                 result.missing[epoch] = str(error)
             except ValueError as error:
                 result.differences.append(f"{where}: it cannot be trained again: {error}")
@@ -250,31 +245,28 @@ def result_lines(*results: Replay) -> list[str]:
     """Return the output lines of replays that found no differences."""
     lines: list[str] = []
     for result in results:
-        plan, mode = (
-            result.plan,
-            "portable arithmetic" if result.portable else "native arithmetic of the run's numeric class",
-        )
+        plan = result.plan
+        mode = "portable arithmetic" if result.portable else "native arithmetic of the run's numeric class"
         drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
         lines += [
             f"replayed {plan.setting}, epoch {_listed(result.replayed)} (the first, the last and the selected: "
             f"{_listed(plan.known)}; {drawn}): every tensor, the optimizer state, the training loss and the validation "
             f"row are equal, bit for bit, in {mode}",
             f"the hash that commits to the training of {plan.setting}: {result.training_sha256}",
+            f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
+            "where they come from was not trained again"
+            if result.first_epoch_from
+            else "",
         ]
-        if result.first_epoch_from:
-            lines.append(
-                f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
-                "where they come from was not trained again"
-            )
-        if not result.missing and len(plan.drawn) == plan.others:
-            lines.append(f"every epoch of {plan.setting} was trained again")
-        elif not result.missing:
+        if not result.missing:
             odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
             lines.append(
-                f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K),"
-                f" N = {plan.others}, K = {len(plan.drawn)}: {odds}"
+                f"every epoch of {plan.setting} was trained again"
+                if len(plan.drawn) == plan.others
+                else f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / "
+                f"C(N, K), N = {plan.others}, K = {len(plan.drawn)}: {odds}"
             )
-    return [*lines, NOT_SHOWN]
+    return [*filter(None, lines), NOT_SHOWN]
 
 
 def verdict_of_replay(results: Iterable[Replay]) -> str:
