@@ -56,9 +56,8 @@ class Circumstances:
         Files of initial weights count as unavailable. Of the additional image sets of the feature maps, only
         those that Python libraries provide count as available.
         """
-        sets = run.features["sets"][1:] if run.features is not None else []
-        absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
-        start = run.config.weights == "none"
+        sets = [images["name"] for images in run.features["sets"][1:]] if run.features else []
+        absent, start = tuple(name for name in sets if name not in (PHOTOGRAPHS, DIGITS)), run.config.weights == "none"
         return cls(run=run, start=start, absent=absent, bodies_compared=start or draws_head(run))
 
 

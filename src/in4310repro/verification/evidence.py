@@ -56,9 +56,9 @@ def earlier_version(recorded: Fingerprint) -> int | None:
     """
     from in4310repro import arithmetic
 
+    named, probe = recorded["numeric_class"], recorded["probe"]
     versions = range(1, arithmetic.VERSION) if recorded["numerics"] == "portable" else ()
-    made = (each for each in versions if portable_class(recorded["probe"], each) == recorded["numeric_class"])
-    return next(made, None)
+    return next((each for each in versions if portable_class(probe, each) == named), None)
 
 
 def load_part(run: FinishedRun, root: Path, part: str, cache: bool = False, progress: Progress = SILENT) -> ImageSet:
@@ -129,9 +129,11 @@ class Evidence:
         """
         split = replace(self.run.split, root=image_root(self.run.config, self.data))
         paths = ((part, entry.path) for part, entries in split.parts.items() for entry in entries)
-        if missing := next((each for each in paths if not (split.root / each[1]).is_file()), None):
-            place = "{} image {}".format(*missing)
-            raise ValueError(f"{place} is not below {split.root}; --data names the folder that holds it")
+        for part, path in paths:
+            if not (split.root / path).is_file():
+                raise ValueError(
+                    f"{part} image {path} is not below {split.root}; --data names the folder that holds it"
+                )
         return split
 
     def images(self, part: str) -> ImageSet:
@@ -172,9 +174,8 @@ class Evidence:
     @cached_property
     def settings(self) -> list["SettingEvidence"]:
         """Evidence of each training setting (one optimizer), the selected one first."""
-        selected, settings = self.run.metrics["setting"], self.run.config.settings
-        ordered = sorted(settings, key=lambda each: each.name != selected)
-        return [SettingEvidence(self, setting) for setting in ordered]
+        settings = [SettingEvidence(self, setting) for setting in self.run.config.settings]
+        return sorted(settings, key=lambda each: each.name != self.run.metrics["setting"])
 
     @cached_property
     def selected(self) -> "SettingEvidence":
@@ -204,11 +205,10 @@ class Evidence:
             (comparison.PHOTOGRAPHS, comparison.photographs, comparison.imagenet, config.imagenet),
             (comparison.DIGITS, comparison.digits, comparison.cifar10, config.cifar10),
         )
-        for images, (name, of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
-            if images["name"] == name:
-                sets.append(of_library(sample_of(config)))
-            else:
-                sets.append(in_folder(Path(folder), sample_of(config)) if folder and Path(folder).is_dir() else None)
+        for record, (name, of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
+            here, sample = folder and Path(folder).is_dir(), sample_of(config)
+            in_library = record["name"] == name
+            sets.append(of_library(sample) if in_library else in_folder(Path(folder or ""), sample) if here else None)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

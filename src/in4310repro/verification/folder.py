@@ -32,19 +32,18 @@ def changed_files(files: RunFolder, among: Collection[str] | None = None) -> lis
     manifest = files.folder / names.MANIFEST
     try:
         sentences = [_changed(files, name) for name in files.changed_files(among)]
-        if manifest.exists() and read_bytes(manifest) != manifest_bytes(files.manifest()):
-            sentences.append(f"{manifest} has other bytes than a run writes for these lines")
+        same = not manifest.exists() or read_bytes(manifest) == manifest_bytes(files.manifest())
     except (ValueError, OSError) as error:
-        return [str(error)]
-    return sentences
+        return [f"{error}"]
+    return sentences + [f"{manifest} has other bytes than a run writes for these lines"] * (not same)
 
 
 def _changed(files: RunFolder, name: str) -> str:
-    if (files.folder / name).exists():
-        try:
+    try:
+        if (files.folder / name).exists():
             files.file(name)
-        except ValueError as error:
-            return str(error)
+    except ValueError as error:
+        return f"{error}"
     return f"{files.folder / name} is missing or has other bytes than were written"
 
 
@@ -83,11 +82,8 @@ def files_without_line(files: RunFolder) -> list[str]:
     except (ValueError, OSError):
         # Which `changed_files` says.
         return []
-    return [_omitted(files.folder, name) for name in files_of_run(files.folder) if name not in listed]
-
-
-def _omitted(folder: Path, name: str) -> str:
-    return f"{folder} has no manifest entry for {name}"
+    found = files_of_run(files.folder)
+    return [f"{files.folder} has no manifest entry for {name}" for name in found if name not in listed]
 
 
 def needed_files(run: FinishedRun) -> list[str]:
@@ -105,11 +101,10 @@ def needed_files(run: FinishedRun) -> list[str]:
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
     """Return a message for each run file missing from the manifest, and for each entry that is not a run file."""
     needed, listed = {*needed_files(run)}, run.files.manifest().keys()
-    manifest = run.folder / names.MANIFEST
-    others = sorted(listed - needed - {names.FEATURES})
+    missing, others = sorted(needed - listed), sorted(listed - needed - {names.FEATURES})
     return [
-        *(_omitted(run.folder, name) for name in sorted(needed - listed)),
-        *(f"{manifest} lists {name}, which is no file of this run" for name in others),
+        *(f"{run.folder} has no manifest entry for {name}" for name in missing),
+        *(f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run" for name in others),
     ]
 
 

@@ -1,6 +1,7 @@
 """Check of fitted heads (last layers): each fit is repeated from the images, the split and the untrained layers."""
 
 from collections.abc import Container, Iterator, Mapping
+from itertools import islice
 
 import torch
 
@@ -73,7 +74,8 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
     with inputs.context.progress.task(f"fits of {setting.name}", len(STRENGTHS)) as advance:
         for row, strength in zip(setting.run.histories[setting.name], STRENGTHS, strict=True):
             again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
-            best, place = row["epoch"] == setting.best_row["epoch"], setting.file(names.HISTORY)
+            place = f"{setting.file(names.HISTORY)}: fit {row['epoch']}"
+            best = row["epoch"] == setting.best_row["epoch"]
             equal = {row["weights_sha256"], *([tensors_sha256(setting.stored)] * best)} == {again["weights_sha256"]}
             exact = equal and evidence.bitwise
             compared = (*LOSSES, *METRICS) if exact else LOSSES
@@ -81,10 +83,10 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
             if not exact:
                 losses = {"train_loss": again["train_loss"], "val_loss": again["val_loss"]}
                 rules |= {key: around(loss, LOSS_TOLERANCE * max(1, loss)) for key, loss in losses.items()}
-            yield from contradictions(f"{place}: fit {row['epoch']}", row, again, rules)
+            yield from contradictions(place, row, again, rules)
             if not exact:
                 fitted = _scores(inputs, features.validation, inputs.validation)
-                yield from metric_differences(f"{place}: fit {row['epoch']}", row, fitted, inputs.config.protocol)
+                yield from metric_differences(place, row, fitted, inputs.config.protocol)
             if not equal and best:
                 yield from _saved_head_differences(setting, inputs, features, strength)
             elif not equal:
@@ -167,9 +169,9 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     if not part.startswith(FROM) or not (previous or evidence.start_at_hand):
         return
     model = evidence.drawn_network if previous else evidence.initial_network
-    frozen = {id(module) for module in trained_part.frozen_modules(model, part)}
-    within_frozen = {name for name, module in model.named_modules() if id(module) in frozen}
-    still = {name for name in setting.stored if name.rpartition(".")[0] in within_frozen}
+    frozen = {*trained_part.frozen_modules(model, part)}
+    modules = dict(model.named_modules())
+    still = {name for name in setting.stored if modules.get(name.rpartition(".")[0]) in frozen}
     last = names.of_setting(previous or "", names.LAST_WEIGHTS)
     yield from _moved_tensors(setting, still, run.files.read_tensors(last) if previous else model.state_dict())
 
@@ -179,10 +181,9 @@ def _moved_tensors(
 ) -> Iterator[str]:
     """Yield a message on the first tensor named in `still` that differs from its value before training."""
     # In the order of the network, since that of a file that was read changes from time to time.
-    for name in setting.evidence.drawn_network.state_dict():
-        if name in still and not torch.equal(setting.stored[name], before[name]):
-            yield f"{setting.file(names.BEST_WEIGHTS)}: {name} is not that of the weights before training"
-            return
+    ordered = (name for name in setting.evidence.drawn_network.state_dict() if name in still)
+    for name in islice((each for each in ordered if not torch.equal(setting.stored[each], before[each])), 1):
+        yield f"{setting.file(names.BEST_WEIGHTS)}: {name} is not that of the weights before training"
 
 
 def body_findings(setting: SettingEvidence) -> Iterator[Finding]:

@@ -25,9 +25,9 @@ def scene_differences(evidence: Evidence) -> list[str]:
 
     The list is empty for a run on a folder of images.
     """
-    config, progress = evidence.run.config, evidence.context.progress
+    split, config, progress = evidence.run.split, evidence.run.config, evidence.context.progress
     drawn = config.scenes, config.image_size, config.seed
-    return [] if config.data else differences_from_drawn(evidence.run.split, *drawn, progress)
+    return [] if config.data else differences_from_drawn(split, *drawn, progress)
 
 
 def split_differences(evidence: Evidence) -> list[str]:
@@ -49,8 +49,8 @@ def split_differences(evidence: Evidence) -> list[str]:
             groups = f" and the groups of {names.GROUPS}" if config.group == LOOK_ALIKES else ""
             needed = f"seed {config.seed} and split {config.split} draw {now} from the images{groups}"
             return [f"{file}: row {number} is {row}; {needed}"]
-    sizes_now = f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"
-    return [] if drawn == written else [sizes_now]
+    lengths = f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"
+    return [lengths] * (drawn != written)
 
 
 def image_differences(evidence: Evidence) -> Iterator[Finding]:
@@ -109,14 +109,11 @@ def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
         fault = "missing" if others[0] in needed else f"no image that the run of {names.CONFIG} reads"
         yield f"{file}: {others[0]} is {fault}"
         return
+    recorded = run.fingerprint.get("pixels_sha256", {})
     for part, each in paths.items():
-        found, recorded = (
-            sha256_of_hashes(pixels[path] for path in each),
-            run.fingerprint.get("pixels_sha256", {}).get(part),
-        )
-        if recorded != found:
-            of_part = f"the hashes of the {part} images give {found}"
-            yield f"{file}: {of_part}; pixels_sha256 in {names.FINGERPRINT} has {recorded}"
+        if (found := sha256_of_hashes(pixels[path] for path in each)) != recorded.get(part):
+            said = f"pixels_sha256 in {names.FINGERPRINT} has {recorded.get(part)}"
+            yield f"{file}: the hashes of the {part} images give {found}; {said}"
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:

@@ -146,12 +146,10 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """
     run, bitwise, row = setting.run, setting.evidence.bitwise, setting.best_row
     scores, protocol = setting.validation_scores, run.config.protocol
-    computed = {
-        "val_loss": scores.loss,
-        **scores.metrics(by_logits=protocol.ranks_logits),
-        "weights_sha256": tensors_sha256(setting.stored),
-        **({"test_loss": setting.test_loss} if protocol.scores_test_each_epoch else {}),
-    }
+    computed: dict[str, Any] = {"val_loss": scores.loss, **scores.metrics(by_logits=protocol.ranks_logits)}
+    computed["weights_sha256"] = tensors_sha256(setting.stored)
+    if protocol.scores_test_each_epoch:
+        computed["test_loss"] = setting.test_loss
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, protocol, bitwise)

@@ -45,12 +45,9 @@ def _words(statements: Iterable[str], circumstances: Circumstances, computed: bo
         yield from ((what, each) for each in (words if isinstance(words, list) else [what] * (words is computed)))
 
 
-def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
+def by_what_shows_them(listed: Sequence[Claim]) -> dict[str, list[str]]:
     """Return the texts of unconfirmed statements, grouped by the evidence that would confirm them."""
-    grouped: dict[str, list[str]] = {}
-    for claim in listed:
-        grouped.setdefault(claim.shown_by, []).append(claim.what)
-    return grouped
+    return {each.shown_by: [other.what for other in listed if other.shown_by == each.shown_by] for each in listed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +70,8 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but `circumstances` as JSON values, with `computed_again` under the name `proven`."""
-        values = asdict(replace(self, circumstances=None))
-        del values["circumstances"]
-        return {"proven" if key == "computed_again" else key: value for key, value in values.items()}
+        values = asdict(replace(self, circumstances=None)).items()
+        return {key.replace("computed_again", "proven"): value for key, value in values if key != "circumstances"}
 
     def with_replay(self, epochs: Mapping[str, Collection[int]]) -> Self:
         """Return what is confirmed and what is not after these epochs of settings were trained again, with equal bits.

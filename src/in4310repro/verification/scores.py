@@ -71,8 +71,8 @@ def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> lis
             prediction may change.
     """
     if saved.paths != predicted.paths:
-        lost = sorted(set(saved.paths) ^ set(predicted.paths))[:1] or ["their order"]
-        return [f"the scores are of other images than the test set, such as {lost[0]}"]
+        lost = min({*saved.paths} ^ {*predicted.paths}, default="their order")
+        return [f"the scores are of other images than the test set, such as {lost}"]
     differences, paths = [], saved.paths
     if len(other := np.flatnonzero(saved.labels != predicted.labels)):
         then, now = (each.labels[other[0]] for each in (saved, predicted))

@@ -76,8 +76,8 @@ def printed_accuracies(copy: RunFolder) -> str:
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
     rows = "".join(f"| {name} | {accuracy:.4f} |\n" for name, accuracy in pairs)
-    mean = f"Mean accuracy over all classes: {metrics['mean_class_accuracy']:.4f}\n"
-    return f"| class | accuracy |\n| --- | --- |\n{rows}\n{mean}"
+    mean = f"{metrics['mean_class_accuracy']:.4f}"
+    return f"| class | accuracy |\n| --- | --- |\n{rows}\nMean accuracy over all classes: {mean}\n"
 
 
 CHANGES: dict[str, Callable[[RunFolder], Change]] = {

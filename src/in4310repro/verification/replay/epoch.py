@@ -131,7 +131,7 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple
         MissingStateError: the state was not saved, or the weights before epoch 1 cannot be read.
     """
     if epoch > 1:
-        file = _kept_file(run, setting.name, epoch)
+        file = run.folder / names.kept_epoch(setting.name, epoch - 1)
         if not file.exists():
             raise MissingStateError(_describe_missing(run, setting.name, "it"))
         kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
@@ -153,13 +153,9 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple
 
 def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
     """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
-    missing = [epoch for epoch in epochs if epoch > 1 and not _kept_file(run, setting, epoch).exists()]
-    return _describe_missing(run, setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
-
-
-def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
-    """Return the path of the state saved before an epoch; the epoch is at least 2."""
-    return run.folder / names.kept_epoch(setting, epoch - 1)
+    kept = {epoch: run.folder / names.kept_epoch(setting, epoch - 1) for epoch in epochs if epoch > 1}
+    missing = [f"{epoch}" for epoch, file in kept.items() if not file.exists()]
+    return _describe_missing(run, setting, f"epoch {', '.join(missing)}") if missing else ""
 
 
 def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:

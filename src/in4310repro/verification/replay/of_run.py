@@ -58,25 +58,24 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
         Plan(setting='sgd', known=(1, 2, 5), drawn=(3,), others=2, seed=0)
     """
-    known = sorted({1, selected, epochs})
+    known = tuple(sorted({1, selected, epochs}))
     others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
     for option, value in (("--replay", draws), ("--draw", seed)):
         if value < 0:
             raise ValueError(f"{option} {value}; expected at least 0")
     order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
-    return Plan(setting=setting, known=tuple(known), drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
+    return Plan(setting=setting, known=known, drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
     """Return a sentence saying that fewer than `draws` epochs are left to be drawn; empty if enough are left."""
     if draws <= plan.others:
         return ""
-    known = ", ".join(map(str, plan.known))
     drawn = {0: "none is left to be drawn", 1: "it is drawn"}.get(plan.others, f"all {plan.others} are drawn")
     left = f"{plan.others or 'no'} epoch{'s' * (plan.others != 1)}"
     return (
         f"--replay {draws}: setting {plan.setting} has {left} beside the first, the last and the selected one "
-        f"({known}), which are trained again in any case; {drawn}"
+        f"({_listed(plan.known)}), which are trained again in any case; {drawn}"
     )
 
 
@@ -124,8 +123,8 @@ class Replay:
 
     def to_json(self) -> dict[str, Any]:
         """Return the epochs that were trained again and those that were not, as JSON values."""
-        drawn = {"drawn": self.plan.drawn, "draw": self.plan.seed}
-        return {"replayed": self.replayed, "first_tensors": self.first_tensors, **drawn, "missing": self.missing}
+        of_plan = {"drawn": self.plan.drawn, "draw": self.plan.seed}
+        return {"replayed": self.replayed, "first_tensors": self.first_tensors, **of_plan, "missing": self.missing}
 
 
 # Why no epoch is trained again in another class.
@@ -152,7 +151,8 @@ def plan_replays(
         ValueError: there is no such setting, or it has no epochs; the arithmetic of this process is not that of the
             run; or a training step is too large for this machine.
     """
-    config, chosen, numeric = run.config, setting or run.metrics["setting"], run.fingerprint["numeric_class"]
+    config, chosen = run.config, setting or run.metrics["setting"]
+    made_in, numeric = run.fingerprint["numerics"], run.fingerprint["numeric_class"]
     trained = [each.name for each in config.settings if not config.fits_head(each)]
     if chosen != EVERY and chosen not in run.histories:
         valid = ", ".join((*trained, EVERY))
@@ -169,7 +169,6 @@ def plan_replays(
         if chosen in (EVERY, name)
     ]
     if numeric != numerics.numeric_class:
-        made_in = run.fingerprint["numerics"]
         raise ValueError(
             f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}, and this process computes "
             f"in {numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; "
