@@ -13,10 +13,9 @@ from typing import Any
 from in4310repro.data.splits import from_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.archive import unpack
+from in4310repro.system import archive, signals
 from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text, regular_file
-from in4310repro.system.signals import temporary_folder
 from in4310repro.verification.folder import Unchecked, first_of
 
 README = "README.txt"
@@ -81,8 +80,8 @@ def unpacked(file: Path) -> Iterator[Bundle]:
     with file.open("rb") as beginning:
         if beginning.read(2) != b"PK":
             raise ValueError(f"{file} is no run folder, and no bundle that `in4310repro export RUN --as bundle` writes")
-    with temporary_folder() as folder:
-        listed = unpack(file, folder, _refusal)
+    with signals.temporary_folder() as folder:
+        listed = archive.unpack(file, folder, _refusal)
         others = (place if (place := folder / name).is_dir() else None for name in (REPORT, IMAGES))
         bundle = Bundle(file, folder, listed, folder / RUN, *others)
         try:

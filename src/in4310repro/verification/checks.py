@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from in4310repro.evaluation.prediction import refuse_too_large
-from in4310repro.metrics.table import SCALARS
+from in4310repro.metrics import table
 from in4310repro.models.network import FROM
-from in4310repro.runs.selection import best_epoch
-from in4310repro.runs.settings import LOOK_ALIKES, unused_values
+from in4310repro.runs import selection, settings
 from in4310repro.verification import features, files, folder, heads, images, records
 from in4310repro.verification.check import (
     ELSEWHERE,
@@ -86,7 +85,7 @@ def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
     still_open = any(claim.shown_by == IN_CLASS for claim in each.found)
     decoded = images.decodes_training(run) or any(again.values())
     left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
-    best = {name: best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
+    best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
     besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
     named = {
         **dict.fromkeys(OF_EPOCHS, left),
@@ -102,18 +101,18 @@ def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
         BEGAN: [f"that training began from {weights}"] * (not start),
         WITHOUT_EPOCHS: None if trained else False,
         images.ENDS: None,  # the check itself finds it, of images in a folder
-        GROUPS: start and each.bitwise if config.group == LOOK_ALIKES else None,
+        GROUPS: start and each.bitwise if config.group == settings.LOOK_ALIKES else None,
         TRAINING_PIXELS: False if run.fingerprint.get("pixels_sha256") and not decoded else None,
         OPEN_PRECISIONS: None,  # the check itself finds which they are
         TEST_METRICS: [f"{TEST_METRICS}{', average precisions as far as close scores allow' if still_open else ''}"],
         BEST_LOSS: config.protocol.scores_test_each_epoch or None,
-        SELECTION: [f"the selection by {SCALARS[config.select].label} on validation"],
+        SELECTION: [f"the selection by {table.SCALARS[config.select].label} on validation"],
         TRAINED: [f"the training of {epochs}" for epochs in describe_epochs(each, again)],
         **{what: [f"{what} ({epochs})" if again else what] if epochs else [] for what, epochs in of.items()},
         UNUSED: [
             f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
             for setting in config.settings
-            for name in unused_values(setting)
+            for name in settings.unused_values(setting)
         ],
         HEADS: [f"every fit of the head ({tier}){', and that nothing else has moved' if each.bodies_compared else ''}"]
         * fitted,

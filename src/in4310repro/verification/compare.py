@@ -8,15 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from in4310repro.data.images import training_ranges
-from in4310repro.runs import names
-from in4310repro.runs.config import to_json
+from in4310repro.runs import config, folder, names, selection
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import SPEED
-from in4310repro.runs.selection import unit
-from in4310repro.system.schema import differences
-from in4310repro.system.tensors import tensor_hashes
-from in4310repro.system.text import shell_command
+from in4310repro.system import schema, tensors, text
 from in4310repro.trace import Comparison, TraceFile, compare, read_trace
 from in4310repro.verification.folder import changed_files, wrong_in_manifest
 from in4310repro.verification.records import best_hash_differences, known_differences
@@ -39,8 +34,8 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
         ValueError: weights are missing or damaged.
     """
     mismatches = [*_result_mismatches(first, second)]
-    one, other = ({"config": to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
-    found = [(*each.path.partition("."), each) for each in differences(one, other)]
+    one, other = ({"config": config.to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
+    found = [(*each.path.partition("."), each) for each in schema.differences(one, other)]
     explanations = [f"{name} differs: {path} {each.first!r} and {each.second!r}" for name, _, path, each in found]
     return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])] if mismatches else []
 
@@ -74,7 +69,7 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
     for row, other_row, hashes, other_hashes in zip(*records, strict=False):
         rows = known_differences(row, other_row, {SPEED: None})
         fields = dict.fromkeys(each.path.partition(".")[0] for each in rows)
-        changed = [*differences(hashes["tensors"], other_hashes["tensors"])]
+        changed = [*schema.differences(hashes["tensors"], other_hashes["tensors"])]
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
             count = f"{len(changed)} of {len(hashes['tensors'])} in all"
             detail = f"; first tensor {changed[0].path}, {count}" if changed else ""
@@ -89,11 +84,11 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     weights, the numbers of epochs and the recorded hashes.
     """
     if found := _different_epoch(first, second, name):
-        yield f"setting {name} differs from {unit(first.histories[name])} {found[0]} on {found[1]}"
+        yield f"setting {name} differs from {selection.unit(first.histories[name])} {found[0]} on {found[1]}"
         return
     runs = first, second
-    saved = [tensor_hashes(run.files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))) for run in runs]
-    if changed := [*differences(saved[0], saved[1])]:
+    saved = [tensors.tensor_hashes(run.files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))) for run in runs]
+    if changed := [*schema.differences(saved[0], saved[1])]:
         yield f"setting {name} has other best weights; first tensor {changed[0].path}, {len(changed)} in all"
     one, other = (len(run.histories[name]) for run in runs)
     if one != other:
@@ -104,7 +99,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
             yield f"{file} has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"
 
 
-def read_traces(run: RunFolder, setting: str) -> list[TraceFile]:
+def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:
     """Return the traces of a setting in the order of their steps; a resumed training has more than one.
 
     If a step was repeated after an interruption, it is taken from the later trace.
@@ -173,7 +168,7 @@ def _describe_first_tensor(first: FinishedRun, second: FinishedRun, setting: str
         return f"{reason}; {how}, so that the first tensor that differs can be named"
     if comparison.equal:
         return f"both runs are equal until after step {comparison.growth[-1].step}; {how}"
-    diff = shell_command(["in4310repro", "diff", *map(str, comparison.places)])
+    diff = text.shell_command(["in4310repro", "diff", *map(str, comparison.places)])
     return f"{_describe(comparison)} `{diff}` shows how the difference grows."
 
 

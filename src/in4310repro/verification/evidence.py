@@ -13,20 +13,17 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.data import comparison
+from in4310repro.data import comparison, splits
 from in4310repro.data.images import ImageSet
-from in4310repro.data.splits import Split
 from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import names
+from in4310repro.runs import names, records, selection
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system import fingerprint
 from in4310repro.system.context import Context
-from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, portable_class
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.folder import recorded_files
@@ -38,7 +35,7 @@ class DamagedRunError(Exception):
     """Error for a damaged file that all further checks need; its message is reported as a difference."""
 
 
-def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
+def requires_bits(recorded: fingerprint.Fingerprint, numerics: Numerics) -> bool:
     """Return whether values recomputed on this machine must equal the recorded values bit for bit.
 
     They must if this process and the recording one have the same numeric class, a hash that identifies their
@@ -49,7 +46,7 @@ def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
     return both_portable or recorded["numeric_class"] == numerics.numeric_class
 
 
-def earlier_version(recorded: Fingerprint) -> int | None:
+def earlier_version(recorded: fingerprint.Fingerprint) -> int | None:
     """Return the earlier version of portable arithmetic that a fingerprint's numeric class and probe belong to.
 
     Return None if they belong to no earlier version.
@@ -121,7 +118,7 @@ class Evidence:
         return requires_bits(self.run.fingerprint, self.context.numerics)
 
     @cached_property
-    def split(self) -> Split:
+    def split(self) -> splits.Split:
         """The split, with the present location of its images.
 
         Raises:
@@ -266,9 +263,9 @@ class SettingEvidence:
     network = cached_property(load_network)
 
     @cached_property
-    def best_row(self) -> HistoryRow:
+    def best_row(self) -> records.HistoryRow:
         """Row of the best epoch in the setting's history."""
-        return best_epoch(self.run.histories[self.name], self.run.config.select)
+        return selection.best_epoch(self.run.histories[self.name], self.run.config.select)
 
     @cached_property
     def validation_scores(self) -> Scores:

@@ -6,13 +6,11 @@ from dataclasses import replace
 from in4310repro.data import comparison
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.activations import RELATIVE_ERROR
-from in4310repro.runs import names
-from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ModuleFeatures
+from in4310repro.runs import names, records
+from in4310repro.system import schema
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.schema import Limits
-from in4310repro.verification.check import Finding
+from in4310repro.verification import check, files
 from in4310repro.verification.evidence import Evidence, requires_bits
-from in4310repro.verification.files import class_differences
 from in4310repro.verification.records import around, contradictions
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
@@ -29,7 +27,7 @@ FEW_VALUES = 3
 NEXT_BIN = 2 * RELATIVE_ERROR
 
 
-def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
+def feature_tier(features: records.FeatureMaps | None, numerics: Numerics) -> str:
     """Return a phrase that says how closely newly measured feature maps must agree with the recorded ones.
 
     The phrase is empty if no feature maps are recorded. It is also empty if all values must be equal, apart from
@@ -46,7 +44,7 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
 
 
-def feature_differences(evidence: Evidence) -> Iterator[Finding]:
+def feature_differences(evidence: Evidence) -> Iterator[check.Finding]:
     """Yield a message for each value of features.json that differs from the one measured again.
 
     If equal bits are required, all values must be equal, except that eigenvalues may differ by up to
@@ -61,7 +59,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
     if features is None:
         return
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
-    yield from class_differences(f"{place}: fingerprint", features["fingerprint"], evidence.context.numerics)
+    yield from files.class_differences(f"{place}: fingerprint", features["fingerprint"], evidence.context.numerics)
     for position, valid in SET_NAMES.items():
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
@@ -88,7 +86,7 @@ def absent_sets(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _module_differences(
-    place: str, saved: ModuleFeatures, now: ModuleFeatures, precision: str, bitwise: bool
+    place: str, saved: records.ModuleFeatures, now: records.ModuleFeatures, precision: str, bitwise: bool
 ) -> Iterator[str]:
     share = SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE
     allowed = share * max(now["eigenvalues"], default=0.0)
@@ -107,14 +105,14 @@ def _movable(count: int) -> float:
 
 
 def activation_differences(
-    place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
+    place: str, saved: records.ActivationFeatures, measured: records.ActivationFeatures, bitwise: bool
 ) -> Iterator[str]:
     """Yield a message for each difference between the saved and the measured activation statistics of a module.
 
     If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
     and images are not compared.
     """
-    rules: dict[str, Limits] = {}
+    rules: dict[str, schema.Limits] = {}
     if not bitwise:
         values, counts, now = saved["quantiles"], saved["powers_of_two"], measured["powers_of_two"]
         slack = SHARE_TOLERANCE * max(map(abs, measured["quantiles"].values()))

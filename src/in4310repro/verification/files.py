@@ -12,18 +12,12 @@ import numpy as np
 import torch
 
 from in4310repro.data.preprocessing import IGNORED, Preprocessing, to_metadata, without_size
-from in4310repro.runs import names
+from in4310repro.runs import finished, folder, names, settings
 from in4310repro.runs.config import Config, to_json
-from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import array_bytes
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.settings import WEIGHTS_SAY
-from in4310repro.system.files import json_bytes, read_bytes, read_json
-from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system import files, fingerprint, schema, text
 from in4310repro.system.numerics import Numerics, native_class
-from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.system.text import did_you_mean
 from in4310repro.verification.check import Finding, Note
 from in4310repro.verification.evidence import Evidence, SettingEvidence, earlier_version
 from in4310repro.verification.folder import needed_files
@@ -31,7 +25,7 @@ from in4310repro.verification.folder import needed_files
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
 
 
-def form_differences(run: FinishedRun) -> Iterator[str]:
+def form_differences(run: finished.FinishedRun) -> Iterator[str]:
     """Yield a message for each JSON file that is valid, but not byte for byte what a run would write.
 
     A number in a different notation or a duplicate key, for example, could hide text. There is also a message if
@@ -39,17 +33,17 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
     system. Files of weights are checked by `weights_differences`.
     """
     for file in (run.files.file(name) for name in needed_files(run) if name.endswith(".json")):
-        if read_bytes(file) != json_bytes(read_json(file)):
+        if files.read_bytes(file) != files.json_bytes(files.read_json(file)):
             yield f"{file} is not written as a run writes JSON, though it reads as if it were"
     config, scores, arrays = run.files.read_json(names.CONFIG), run.files.file(names.SCORES), run.scores
-    for each in differences(config, to_json(run.config, config["format"]), rules={}):
+    for each in schema.differences(config, to_json(run.config, config["format"]), rules={}):
         # Older runs lack newer options.
         if each.first is not None:
             yield f"{run.folder / names.CONFIG}: {each.path} is {each.first}; a run writes {each.second}"
             break
     softmax = arrays.softmax.copy("C")
-    needed = array_bytes({"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": softmax})
-    found = read_bytes(scores)
+    needed = folder.array_bytes({"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": softmax})
+    found = files.read_bytes(scores)
     if len(found) != len(needed):
         yield f"{scores} has {len(found)} bytes; its arrays make {len(needed)}"
         return
@@ -67,7 +61,7 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
         ValueError: the weights are damaged or belong to another network.
     """
     run, stored = setting.run, {names.BEST_WEIGHTS: setting.stored}
-    older = run.files.read_json(names.CONFIG)["format"] < WEIGHTS_SAY
+    older = run.files.read_json(names.CONFIG)["format"] < settings.WEIGHTS_SAY
     if run.config.protocol.starts_warm:
         stored[names.LAST_WEIGHTS] = run.files.read_tensors(names.of_setting(setting.name, names.LAST_WEIGHTS))
     for name, tensors in stored.items():
@@ -82,7 +76,7 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
 def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
     """Yield a message for the first tensor in a weights file whose name or dtype differs from the network's."""
     needed, found = ({n: f"{value.dtype}" for n, value in each.items()} for each in (network.state_dict(), stored))
-    for each in [*differences(needed, found)][:1]:
+    for each in [*schema.differences(needed, found)][:1]:
         yield f"{file}: {each.path} is {each.second or 'absent'}; a run writes {each.first or 'absent'}"
 
 
@@ -94,7 +88,7 @@ def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = Fals
         preprocessing: the run's preprocessing, which the metadata must state.
         older: whether the run's format is so old that weights may lack metadata.
     """
-    data = read_bytes(file)
+    data = files.read_bytes(file)
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")
     header = json.loads(data[LENGTH:end])
     shortest = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -106,11 +100,11 @@ def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = Fals
         yield f"{file} has another header than a run writes for its tensors"
 
 
-def preset_findings(run: FinishedRun) -> Iterator[Finding]:
+def preset_findings(run: finished.FinishedRun) -> Iterator[Finding]:
     """Yield a message if the preset does not exist, and notes on configuration values that differ from it."""
     place, named = run.folder / names.CONFIG, run.config.preset
     if named not in PRESETS:
-        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{did_you_mean(named, PRESETS)}"
+        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{text.did_you_mean(named, PRESETS)}"
     if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
         yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(named):
@@ -152,7 +146,7 @@ def fingerprint_differences(evidence: Evidence) -> Iterator[Finding]:
             yield f"{file}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
 
 
-def class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[Finding]:
+def class_differences(place: str, recorded: fingerprint.Fingerprint, numerics: Numerics) -> Iterator[Finding]:
     """Yield a message if the arithmetic that a fingerprint names is not that of its probe, or of this version."""
     named = recorded["numeric_class"]
     if recorded["numerics"] == "native":

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from in4310repro.runs import config as configuration
-from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs import finished, names
 from in4310repro.runs.folder import RunFolder, describe_status, manifest_bytes
 from in4310repro.runs.settings import LOOK_ALIKES
+from in4310repro.system import fingerprint
 from in4310repro.system.files import read_bytes
-from in4310repro.system.fingerprint import Fingerprint
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -86,7 +85,7 @@ def files_without_line(files: RunFolder) -> list[str]:
     return [f"{files.folder} has no manifest entry for {name}" for name in found if name not in listed]
 
 
-def needed_files(run: FinishedRun) -> list[str]:
+def needed_files(run: finished.FinishedRun) -> list[str]:
     """Return the names of the files that a run of its configuration has; feature maps may be missing."""
     depends = {
         names.PIXELS: run.config.is_canonical,
@@ -98,7 +97,7 @@ def needed_files(run: FinishedRun) -> list[str]:
     return [name for name in (*names.OF_RUN, *of_settings) if depends.get(name.rpartition("/")[2], True)]
 
 
-def wrong_in_manifest(run: FinishedRun) -> list[str]:
+def wrong_in_manifest(run: finished.FinishedRun) -> list[str]:
     """Return a message for each run file missing from the manifest, and for each entry that is not a run file."""
     needed, listed = {*needed_files(run)}, run.files.manifest().keys()
     missing, others = sorted(needed - listed), sorted(listed - needed - {names.FEATURES})
@@ -152,7 +151,7 @@ def changed_essentials(files: RunFolder) -> list[str]:
         missing = [f"{file} is not there" for file in essential if not file.exists()]
         return list(dict.fromkeys(altered_files(files))) or missing
     try:
-        files.read_record(names.FINGERPRINT, Fingerprint)
+        files.read_record(names.FINGERPRINT, fingerprint.Fingerprint)
         recorded = files.read_json(names.CONFIG)
     except (ValueError, OSError) as error:
         return [*changed_files(files), str(error)]

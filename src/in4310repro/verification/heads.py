@@ -9,19 +9,15 @@ from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.metrics import METRICS, SCALARS, Tolerance, ends
 from in4310repro.metrics.scores import Scores
-from in4310repro.models import trained_part
-from in4310repro.models.network import FROM
-from in4310repro.runs import names
-from in4310repro.runs.deviations import Protocol
+from in4310repro.models import network, trained_part
+from in4310repro.runs import deviations, names, settings
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.settings import STRENGTHS
-from in4310repro.system.schema import Limits, differences
+from in4310repro.system import schema
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import head
-from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training import epochs, head
+from in4310repro.verification import records
 from in4310repro.verification.check import Finding, Note, draws_head
 from in4310repro.verification.evidence import SettingEvidence
-from in4310repro.verification.records import around, contradictions, limits_of
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
 # kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength 0.001, 2e-5 at
@@ -62,7 +58,7 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
     note reports it.
     """
     evidence, other_bits = setting.evidence, []
-    inputs = TrainingInputs(
+    inputs = epochs.TrainingInputs(
         # A network of its own, whose last layer is replaced.
         model=setting.load_network(),
         **{part: evidence.images(part) for part in ("training", "validation")},
@@ -71,19 +67,19 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
         context=evidence.context,
     )
     features = head.features_of(inputs, inputs.model, cache=False)
-    with inputs.context.progress.task(f"fits of {setting.name}", len(STRENGTHS)) as advance:
-        for row, strength in zip(setting.run.histories[setting.name], STRENGTHS, strict=True):
+    with inputs.context.progress.task(f"fits of {setting.name}", len(settings.STRENGTHS)) as advance:
+        for row, strength in zip(setting.run.histories[setting.name], settings.STRENGTHS, strict=True):
             again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
             place = f"{setting.file(names.HISTORY)}: fit {row['epoch']}"
             best = row["epoch"] == setting.best_row["epoch"]
             equal = {row["weights_sha256"], *([tensors_sha256(setting.stored)] * best)} == {again["weights_sha256"]}
             exact = equal and evidence.bitwise
             compared = (*LOSSES, *METRICS) if exact else LOSSES
-            rules: dict[str, Limits] = {key: None for key in (*row, *again) if key not in compared}
+            rules: dict[str, schema.Limits] = {key: None for key in (*row, *again) if key not in compared}
             if not exact:
                 losses = {"train_loss": again["train_loss"], "val_loss": again["val_loss"]}
-                rules |= {key: around(loss, LOSS_TOLERANCE * max(1, loss)) for key, loss in losses.items()}
-            yield from contradictions(place, row, again, rules)
+                rules |= {key: records.around(loss, LOSS_TOLERANCE * max(1, loss)) for key, loss in losses.items()}
+            yield from records.contradictions(place, row, again, rules)
             if not exact:
                 fitted = _scores(inputs, features.validation, inputs.validation)
                 yield from metric_differences(place, row, fitted, inputs.config.protocol)
@@ -97,14 +93,14 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
         yield Note(f"setting {setting.name}: {words}")
 
 
-def _scores(inputs: TrainingInputs, features: Embedding, images: ImageSet) -> Scores:
+def _scores(inputs: epochs.TrainingInputs, features: Embedding, images: ImageSet) -> Scores:
     """Return the scores given by the network's current head."""
     layer, size = trained_part.last_layer(inputs.model, inputs.config.network), inputs.config.evaluation_batch_size
     return head.scores_of_features(layer, features, images, size, inputs.context.numerics)
 
 
 def _saved_head_differences(
-    setting: SettingEvidence, inputs: TrainingInputs, features: head.Features, strength: float
+    setting: SettingEvidence, inputs: epochs.TrainingInputs, features: head.Features, strength: float
 ) -> Iterator[Finding]:
     """Compare the saved head with the head of the repeated fit.
 
@@ -166,7 +162,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     """
     evidence, run = setting.evidence, setting.run
     part, previous = run.config.trained_part(setting.setting), run.config.setting_before(setting.setting)
-    if not part.startswith(FROM) or not (previous or evidence.start_at_hand):
+    if not part.startswith(network.FROM) or not (previous or evidence.start_at_hand):
         return
     model = evidence.drawn_network if previous else evidence.initial_network
     frozen = {*trained_part.frozen_modules(model, part)}
@@ -211,7 +207,7 @@ def body_findings(setting: SettingEvidence) -> Iterator[Finding]:
         evidence.bodies_compared = False
 
 
-def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
+def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: deviations.Protocol) -> Iterator[str]:
     """Yield a message for each recorded metric that is outside its allowed range.
 
     The range contains all values that the metric can take if no score changes by more than its tolerance.
@@ -223,5 +219,5 @@ def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Pr
         # An older run says nothing of some; and how far logits may be off is not known.
         if key in row and not (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
             low, said, high = (each[key] for each in (worst, row, best))  # type: ignore[literal-required]
-            if [*differences(said, low, key, limits_of(key, worst, best))]:
+            if [*schema.differences(said, low, key, records.limits_of(key, worst, best))]:
                 yield f"{place}: {key} is {said}; fitted again it is {low} to {high}"

@@ -3,18 +3,13 @@
 import copy
 from collections.abc import Iterator
 
-from in4310repro.data.class_folders import chosen_in
-from in4310repro.data.embedded import differences_from_drawn
+from in4310repro.data import class_folders, embedded, splits
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
-from in4310repro.data.splits import parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
-from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.settings import LOOK_ALIKES
-from in4310repro.system.files import read_bytes
-from in4310repro.system.schema import differences
-from in4310repro.verification.check import NOT_SHOWN, Claim, Finding
+from in4310repro.runs import finished, names, settings
+from in4310repro.system import files, schema
+from in4310repro.verification import check
 from in4310repro.verification.evidence import Evidence
 
 ENDS = "that no picture has bytes behind its end"
@@ -27,7 +22,7 @@ def scene_differences(evidence: Evidence) -> list[str]:
     """
     split, config, progress = evidence.run.split, evidence.run.config, evidence.context.progress
     drawn = config.scenes, config.image_size, config.seed
-    return [] if config.data else differences_from_drawn(split, *drawn, progress)
+    return [] if config.data else embedded.differences_from_drawn(split, *drawn, progress)
 
 
 def split_differences(evidence: Evidence) -> list[str]:
@@ -38,22 +33,22 @@ def split_differences(evidence: Evidence) -> list[str]:
     run, config = evidence.run, evidence.run.config
     file, images = run.folder / names.SPLIT, run.split.catalogue()
     try:
-        sizes = parse_sizes(config.split, len(images.entries))
-        drawn = to_csv(stratified_split(images, sizes, config.seed, run.groups))
-        written = read_bytes(run.files.file(names.SPLIT))
+        sizes = splits.parse_sizes(config.split, len(images.entries))
+        drawn = splits.to_csv(splits.stratified_split(images, sizes, config.seed, run.groups))
+        written = files.read_bytes(run.files.file(names.SPLIT))
     except (ValueError, OSError) as error:
         return [f"{file}: no split can be drawn from its images: {error}"]
     rows = zip(*(content.decode().splitlines() for content in (written, drawn)), strict=False)
     for number, (row, now) in enumerate(rows, start=1):
         if row != now:
-            groups = f" and the groups of {names.GROUPS}" if config.group == LOOK_ALIKES else ""
+            groups = f" and the groups of {names.GROUPS}" if config.group == settings.LOOK_ALIKES else ""
             needed = f"seed {config.seed} and split {config.split} draw {now} from the images{groups}"
             return [f"{file}: row {number} is {row}; {needed}"]
     lengths = f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"
     return [lengths] * (drawn != written)
 
 
-def image_differences(evidence: Evidence) -> Iterator[Finding]:
+def image_differences(evidence: Evidence) -> Iterator[check.Finding]:
     """Yield a message for each image whose bytes have changed, and one on images that the split does not list.
 
     Also yield a claim, since no format is read to the end of a picture. Generated scenes have no files, and none.
@@ -63,7 +58,7 @@ def image_differences(evidence: Evidence) -> Iterator[Finding]:
     """
     split = evidence.split
     try:
-        images = catalogue(split.root, evidence.context.progress, chosen_in(split.catalogue().labels()))
+        images = catalogue(split.root, evidence.context.progress, class_folders.chosen_in(split.catalogue().labels()))
     except ValueError as error:
         yield f"the images are not those of the run: {error}"
         return
@@ -75,7 +70,7 @@ def image_differences(evidence: Evidence) -> Iterator[Finding]:
     if added := sorted(now.keys() - listed.keys()):
         yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"
     if evidence.run.config.data:
-        yield Claim(ENDS, NOT_SHOWN)
+        yield check.Claim(ENDS, check.NOT_SHOWN)
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
@@ -91,13 +86,13 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
         yield from pixel_differences(run, part, evidence.images(part), bitwise=evidence.bitwise)
 
 
-def decodes_training(run: FinishedRun) -> bool:
+def decodes_training(run: finished.FinishedRun) -> bool:
     """Return whether `verify` decodes the training images: to fit heads, or since the test images are the same."""
     fitted = any(map(run.config.fits_head, run.config.settings))
     return fitted or run.config.protocol.part_read_as("training") == "test"
 
 
-def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
+def wrong_in_pixels(run: finished.FinishedRun) -> Iterator[str]:
     """Yield a message if `pixels.json` has not one hash for each image that the run read.
 
     Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
@@ -116,7 +111,7 @@ def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
             yield f"{file}: the hashes of the {part} images give {found}; {said}"
 
 
-def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
+def pixel_differences(run: finished.FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
     """Yield an error message if the hash of an image set's pixels differs from the hash that the run recorded.
 
     Nothing is checked if the run's version recorded no hashes of pixels.
@@ -133,7 +128,7 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
         return
     versions = ", ".join(
         f"{each.path} {each.first or 'none'} in the run and {each.second or 'none'} here"
-        for each in differences(made_by, here)
+        for each in schema.differences(made_by, here)
     )
     why = f" (another decoder: {versions})" if versions else ""
     hashes, saved = images.pixel_hashes(), run.pixel_hashes()
@@ -154,7 +149,7 @@ def group_differences(evidence: Evidence) -> Iterator[str]:
         ValueError: an image or the initial weights cannot be read.
     """
     run, config = evidence.run, evidence.run.config
-    if config.group != LOOK_ALIKES or not (evidence.start_at_hand and evidence.bitwise):
+    if config.group != settings.LOOK_ALIKES or not (evidence.start_at_hand and evidence.bitwise):
         return
     # A copy, since it is placed.
     network, images = copy.deepcopy(evidence.initial_network), evidence.split.catalogue()
@@ -162,7 +157,7 @@ def group_differences(evidence: Evidence) -> Iterator[str]:
     if again == run.groups:
         return
     recorded, found = ({path: group for group in groups for path in group} for groups in (run.groups, again))
-    changed = min(differences(recorded, found), key=lambda each: each.path, default=None)
+    changed = min(schema.differences(recorded, found), key=lambda each: each.path, default=None)
     if changed is None:
         yield f"{run.folder / names.GROUPS} has its groups in another order than they are found in"
     else:

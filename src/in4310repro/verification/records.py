@@ -12,12 +12,9 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import ClassMetrics, Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import chain, names
-from in4310repro.runs.deviations import Protocol
-from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.selection import best_epoch, run_metrics
+from in4310repro.runs import chain, deviations, finished, names, selection
+from in4310repro.system import tensors
 from in4310repro.system.schema import Difference, Limits, differences
-from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.scores import logit_tolerance, logits_of, score_differences, softmax_range
@@ -59,7 +56,7 @@ def contradictions(place: str, saved: Record, computed: Record, rules: Rules = E
 
 
 def record_differences(
-    place: str, saved: Record, computed: Record, scores: Scores, protocol: Protocol, bitwise: bool
+    place: str, saved: Record, computed: Record, scores: Scores, protocol: deviations.Protocol, bitwise: bool
 ) -> Iterator[str]:
     """Yield a message for each value of a record that differs from the value computed from the scores.
 
@@ -109,7 +106,7 @@ def metric_ranges(scores: Scores, *, by_logits: bool) -> tuple[ClassMetrics, Cla
 
 
 def open_precisions(
-    place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
+    place: str, values: list[float], classes: list[str], scores: Scores, protocol: deviations.Protocol
 ) -> list[Claim]:
     """Return a claim for each class whose average precision cannot be checked closely.
 
@@ -147,14 +144,14 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     run, bitwise, row = setting.run, setting.evidence.bitwise, setting.best_row
     scores, protocol = setting.validation_scores, run.config.protocol
     computed: dict[str, Any] = {"val_loss": scores.loss, **scores.metrics(by_logits=protocol.ranks_logits)}
-    computed["weights_sha256"] = tensors_sha256(setting.stored)
+    computed["weights_sha256"] = tensors.tensors_sha256(setting.stored)
     if protocol.scores_test_each_epoch:
         computed["test_loss"] = setting.test_loss
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, protocol, bitwise)
     yield from row_contradictions(setting)
-    if changed := best_hash_differences(run, setting.name, tensor_hashes(setting.stored)):
+    if changed := best_hash_differences(run, setting.name, tensors.tensor_hashes(setting.stored)):
         of_best = f"those of {names.of_setting(setting.name, names.BEST_WEIGHTS)}"
         first = f"{changed[0].path}, {len(changed)} in all"
         yield f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from {of_best}: {first}"
@@ -163,9 +160,9 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
         yield from open_precisions(of_row, row["average_precision"], run.classes, scores, protocol)
 
 
-def best_hash_differences(run: FinishedRun, setting: str, hashes: Mapping[str, str]) -> list[Difference]:
+def best_hash_differences(run: finished.FinishedRun, setting: str, hashes: Mapping[str, str]) -> list[Difference]:
     """Return the tensors whose hashes differ from those that `tensors.json` has of a setting's best epoch."""
-    epoch = best_epoch(run.histories[setting], run.config.select)["epoch"]
+    epoch = selection.best_epoch(run.histories[setting], run.config.select)["epoch"]
     short = {name: digits[: chain.DIGITS] for name, digits in hashes.items()}
     return [*differences(run.tensors[setting][epoch - 1]["tensors"], short)]
 
@@ -215,9 +212,9 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
         ValueError: a score is not finite.
     """
     run, bitwise = selected.run, selected.evidence.bitwise
-    scores, unseen, sha256 = selected.test_scores, selected.unseen_scores, tensors_sha256(selected.stored)
+    scores, unseen, sha256 = selected.test_scores, selected.unseen_scores, tensors.tensors_sha256(selected.stored)
     place, protocol = f"{run.folder / names.METRICS}", run.config.protocol
-    computed: dict[str, Any] = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
+    computed: dict[str, Any] = dict(selection.run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
     saved: dict[str, Any] = dict(run.metrics)
     both = (saved.pop("unseen"), computed.pop("unseen")) if unseen is not None and "unseen" in saved else None
     yield from record_differences(place, saved, computed, scores, protocol, bitwise)

@@ -8,17 +8,16 @@ from typing import Any, Self
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
+from in4310repro.verification import replay, scores
 from in4310repro.verification.check import SHOWN_BY, Check, Circumstances, Claim, Finding, Note
 from in4310repro.verification.checks import CHECKS, wordings
 from in4310repro.verification.evidence import DamagedRunError, Evidence
 from in4310repro.verification.features import absent_sets, feature_tier
 from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
-from in4310repro.verification.replay import of_run
 from in4310repro.verification.replay.of_run import Replay, missing_line, verdict_of_replay
-from in4310repro.verification.scores import LOGIT_TOLERANCE
 
 BITWISE = "bit for bit"
-NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in another numeric class"
+NUMERICAL = f"within tolerances (logits {scores.LOGIT_TOLERANCE:g} of their size), in another numeric class"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
 
@@ -263,5 +262,5 @@ def replayed(
     # With one setting its epochs stand beside the rest, as before others could be replayed.
     document |= results[0].to_json() if len(results) == 1 else {}
     document["replays"] = {result.plan.setting: result.to_json() for result in results}
-    lines += [*fewer, *(of_run.difference_lines if differences else of_run.result_lines)(*results)]
+    lines += [*fewer, *(replay.of_run.difference_lines if differences else replay.of_run.result_lines)(*results)]
     return Verdict([verdict, *lines], document, 1 if differences else 2 if missing else 0, missing)

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from in4310repro.data.splits import from_csv, to_csv
-from in4310repro.runs import names
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs import finished, names
 from in4310repro.runs.folder import RunFolder
 
 
@@ -40,7 +39,7 @@ def undo(change: Change, run: Path, copy: RunFolder) -> None:
 
 def flip_bit(copy: RunFolder) -> Change:
     """Flip the lowest bit of one of the selected network's weights."""
-    run = FinishedRun.open(copy.folder)
+    run = finished.FinishedRun.open(copy.folder)
     name = names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
     tensors = copy.read_tensors(name)
     # By name: safetensors gives them in another order each time.

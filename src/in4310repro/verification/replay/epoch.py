@@ -9,21 +9,17 @@ from typing import NamedTuple
 import torch
 
 from in4310repro.data.images import training_batches
-from in4310repro.runs import chain, names
+from in4310repro.runs import chain, names, settings
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system import files, schema
 from in4310repro.system.context import Context
-from in4310repro.system.files import path_below
 from in4310repro.system.numerics import activate
-from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
-from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.training.step_trace import StepTrace
-from in4310repro.verification.evidence import load_part
-from in4310repro.verification.records import known_differences
+from in4310repro.verification import evidence, records
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
             epoch.
     """
     epoch = before["epoch"]
-    file = path_below(folder, names.kept_epoch(setting, epoch))
+    file = files.path_below(folder, names.kept_epoch(setting, epoch))
     kept = Kept(*checkpoints.read_kept_epoch(file))
     recorded = {"weights": before["weights_sha256"], "optimizer state": before["optimizer_sha256"]}
     for tensors, (what, sha256) in zip(kept, recorded.items(), strict=True):
@@ -94,7 +90,7 @@ def train_again(
     if kept:
         source = f"the kept state after epoch {epoch - 1}"
         checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
-    epochs.position = Position(epoch=epoch - 1)
+    epochs.position = checkpoints.Position(epoch=epoch - 1)
     recorder = StepTrace(epochs.model, epochs.optimizer, *traced) if traced and traced.steps else nullcontext()
     with recorder as epochs.trace:
         row = epochs.validate(*epochs.train(stop))
@@ -106,13 +102,13 @@ def train_again(
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
     """Yield a clause for each difference between two records of an epoch, except in training speed."""
     saved, now = recorded.entry, computed.entry
-    if other := [*differences(saved["tensors"], now["tensors"])]:
+    if other := [*schema.differences(saved["tensors"], now["tensors"])]:
         yield f"{len(other)} of {len(saved['tensors'])} tensors differ, the first is {other[0].path}"
     elif saved["weights_sha256"] != now["weights_sha256"]:
         yield f"weights_sha256 is {saved['weights_sha256']}, and {now['weights_sha256']} now"
     if saved["optimizer_sha256"] != now["optimizer_sha256"]:
         yield "the optimizer state differs"
-    for each in known_differences(recorded.row, computed.row, {SPEED: None, "weights_sha256": None}):
+    for each in records.known_differences(recorded.row, computed.row, {SPEED: None, "weights_sha256": None}):
         yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
 
 
@@ -120,7 +116,7 @@ class MissingStateError(ValueError):
     """Error raised if the state before an epoch is unavailable."""
 
 
-def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept | None]:
+def read_start(run: FinishedRun, setting: settings.OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept | None]:
     """Return the network as it was before an epoch of a setting, and the state saved before that epoch.
 
     For epoch 1, the state is None, and the network has the weights with which the setting began: the initial
@@ -182,7 +178,7 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
         raise ValueError(f"the head of {folder} was fitted and has no steps")
     numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
     model, _ = read_start(run, setting, 1)
-    images = load_part(run, image_root(run.config, None), "training", cache=True)
+    images = evidence.load_part(run, image_root(run.config, None), "training", cache=True)
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.evaluation.prediction import refuse_too_large
-from in4310repro.runs import chain
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs import chain, finished
 from in4310repro.runs.selection import best_epoch
+from in4310repro.system import signals
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
-from in4310repro.system.signals import interrupts
 from in4310repro.training.epochs import TrainingInputs
+from in4310repro.verification import evidence
 from in4310repro.verification.compare import describe_replay, traced_steps
-from in4310repro.verification.evidence import load_part
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay import epoch as of_epoch
 
@@ -136,7 +135,7 @@ EVERY = "all"  # settings that have epochs, as the value of --setting
 
 
 def plan_replays(
-    run: FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
+    run: finished.FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
 ) -> list[Plan]:
     """Choose the epochs to train again, of one setting or of each that has epochs.
 
@@ -178,7 +177,7 @@ def plan_replays(
     return plans
 
 
-def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
+def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
     """Train the planned epochs of a setting again, and compare their results with the run's.
 
     Each epoch starts from the saved state of the epoch before, which must have the recorded hashes. The first
@@ -199,7 +198,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
     """
     setting, root = run.config.setting(plan.setting), run.split_below(data).root
     parts = ("training", "validation", *(("test",) if run.config.protocol.scores_test_each_epoch else ()))
-    images = {part: load_part(run, root, part, progress=context.progress) for part in parts}
+    images = {part: evidence.load_part(run, root, part, progress=context.progress) for part in parts}
     rows, hashes = run.histories[plan.setting], run.tensors[plan.setting]
     result = Replay(
         plan=plan,
@@ -208,7 +207,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         first_epoch_from=run.config.setting_before(setting),
         differences=[each for part in parts for each in pixel_differences(run, part, images[part], bitwise=True)],
     )
-    with interrupts() as interrupted:
+    with signals.interrupts() as interrupted:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
             recorded = of_epoch.EpochRecord(hashes[epoch - 1], rows[epoch - 1])
