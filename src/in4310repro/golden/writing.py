@@ -4,7 +4,6 @@ import datetime
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from in4310repro.golden import folder as golden
 from in4310repro.golden.claims import Case, Cases, Claims, Content, Words, check_value, compare_values
 from in4310repro.system.files import file_sha256, json_bytes, write_file
-from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.fingerprint import fingerprint, git
 from in4310repro.system.machine import nearest
 from in4310repro.system.numerics import Numerics
 
@@ -208,15 +207,12 @@ def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
     """
     there = nearest(folder)
     below = folder.absolute().relative_to(there.absolute()).as_posix()
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(there), *words], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ValueError(f"{folder} is not in a git checkout with a commit: {done.stderr.strip()}")
-        return done.stdout.strip()
-
-    commit = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--", ":/", *([] if golden_too else [f":(exclude,literal){below}"]))
+    excluded = [] if golden_too else [f":(exclude,literal){below}"]
+    try:
+        commit = git(there, "rev-parse", "HEAD")
+        changed = git(there, "status", "--porcelain", "--", ":/", *excluded)
+    except ValueError as error:
+        raise ValueError(f"{folder} is not in a git checkout with a commit: {error}") from None
     if changed:
         raise ValueError(
             "the tree has changes, and a golden file must be reproducible from a commit, so commit or undo them first: "

@@ -73,15 +73,17 @@ def _git_state() -> GitState:
     Both are None if this package is not in its project's own checkout.
     """
     source = Path(__file__).parents[3]
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        # An installed package may lie inside somebody else's repository.
+        if git(source, "rev-parse", "--show-toplevel") == str(source.resolve()):
+            return {"commit": git(source, "rev-parse", "HEAD"), "dirty": bool(git(source, "status", "--porcelain"))}
+    return {"commit": None, "dirty": None}
 
-    def git(*words: str) -> str | None:
-        with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
-            command = ["git", "-C", str(source), *words]
-            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=True)
-            return done.stdout.strip()
-        return None
 
-    # An installed package may lie inside somebody else's repository.
-    if git("rev-parse", "--show-toplevel") != str(source.resolve()):
-        return {"commit": None, "dirty": None}
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+def git(place: Path, *words: str) -> str:
+    """Return what git answers in a folder; raise ValueError with what it says if it fails."""
+    command = ["git", "-C", str(place), *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+    return done.stdout.strip()

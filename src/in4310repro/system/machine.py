@@ -1,5 +1,6 @@
 """Memory, disk space and optional packages of this machine, and errors for computations that exceed them."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -18,24 +19,21 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
     """Return the smaller of this machine's memory and its container's limit, in bytes; None if unknown."""
-    try:
+    with contextlib.suppress(AttributeError, ValueError, OSError):
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-    try:
-        return min(installed, int(container_limit.read_text(encoding="ascii")))
-    except (OSError, ValueError):
+        with contextlib.suppress(ValueError, OSError):
+            return min(installed, int(container_limit.read_text(encoding="ascii")))
         return installed
+    return None
 
 
 def most_used() -> int | None:
     """Return the peak memory of this process in bytes; None if unknown."""
-    try:
+    with contextlib.suppress(ImportError):
         import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None
 
 
 def resident(part: str, status: Path = Path("/proc/self/status")) -> int | None:
@@ -46,11 +44,10 @@ def resident(part: str, status: Path = Path("/proc/self/status")) -> int | None:
             `RssAnon`, the anonymous pages.
         status: the file in which Linux describes a process; default: that of this process.
     """
-    try:
+    with contextlib.suppress(OSError):
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{part}:")), None)
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{part}:")), None)
+    return None
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:

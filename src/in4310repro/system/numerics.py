@@ -70,13 +70,13 @@ class Numerics:
 
     def losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy of each image as float64, without a gradient."""
-        import torch
+        from torch.nn import functional
 
         from in4310repro import arithmetic
 
         if self.portable:
             return arithmetic.losses(logits, labels)
-        return torch.nn.functional.cross_entropy(logits, labels, reduction="none").double()
+        return functional.cross_entropy(logits, labels, reduction="none").double()
 
     def softmax(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the softmax of each image's logits."""

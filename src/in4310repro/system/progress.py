@@ -81,7 +81,7 @@ class Progress:
         shown, finished = self.now(), 0
         # One clock measures a part and the whole, so that a part never takes longer than the whole.
         part = self.stretch if self.stretch and self.stretch.unit else Part([(shown, 0.0)])
-        bars = _bars(self.console) if self.console.is_terminal else None
+        console, bars = self.console, _bars(self.console) if self.console.is_terminal else None
         bar = bars.add_task(title, total=total, left="", detail="") if bars else None
 
         def advance(done: int, detail: str) -> None:
@@ -91,9 +91,9 @@ class Progress:
             left, detail = part.time_left(now, finished / max(total, 1)), visible(detail)
             if bars and bar is not None:
                 bars.update(bar, advance=done, left=left, detail=detail)
-            elif self.console and (finished >= total or now - shown >= SECONDS_BETWEEN_LINES):
+            elif finished >= total or now - shown >= SECONDS_BETWEEN_LINES:
                 shown = now
-                print_plain(self.console, ", ".join(filter(None, (f"{title}: {finished}/{total}", left, detail))))
+                print_plain(console, ", ".join(filter(None, (f"{title}: {finished}/{total}", left, detail))))
 
         with bars or nullcontext():
             yield advance

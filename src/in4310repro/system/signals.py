@@ -169,20 +169,11 @@ def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
         if again or at_once:
             raise KeyboardInterrupt
 
-    with handling(note):
-        yield lambda: bool(received)
-
-
-@contextlib.contextmanager
-def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call a handler on each stopping signal while the `with` block runs.
-
-    Only the main thread receives signals. In any other thread, the handler is not installed.
-    """
+    # Only the main thread receives signals. In any other thread, the handler is not installed.
     numbers = stopping_signals() if threading.current_thread() is threading.main_thread() else []
-    before = {number: signal.signal(number, handler) for number in numbers}
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield
+        yield lambda: bool(received)
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
