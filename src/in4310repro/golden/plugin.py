@@ -166,7 +166,12 @@ class GoldenSession(MetaPathFinder):
         sys.meta_path.remove(self)
         if (spec := importlib.util.find_spec(name)) and spec.loader:
             run = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: run(module) or self.numerics  # type: ignore[method-assign]
+
+            def run_and_activate(module: ModuleType) -> None:
+                run(module)
+                self.begin_test()
+
+            spec.loader.exec_module = run_and_activate  # type: ignore[method-assign]
         return spec
 
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:

@@ -14,10 +14,9 @@ from typing import NamedTuple
 TRAINING_BYTES, EVALUATION_BYTES = 400, 100
 DRAWING_BYTES = 250  # of each pixel of a scene while it is drawn (measured: 266 to 288)
 UNITS = ("B", "kB", "MB", "GB", "TB")
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
+def memory(container_limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
     """Return the smaller of this machine's memory and its container's limit, in bytes; None if unknown."""
     with contextlib.suppress(AttributeError, ValueError, OSError):
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -185,6 +185,5 @@ def _bars(console: Console) -> Bars:
 
     fields = ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
     title, left, detail = (TextColumn(field, markup=False) for field in fields)
-    columns = (title, BarColumn(), MofNCompleteColumn(), left, detail)
     # A bar that is done says nothing that the lines after it do not.
-    return Progress(*columns, console=console, transient=True)
+    return Progress(title, BarColumn(), MofNCompleteColumn(), left, detail, console=console, transient=True)

@@ -113,21 +113,16 @@ def _watch_for_calls_that_never_return() -> None:
         # Always true; the reference to `writer` keeps the socket open.
         while writer.fileno() >= 0:
             received += len(reader.recv(1))
-            received += _wait_for_another(reader)
+            came = time.monotonic()
+            while (left := came + PATIENCE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
+                reader.recv(1)
+                if not is_repeat(came):
+                    received += 1
+                    break
             if len(handled) < received:
                 leave()
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _wait_for_another(reader: socket.socket) -> int:
-    """Wait up to `PATIENCE` seconds for another signal; return 1 if one comes, otherwise 0."""
-    came = time.monotonic()
-    while (left := came + PATIENCE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
-        reader.recv(1)
-        if not is_repeat(came):
-            return 1
-    return 0
 
 
 def ignore() -> None:
