@@ -38,10 +38,7 @@ START = "that each setting began from the weights that the run records"
 DRAWN = "the initial weights from the seed, or from weights that are available"
 FITS = "tensor hashes of fits other than the best"
 ABSENT_SETS = "the feature maps of an image set whose folder is unavailable"
-SPLIT, OF_MACHINE = (
-    "the split from the images and the seed",
-    "images per second, processor, device, threads, libraries and source",
-)
+OF_MACHINE = "images per second, processor, device, threads, libraries and source"
 LEFT_OUT = "that no setting, no seed and no other run was left out"
 OWN_CODE = "what the code of MODULE:FUNCTION computes; its code is not in the run"
 BEGAN = "that training began from weights that are unavailable"
@@ -96,15 +93,14 @@ def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
     of = {what: "; ".join(describe_epochs(each, epochs)) for what, epochs in named.items()}
     return {
         DRAWN: [f"the initial weights from {weights}"] * start,
-        OWN_CODE: [f"what the code of {config.network.name} computes; its code is not in the run"]
-        * bool(config.network.option),
+        OWN_CODE: [OWN_CODE.replace("MODULE:FUNCTION", config.network.name)] * bool(config.network.option),
         BEGAN: [f"that training began from {weights}"] * (not start),
         WITHOUT_EPOCHS: None if trained else False,
         images.ENDS: None,  # the check itself finds it, of images in a folder
         GROUPS: start and each.bitwise if config.group == settings.LOOK_ALIKES else None,
         TRAINING_PIXELS: False if run.fingerprint.get("pixels_sha256") and not decoded else None,
         OPEN_PRECISIONS: None,  # the check itself finds which they are
-        TEST_METRICS: [f"{TEST_METRICS}{', average precisions as far as close scores allow' if still_open else ''}"],
+        TEST_METRICS: [TEST_METRICS + ", average precisions as far as close scores allow" * still_open],
         BEST_LOSS: config.protocol.scores_test_each_epoch or None,
         SELECTION: [f"the selection by {table.SCALARS[config.select].label} on validation"],
         TRAINED: [f"the training of {epochs}" for epochs in describe_epochs(each, again)],
@@ -114,8 +110,7 @@ def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
             for setting in config.settings
             for name in settings.unused_values(setting)
         ],
-        HEADS: [f"every fit of the head ({tier}){', and that nothing else has moved' if each.bodies_compared else ''}"]
-        * fitted,
+        HEADS: [f"every fit of the head ({tier}){', and that nothing else has moved' * each.bodies_compared}"] * fitted,
         BODIES: each.bodies_compared if fitted else None,
         FITS: each.fits_repeat if fitted else None,
         FROZEN: all(frozen) if frozen else None,
@@ -153,7 +148,7 @@ CHECKS = {
     "split": Check(
         "`split.csv` | the split that seed and sizes draw from its images, byte for byte",
         images.split_differences,
-        [SPLIT],
+        ["the split from the images and the seed"],
     ),
     "fingerprint": Check(
         "`fingerprint.json` | the arithmetic of this process, its own probe, and initial weights drawn from the "

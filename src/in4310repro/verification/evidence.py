@@ -128,9 +128,8 @@ class Evidence:
         paths = ((part, entry.path) for part, entries in split.parts.items() for entry in entries)
         for part, path in paths:
             if not (split.root / path).is_file():
-                raise ValueError(
-                    f"{part} image {path} is not below {split.root}; --data names the folder that holds it"
-                )
+                where = f"{split.root}; --data names the folder that holds it"
+                raise ValueError(f"{part} image {path} is not below {where}")
         return split
 
     def images(self, part: str) -> ImageSet:

@@ -35,9 +35,8 @@ def feature_tier(features: records.FeatureMaps | None, numerics: Numerics) -> st
     maps, which may differ from those of the run.
     """
     if features and not requires_bits(features["fingerprint"], numerics):
-        return (
-            f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, but for silent channels and top images"
-        )
+        but = "but for silent channels and top images"
+        return f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, {but}"
     if features is None or features["precision"] == "exact":
         return ""
     tolerance = SPECTRUM_TOLERANCE[features["precision"]]

@@ -154,13 +154,9 @@ def class_differences(place: str, recorded: fingerprint.Fingerprint, numerics: N
         if named != computed:
             yield f"{place}: numeric_class is {named}; its probe, threads and device make {computed}"
     elif version := earlier_version(recorded):
-        yield Note(
-            f"{place}: recorded in version {version} of portable arithmetic, whose bits are not those of this version; "
-            "numbers are compared within tolerances"
-        )
+        bits = "whose bits are not those of this version; numbers are compared within tolerances"
+        yield Note(f"{place}: recorded in version {version} of portable arithmetic, {bits}")
     elif numerics.portable and (named, recorded["probe"]) != (numerics.numeric_class, numerics.probe):
         package = recorded["versions"].get("in4310repro", "another version")
-        yield (
-            f"{place}: numeric_class and probe ({named}) are not those of portable arithmetic "
-            f"({numerics.numeric_class} in this version); the run names in4310repro {package}"
-        )
+        here = f"({numerics.numeric_class} in this version); the run names in4310repro {package}"
+        yield f"{place}: numeric_class and probe ({named}) are not those of portable arithmetic {here}"

@@ -115,11 +115,8 @@ def _saved_head_differences(
     config, place, images = inputs.config, setting.file(names.BEST_WEIGHTS), setting.evidence.images("test")
     size, ranks_logits = config.evaluation_batch_size, config.protocol.ranks_logits
     test = embed(inputs.model, config.network, images, size, inputs.context, cache=False)
-    parts = {
-        "training": (features.training, inputs.training),
-        "validation": (features.validation, inputs.validation),
-        "test": (test, images),
-    }
+    parts = {"training": (features.training, inputs.training), "validation": (features.validation, inputs.validation)}
+    parts["test"] = test, images
 
     def measure() -> tuple[dict[str, Scores], float]:
         """Return the scores by the current head, and the largest derivative of its penalised loss."""
@@ -134,24 +131,19 @@ def _saved_head_differences(
     allowed, tolerance = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope), score_tolerance(strength)
     # Not above: nan is a difference too.
     if not saved_slope <= allowed:
-        yield (
-            f"{place}: the head is not the minimum of its penalised loss, which changes by {saved_slope:.2g} "
-            f"along one of its weights; a fit of strength {strength:g} leaves at most {allowed:.2g}"
-        )
+        changes = f"changes by {saved_slope:.2g} along one of its weights"
+        least = f"a fit of strength {strength:g} leaves at most {allowed:.2g}"
+        yield f"{place}: the head is not the minimum of its penalised loss, which {changes}; {least}"
     for name in parts:
         largest = float(abs(fitted[name].softmax - saved[name].softmax).max())
         if not largest <= tolerance:
-            yield (
-                f"{place}: scores of {name} images differ by up to {largest:.2g} from those of the same fit, made "
-                f"again; {tolerance:g} is allowed at strength {strength:g}"
-            )
+            again = f"those of the same fit, made again; {tolerance:g} is allowed at strength {strength:g}"
+            yield f"{place}: scores of {name} images differ by up to {largest:.2g} from {again}"
     then, now = ({**each["test"].metrics(by_logits=ranks_logits)} for each in (saved, fitted))
     listed = ", ".join(f"{each.label} {then[name]:.4f} and {now[name]:.4f}" for name, each in SCALARS.items())
     changed = (saved["test"].softmax.argmax(axis=1) != fitted["test"].softmax.argmax(axis=1)).sum()
-    yield Note(
-        f"{place}: the head fitted again has other bits, as on another processor; test images by the saved head "
-        f"and by that one: {listed}, {changed} predictions differ"
-    )
+    of_both = f"test images by the saved head and by that one: {listed}, {changed} predictions differ"
+    yield Note(f"{place}: the head fitted again has other bits, as on another processor; {of_both}")
 
 
 def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
@@ -199,10 +191,9 @@ def body_findings(setting: SettingEvidence) -> Iterator[Finding]:
         initial = evidence.initial_network.state_dict()
         yield from _moved_tensors(setting, setting.stored.keys() - names_of_head, initial)
     elif draws_head(run):
-        yield (
-            f"{setting.file(names.BEST_WEIGHTS)}: its tensors before training, which are those with the head that seed "
-            f"{run.config.seed} draws, have sha256 {found}; initial_weights_sha256 in {names.FINGERPRINT} is {recorded}"
-        )
+        then = f"which are those with the head that seed {run.config.seed} draws, have sha256 {found}"
+        said = f"initial_weights_sha256 in {names.FINGERPRINT} is {recorded}"
+        yield f"{setting.file(names.BEST_WEIGHTS)}: its tensors before training, {then}; {said}"
     else:
         evidence.bodies_compared = False
 

@@ -143,10 +143,6 @@ def make_checks(evidence: Evidence, checks: Mapping[str, Check] = CHECKS) -> dic
         OSError: likewise, because a file cannot be read.
     """
     findings: dict[str, list[Finding]] = {}
-
-    def differs() -> bool:
-        return any(isinstance(each, str) for found in findings.values() for each in found)
-
     for name, check in checks.items():
         found = findings.setdefault(name, [])
         try:
@@ -155,7 +151,8 @@ def make_checks(evidence: Evidence, checks: Mapping[str, Check] = CHECKS) -> dic
                 found.append(finding)
         except (DamagedRunError, ValueError, OSError) as error:
             # Damage is a difference. Others are no fault of the run; differences before them are reported all the same.
-            if not (isinstance(error, DamagedRunError) or differs()):
+            differs = any(isinstance(each, str) for listed in findings.values() for each in listed)
+            if not (differs or isinstance(error, DamagedRunError)):
                 raise
             found.append(str(error))
             break

@@ -88,10 +88,8 @@ def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> lis
         image, label = np.unravel_index(np.argmax(np.where(np.isnan(deviation), np.inf, deviation)), wrong.shape)
         worst = f"{values[image, label]:.9g} saved, {exact[image, label]:.9g} now"
         tolerance = "0" if bitwise else f"{SCORE_TOLERANCE:g}, and {LOGIT_TOLERANCE:g} of their logits"
-        differences.append(
-            f"{int(wrong.any(axis=1).sum())} of {len(paths)} images have other scores (tolerance {tolerance}); "
-            f"the worst is {paths[image]}, class {label}: {worst}"
-        )
+        count = f"{int(wrong.any(axis=1).sum())} of {len(paths)} images have other scores (tolerance {tolerance})"
+        differences.append(f"{count}; the worst is {paths[image]}, class {label}: {worst}")
     elif bitwise and values.tobytes() != exact.tobytes():
         # Equal numbers of other bits: a zero with a sign.
         differences.append("the scores are equal in value and not in their bits")

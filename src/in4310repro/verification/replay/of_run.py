@@ -71,11 +71,9 @@ def describe_cap(plan: Plan, draws: int) -> str:
     if draws <= plan.others:
         return ""
     drawn = {0: "none is left to be drawn", 1: "it is drawn"}.get(plan.others, f"all {plan.others} are drawn")
-    left = f"{plan.others or 'no'} epoch{'s' * (plan.others != 1)}"
-    return (
-        f"--replay {draws}: setting {plan.setting} has {left} beside the first, the last and the selected one "
-        f"({_listed(plan.known)}), which are trained again in any case; {drawn}"
-    )
+    left = f"{plan.others or 'no'} epoch{'s' * (plan.others != 1)} beside the first, the last and the selected one"
+    again = f"({_listed(plan.known)}), which are trained again in any case"
+    return f"--replay {draws}: setting {plan.setting} has {left} {again}; {drawn}"
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
@@ -158,9 +156,8 @@ def plan_replays(
         raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid} are valid")
     if chosen not in (EVERY, *trained) or not trained:
         others = f"; --setting {' or '.join(trained)} has epochs" if trained else ""
-        raise ValueError(
-            f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again{others}"
-        )
+        remedy = f"verify without --replay fits it again{others}"
+        raise ValueError(f"the head of {run.folder} was fitted and has no epochs; {remedy}")
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
     plans = [
         make_plan(name, config.epochs, best_epoch(run.histories[name], run.config.select)["epoch"], draws, seed)
@@ -168,11 +165,9 @@ def plan_replays(
         if chosen in (EVERY, name)
     ]
     if numeric != numerics.numeric_class:
-        raise ValueError(
-            f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}, and this process computes "
-            f"in {numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; "
-            f"{WHY[made_in]}"
-        )
+        then = f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}"
+        here = f"this process computes in {numerics.mode} arithmetic of class {numerics.numeric_class}"
+        raise ValueError(f"{then}, and {here}: no epoch is trained again; {WHY[made_in]}")
     refuse_too_large(run.config, numerics, training=True)
     return plans
 
