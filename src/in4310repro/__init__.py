@@ -8,8 +8,6 @@ use, so that `import in4310repro` loads no library. `in4310repro.features`, `in4
 commands and may change (docs/architecture.md).
 """
 
-from __future__ import annotations
-
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 

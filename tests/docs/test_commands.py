@@ -100,7 +100,9 @@ def test_the_page_of_sessions_is_what_the_noxfile_and_the_list_of_evidence_give(
 
 @pytest.mark.parametrize("name", EVIDENCE)
 def test_evidence_is_run_by_a_module_and_writes_a_file_that_is_there(name: str) -> None:
-    module = importlib.util.find_spec(EVIDENCE[name].module)
+    packaged = f"{EVIDENCE[name].module}.__main__"
+    is_package = (ROOT / EVIDENCE[name].module.replace(".", "/")).is_dir()
+    module = importlib.util.find_spec(packaged if is_package else EVIDENCE[name].module)
     assert module
     assert module.origin
     assert '__name__ == "__main__"' in Path(module.origin).read_text(encoding="utf-8")

@@ -39,6 +39,8 @@ def names_of(node: ast.AST) -> set[str]:
     # An entry of a table by its name, as `Optimizer(name="Adagrad")`.
     if isinstance(node, ast.Call):
         return {str(word.value.value) for word in node.keywords if isinstance(word.value, ast.Constant)}
+    if isinstance(node, ast.Dict):
+        return {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
     return set()
 
 

@@ -198,7 +198,7 @@ def seal(run: Path, name: str, content: bytes) -> None:
     RunFolder.open(run).write_bytes(name, content)
 
 
-COMMANDS = ("verify", "compare", "evaluate", "report", "published")
+COMMANDS = ("verify", "compare", "evaluate", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -217,7 +217,6 @@ def test_a_forged_file_is_a_difference_for_verify_and_wrong_input_for_the_others
     run = str(own_records)
     arguments = {
         "compare": (run, run),
-        "published": (run, run),
     }
     code, printed, error = call(command, *arguments.get(command, (run,)))
     assert code == (1 if command == "verify" else 2)

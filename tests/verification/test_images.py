@@ -114,7 +114,7 @@ def test_images_changed_added_and_missing_are_said(
     first, second = (entry.path for entry in run.split.parts["training"][:2])
     (root / first).write_bytes((root / second).read_bytes())
     (root / "sea/9999.bmp").write_bytes(b"another")
-    changed, added = image_differences(evidence_of(run, numerics, str(root)))
+    changed, added = map(str, image_differences(evidence_of(run, numerics, str(root))))
     assert f"training image {root / first}" in changed
     assert "1 images" in added
     assert "sea/9999.bmp" in added

@@ -1,7 +1,5 @@
 """The application with all commands, and `run`, which turns each error into one line and an exit code."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

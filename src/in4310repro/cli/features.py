@@ -1,7 +1,5 @@
 """The commands `features`, which measures feature maps, and `modules`, which lists a network's modules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The commands about this machine: `doctor`, which checks it, `fingerprint` and `cache`."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

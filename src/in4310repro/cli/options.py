@@ -4,8 +4,6 @@ The help of a command is the docstring of its function; its section `Examples:` 
 in groups.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """Features of images: the inputs of a network's last layer, computed once per image and stored with a checksum."""
 
-from __future__ import annotations
-
 import atexit
 import hashlib
 import json

@@ -3,8 +3,6 @@
 `scores.Scores` holds the softmax scores of images; `table.METRICS` names each metric with its function and tolerance.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING
 

@@ -51,6 +51,7 @@ def details(labels: ImageLabels, scores: ImageScores) -> Details:
         Three images. One of class 0 is classified correctly with score 0.9, another of class 0 wrongly with 0.6,
         and one of class 1 correctly with 0.8.
 
+        >>> import torch
         >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], dtype=torch.float64)
         >>> found = details(torch.tensor([0, 0, 1]), scores)
         >>> found["confusion_matrix"], found["precision"], round(found["expected_calibration_error"], 4)

@@ -1,7 +1,5 @@
 """Type of the record of metrics in the JSON files of a run."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 

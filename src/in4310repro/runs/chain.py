@@ -3,8 +3,6 @@
 The last hash therefore fixes all epochs. The formula is in docs/replay.md.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Reading, writing and validation of the configuration of a run (all options that change its results)."""
 
-from __future__ import annotations
-
 import math
 import reprlib
 import tomllib

@@ -5,8 +5,6 @@ hypothesis of how the published numbers came about; `test-loss-each-epoch` is no
 deviation are labelled in all outputs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

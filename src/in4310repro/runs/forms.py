@@ -1,7 +1,5 @@
 """JSON Schema of every JSON file of a run, from the types by which this package reads it, for other readers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired
 

@@ -1,7 +1,5 @@
 """Presets: named configurations, from which a training starts."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

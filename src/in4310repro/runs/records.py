@@ -1,7 +1,5 @@
 """Types of the records in a run's JSON files."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Selection of the best epoch and setting by a metric on validation, and the metrics of the selected network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from in4310repro.data.splits import Split

@@ -4,8 +4,6 @@ Order, augmentation and learning rate are functions of (seed, epoch, image, step
 A file's name ends with the sha256 of its bytes: a corrupt one is recognised without a second file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping

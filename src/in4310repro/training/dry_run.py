@@ -1,7 +1,5 @@
 """Dry run: pass one batch through every stage of a training, and estimate its time, disk space and memory."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator, Mapping

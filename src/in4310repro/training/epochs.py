@@ -1,7 +1,5 @@
 """Training epochs of one optimizer setting (steps, then validation), by one process or several, without files."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

@@ -1,7 +1,5 @@
 """Training of a run: train all optimizer settings, select the best on validation, and score the test set."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Fit of the last layer alone: multinomial logistic regression on features that are computed once per image."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Constructors of the optimizers in `OPTIMIZERS`, in portable or native arithmetic, and learning rate schedules."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

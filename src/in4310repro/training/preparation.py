@@ -1,7 +1,5 @@
 """Preparation of a training: before the first step, check data, weights and network, and decode all images."""
 
-from __future__ import annotations
-
 import functools
 import json
 import re

@@ -1,7 +1,5 @@
 """Run folder of a training: create one, resume an interrupted run, or extend a finished one by more epochs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The log is synced to the disk before each checkpoint. A resumed training drops t
 checkpoint, so that every step is logged exactly once.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Traces of a setting's training steps, for `diff`, `compare` and `verify --replay`; no result depends on them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training loop of one optimizer setting: validate after each epoch, save the best weights, resume exactly."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
