@@ -22,11 +22,13 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from in4310repro import cli, models
+from in4310repro.cli import application
 from in4310repro.report import markup
 from in4310repro.report.markup import read_asset
 from in4310repro.system.files import read_json
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.system.text import visible
+from studies import commands
 from tests.builders import AS_IMAGENET, write_class_folders, write_images
 from tests.report.reading import Page
 
@@ -63,9 +65,12 @@ class Session:
 
     def run(self, *words: str, **_limits: object) -> None:
         interpreter, option, program, *arguments = words
-        assert (interpreter, option, program) == (sys.executable, "-m", "in4310repro")
-        with pytest.raises(SystemExit) as ended:
-            cli.main(arguments)
+        assert (interpreter, option) == (sys.executable, "-m")
+        run = {"in4310repro": cli.main, "studies.commands": commands.main}[program]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(application, "app", application.app)
+            with pytest.raises(SystemExit) as ended:
+                run(arguments)
         assert not ended.value.code
 
 
