@@ -82,7 +82,7 @@ def main(words: list[str]) -> None:
         import in4310repro
 
         for module in pkgutil.walk_packages(in4310repro.__path__, "in4310repro."):
-            # The kernels look like modules to Python, by their files' ending; the plugin is for pytest, which imports it.
+            # The kernels look like modules to Python, by their files' ending; pytest itself imports the plugin.
             if not module.name.endswith(("__main__", "_avx2", "_avx512", "_base", "golden.plugin")):
                 importlib.import_module(module.name)
         return
