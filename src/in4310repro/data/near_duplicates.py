@@ -143,17 +143,17 @@ class _Tables:
     def take_close(self, value: int) -> set[int]:
         """Remove the hashes similar to `value` from the tables, and return them."""
         taken = {*self.close(value)}
-        for number in taken:
-            for bits in _bands(self.hashes[number]):
-                self._numbers[bits].remove(number)
+        # Each list once: to remove one number after another would be quadratic where many share a list.
+        for bits in {bits for number in taken for bits in _bands(self.hashes[number])}:
+            self._numbers[bits] = [number for number in self._numbers[bits] if number not in taken]
         return {self.hashes[number] for number in taken}
 
     def close(self, value: int) -> list[int]:
         """Return the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
-        hashes, table, most = self.hashes, self._numbers, NEAR_DUPLICATE_BITS
+        hashes, numbers_of, most = self.hashes, self._numbers.get, NEAR_DUPLICATE_BITS
         keys = [bits ^ flip for bits in _bands(value) for flip in FLIPS]
-        numbers = [number for key in keys if key in table for number in table[key]]
-        return [number for number in numbers if (hashes[number] ^ value).bit_count() <= most]
+        lists = [numbers for key in keys if (numbers := numbers_of(key))]
+        return [number for each in lists for number in each if (hashes[number] ^ value).bit_count() <= most]
 
 
 def _bands(value: int) -> list[int]:
