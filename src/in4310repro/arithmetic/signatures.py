@@ -237,9 +237,11 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
         raise ValueError(f"{what}: zeros of shape {tuple(values.shape)} without memory; valid are values in memory")
     if torch._is_functional_tensor(values):
         raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; valid are values in memory")
-    steps = zip(values.shape, values.stride(), strict=True)
-    last = values.storage_offset() + sum((size - 1) * step for size, step in steps)
-    needed = (last + 1) * values.dtype.itemsize if values.numel() else 0
+    # Most are contiguous, and kernels are called often: their extent is their number, without a sum over the axes.
+    extent = values.numel()
+    if extent and not values.is_contiguous():
+        extent = 1 + sum((size - 1) * step for size, step in zip(values.shape, values.stride(), strict=True))
+    needed = (values.storage_offset() + extent) * values.dtype.itemsize if extent else 0
     if (found := values.untyped_storage().nbytes()) < needed:
         text = f"{what}: {values.dtype} of shape {tuple(values.shape)} in {found} bytes of memory"
         raise ValueError(f"{text}; valid are {needed} or more")
