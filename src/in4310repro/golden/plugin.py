@@ -5,6 +5,8 @@ Enable it by `pytest_plugins = ["in4310repro.golden.plugin"]` in the topmost con
 its setting `golden_folder` names; `golden_numerics` (native, portable or auto) is the arithmetic of torch.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import os
@@ -16,18 +18,18 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
-
-import pytest
+from typing import TYPE_CHECKING, Any, Protocol
 
 from in4310repro.golden import ENVIRONMENTS, PYTEST, compare, find_file_faults, list_files, read, read_environments
 from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Claims, Comparison
 from in4310repro.golden.writing import clean_commit, refuse_unguarded, update
 from in4310repro.system.numerics import Numerics, activate
 
+if TYPE_CHECKING:
+    import pytest
+
 # Entries of a test's report: a case and the number of values by tier, or "" if the test has the fixture.
 PROPERTY, WRITTEN = "golden", "written"
-SESSION = "golden session"  # the name of the plugin that holds it
 # Options of pytest that skip tests without counting them as deselected.
 PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
 
@@ -86,6 +88,16 @@ def pytest_configure(config: pytest.Config) -> None:
     Raises:
         UsageError: an update lacks a name or a reason, or would be refused whatever the tests compute.
     """
+    # Imported where it runs: the package without its extras has no pytest, and every module of it can be imported.
+    import pytest
+
+    class Fixture:
+        @pytest.fixture
+        def golden(self, request: pytest.FixtureRequest) -> Golden:
+            """Compare values with the golden file of a case; see `Golden.__call__`."""
+            session.begin_test()
+            return functools.partial(session.check, request.node)
+
     session = GoldenSession(config)
     try:
         # The processes of xdist start after the first one has checked.
@@ -95,7 +107,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"golden: {error}") from None
     if len(session.names) > 1 and config.getoption("numprocesses", None):
         raise pytest.UsageError("golden: one process writes several golden files; expected -n 0")
-    config.pluginmanager.register(session, SESSION)
+    config.pluginmanager.register(session, "golden session")
+    config.pluginmanager.register(Fixture(), "golden fixture")
 
 
 def check_request(names: Sequence[str], reason: str, folder: Path, environment: Mapping[str, str]) -> None:
@@ -118,14 +131,6 @@ def check_name(case: str) -> None:
     """Raise ValueError unless the name of a case can be the name of a file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", case) or f"{case}.json" == ENVIRONMENTS:
         raise ValueError(f"case {case[:100]!r} names a file; expected up to 60 letters, digits, - and _")
-
-
-@pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Golden:
-    """Compare values with the golden file of a case; see `Golden.__call__`."""
-    session: GoldenSession = request.config.pluginmanager.getplugin(SESSION)
-    session.begin_test()
-    return functools.partial(session.check, request.node)
 
 
 class GoldenSession(MetaPathFinder):
@@ -177,6 +182,8 @@ class GoldenSession(MetaPathFinder):
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
         """Compare the values of a case with its golden file, or write the file, as documented in `Golden`."""
         __tracebackhide__ = True
+        import pytest
+
         check_name(case)
         if case in self.tests:
             raise ValueError(
