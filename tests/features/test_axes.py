@@ -629,6 +629,17 @@ BY_PARAMETER: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
 }
 
 
+def test_a_parameter_that_sums_over_the_axis_of_the_convention_is_refused_and_can_be_told() -> None:
+    model = Made(lambda m, x: m.a(torch.einsum("oc,bchw->bhwo", m.w, x)), a=nn.Tanh()).eval()
+    model.w = nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(5)))
+    refusal = pytest.raises(ValueError, match=r"channel_axis=\{'a': AXIS\}")
+    with torch.no_grad(), FeatureStatistics(model, ["a"], "images"), refusal:
+        model(IMAGES)
+    with torch.no_grad(), FeatureStatistics(model, ["a"], "images", channel_axis={"a": 3}) as statistics:
+        output = model(IMAGES)
+    assert_mean(statistics, "a", (output, 3))
+
+
 @pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("case", BY_PARAMETER)
 def test_a_parameter_that_sums_over_another_axis_than_the_convention_is_refused(case: str, measured: bool) -> None:

@@ -1,7 +1,6 @@
 """Figures 5 and 6, of the histories of the settings: losses and validation accuracies by epoch or fit."""
 
 from collections.abc import Sequence
-from operator import mul
 from typing import Any
 
 from in4310repro.metrics import wilson
@@ -77,7 +76,8 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
     each, best = " or ".join(units), {name: best_epochs(rows, by) for name, rows in histories.items()}
     supports = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     sizes = [supports[name] for name in run.classes]
-    correct = {name: sum(map(round, map(mul, rows[0]["class_accuracy"], sizes))) for name, rows in best.items()}
+    accuracies = {name: zip(rows[0]["class_accuracy"], sizes, strict=True) for name, rows in best.items()}
+    correct = {name: sum(round(share * size) for share, size in each) for name, each in accuracies.items()}
     accuracy = {name: count / sum(sizes) for name, count in correct.items()}
     interval = wilson(correct[selected], sum(sizes))
     numbers = (_strengths(longest) if len(units) == 1 else {"row": each}) | {
