@@ -158,7 +158,7 @@ def _unpack_wheels(folder: Path, site: Path, version: str) -> None:
 
 def _build_copy(tree: Path) -> Path:
     """Copy the project, build its kernels for arm64 in the copy, and return the copy's folder."""
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "benchmarks"):
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
         shutil.rmtree(tree / name, ignore_errors=True)
         shutil.copytree(PROJECT / name, tree / name, ignore=ignored)
