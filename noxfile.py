@@ -1,10 +1,11 @@
 """One task per session. All share the environment that nox itself runs in: torch is installed once."""
 
 import json
+import shlex
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -13,15 +14,15 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
 
 
-# Where the session `train` of this call leaves the command that reports its run. nox gives the options of
-# `nox -s train report -- OPTIONS` to both sessions; `report` takes the run instead of them.
-report_of: dict[str, Path] = {}
+# What the session `train` of this call printed. nox gives the options of `nox -s train report -- OPTIONS` to both
+# sessions; `report` takes the run instead of them.
+trained: list[str] = []
 
 
-def _python(session: nox.Session, *arguments: str, options: bool = True) -> None:
+def _python(session: nox.Session, *arguments: str, options: bool = True, **how: Any) -> Any:
     # No time limits: after Ctrl-C a training finishes its step and writes a checkpoint.
     words = (sys.executable, *arguments, *(session.posargs if options else ()))
-    session.run(*words, interrupt_timeout=None, terminate_timeout=None)
+    return session.run(*words, interrupt_timeout=None, terminate_timeout=None, **how)
 
 
 @nox.session(default=False)
@@ -30,19 +31,29 @@ def train(session: nox.Session) -> None:
 
     Options are those of `in4310repro train`.
     """
-    report_of["train"] = Path(tempfile.mkdtemp(prefix="in4310repro-")) / "report.json"
-    _python(session, "-m", "in4310repro", "train", "--next-command", str(report_of["train"]))
+    # Before it runs: a training that fails is one too, and leaves no older run to report.
+    trained[:] = [""]
+    # Progress, on standard error, is shown as it comes.
+    trained[:] = [_python(session, "-m", "in4310repro", "train", "--json", silent=True, stderr=None) or ""]
+    sys.stdout.write(trained[0])
 
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
     """Write the report of the run that `train` has just made, or of another one: `nox -s report -- RUN`."""
-    if not (file := report_of.get("train")):
+    if not trained:
         _python(session, "-m", "in4310repro", "report")
-    elif not file.exists():
+        return
+    printed = json.loads(trained[0] or "{}")
+    # Other documents are those of --dry-run and --print-config.
+    if "training_sha256" not in printed:
         session.error("the session train made no run to report")
-    else:
-        _python(session, "-m", "in4310repro", *json.loads(file.read_text(encoding="utf-8")), options=False)
+    from in4310repro.models.network import open_network
+
+    model = json.loads((Path(printed["run"]) / "config.json").read_text(encoding="utf-8"))["model"]
+    given = [each for each in ("--quiet", "-q", "--json") if each in session.posargs]
+    words = ("report", printed["run"], *shlex.split(open_network(model).option), *given)
+    _python(session, "-m", "in4310repro", *words, options=False)
 
 
 @nox.session

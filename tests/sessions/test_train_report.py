@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import noxfile
 import pytest
@@ -13,19 +15,21 @@ import pytest
 
 @dataclass
 class Session:
-    """Stand-in for nox's session; its `train` command writes the `--next-command` file."""
+    """Stand-in for nox's session, in which `train --json` prints a document or fails."""
 
     posargs: Sequence[str]
-    leaves: Sequence[str] = ()
+    printed: Any = None
     started: list[list[str]] = field(default_factory=list)
 
-    def run(self, *words: str, **_limits: object) -> None:
+    def run(self, *words: str, **_limits: object) -> str:
         _, option, program, *arguments = words
         assert (option, program) == ("-m", "in4310repro")
         self.started.append(arguments)
-        if self.leaves and arguments[0] == "train":
-            file = Path(arguments[arguments.index("--next-command") + 1])
-            file.write_text(json.dumps(self.leaves), encoding="utf-8")
+        if arguments[0] == "train":
+            assert arguments[1] == "--json"
+            if self.printed is None:
+                raise ValueError("it fails")
+        return json.dumps(self.printed)
 
     def error(self, message: str) -> None:
         raise RuntimeError(message)
@@ -33,23 +37,34 @@ class Session:
 
 @pytest.fixture(autouse=True)
 def _new_call_of_nox() -> None:
-    noxfile.report_of.clear()
+    noxfile.trained.clear()
 
 
 OPTIONS = ("--data", "photos/mine", "--model", "mynets:small")
 
 
-def test_the_run_that_train_wrote_is_reported_and_no_option_of_train_is_given_to_report() -> None:
-    noxfile.train(Session(OPTIONS, leaves=("report", "runs/mine-2", "--model", "mynets:small")))
-    session = Session(OPTIONS)
+@pytest.mark.parametrize(("model", "option"), [("mynets:small", ["--model", "mynets:small"]), ("resnet18", [])])
+def test_the_run_that_train_wrote_is_reported_and_no_option_of_train_is_given_to_report(
+    model: str, option: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model": model}), encoding="utf-8")
+    noxfile.train(Session((*OPTIONS, "--quiet"), {"run": f"{tmp_path}", "training_sha256": "0" * 64}))
+    session = Session((*OPTIONS, "--quiet"))
     noxfile.report(session)
-    assert session.started == [["report", "runs/mine-2", "--model", "mynets:small"]]
+    assert session.started == [["report", f"{tmp_path}", *option, "--quiet"]]
 
 
-def test_a_report_after_a_training_that_left_no_run_is_an_error() -> None:
-    noxfile.train(Session((*OPTIONS, "--dry-run")))
-    with pytest.raises(RuntimeError, match="made no run"):
-        noxfile.report(Session(OPTIONS))
+def test_a_report_after_a_training_that_failed_or_left_no_run_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model": "resnet18"}', encoding="utf-8")
+    earlier = {"run": f"{tmp_path}", "training_sha256": "0" * 64}
+    for printed in (None, {"run": f"{tmp_path}", "dry_run": []}):
+        noxfile.train(Session(OPTIONS, earlier))
+        with contextlib.nullcontext() if printed else pytest.raises(ValueError, match="it fails"):
+            noxfile.train(Session((*OPTIONS, "--dry-run"), printed))
+        session = Session(OPTIONS)
+        with pytest.raises(RuntimeError, match="the session train made no run to report"):
+            noxfile.report(session)
+        assert session.started == []
 
 
 def test_a_report_without_a_training_before_it_takes_the_run_that_is_named() -> None:

@@ -249,10 +249,12 @@ def _discard_output() -> None:
 def _usage_message(error: click.ClickException) -> str:
     if not isinstance(error, click.NoSuchOption):
         return error.format_message()
-    option = error.option_name
+    option, command = error.option_name, error.ctx and error.ctx.info_name
+    if f"{command} {option}" in options.RETIRED:
+        return f"no option {option}; {options.RETIRED[f'{command} {option}']}"
     # Options that `report` had in older versions.
     former = {"--reports", *(name for each in training.train.params for name in each.opts)}
-    if error.ctx and error.ctx.info_name == "report" and option in former:
+    if command == "report" and option in former:
         return (
             f"no option {option}; report takes the run that train wrote: in4310repro report RUN [--out FOLDER], such "
             f"as in4310repro report {reports.DEFAULT_RUN.as_posix()}"

