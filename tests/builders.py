@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from in4310repro.data import check
 from in4310repro.data.images import ImageSet
 from in4310repro.data.splits import Split, from_csv
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain
 from in4310repro.runs.config import Config, from_json
 from in4310repro.runs.folder import RunFolder
-from in4310repro.system.progress import Advance, Progress
+from in4310repro.system.progress import SILENT, Advance, Progress
 
 # What a file of weights does not say that is no run's and has no metadata.
 AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"
@@ -39,6 +40,11 @@ class Watched(Progress):
 
     def message(self, line: str) -> None:
         self.say(line)
+
+
+def findings_of(root: Path, split: Path | None = None, progress: Progress = SILENT) -> check.Findings:
+    """Return what the check of a folder finds; `split` is a split.csv to compare it with."""
+    return check.check(root, split and from_csv(split, root), progress)[1]
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from in4310repro.data import check, comparison
+from in4310repro.data import comparison
 from in4310repro.data.comparison import Sample
 from in4310repro.data.folders import catalogue
 from in4310repro.data.reading import decode
@@ -24,6 +24,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from in4310repro.verification import verify
+from tests.builders import findings_of
 
 ROOT = Path(os.environ.get("IN4310REPRO_DATA", Path(__file__).parents[2] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -53,7 +54,7 @@ def test_no_content_is_in_two_parts(seed: int) -> None:
 
 
 def test_the_check_of_the_folder_reports_the_copies_and_their_conflicting_labels() -> None:
-    findings = check.check(ROOT / "intel_scenes_part")
+    findings = findings_of(ROOT / "intel_scenes_part")
     assert (len(findings.identical), len(findings.conflicts), findings.not_square) == (18, 13, 27)
     assert findings.wrong
 

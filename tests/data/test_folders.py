@@ -109,7 +109,7 @@ def test_empty_class_folders_are_reported_by_name_whatever_the_order_of_the_dire
     # A directory lists them by a hash, as they were made, or the last one first.
     for name in empty[::step]:
         (tmp_path / name).mkdir()
-    named = [fault.split(" has no images")[0].rpartition("/")[2] for fault in survey(tmp_path).faults]
+    named = [fault.split(" has no images")[0].rpartition("/")[2] for fault in survey(tmp_path)[1]]
     assert named == empty
 
 

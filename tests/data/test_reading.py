@@ -21,6 +21,7 @@ from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import IGNORED, Preprocessing
 from in4310repro.data.reading import decode, read_rgb
 from in4310repro.report.photographs import Photograph, load_jpeg
+from tests.builders import findings_of
 
 Pixels = NDArray[np.uint8]
 TAG = 0x0112
@@ -332,7 +333,7 @@ def telephone(tmp_path: Path) -> Path:
 
 
 def test_the_check_counts_what_was_turned_and_finds_a_near_copy_and_no_turned_one(telephone: Path) -> None:
-    findings = check.check(telephone)
+    findings = findings_of(telephone)
     assert findings.near_duplicates == [["sea/held.jpg", "street/2.png"]]
     assert (findings.turned, findings.oriented, findings.wrong) == ([], {"sea/held.jpg": 6}, False)
     assert findings.to_json()["oriented"] == {"sea/held.jpg": 6}
@@ -344,7 +345,7 @@ def test_the_check_counts_what_was_turned_and_finds_a_near_copy_and_no_turned_on
     assert [(each.first, each.how) for each in before.turned] == [("sea/held.jpg", "turned right")]
     assert (before.near_duplicates, before.oriented) == ([], {})
     (telephone / "sea/held.jpg").unlink()
-    assert "orientation" not in check.render(check.check(telephone))
+    assert "orientation" not in check.render(findings_of(telephone))
 
 
 def test_training_and_pages_see_it_upright_and_pages_carry_no_orientation_for_browsers(telephone: Path) -> None:

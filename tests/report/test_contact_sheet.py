@@ -7,12 +7,13 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
-from in4310repro.data import check, scenes
+from in4310repro.data import scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.evaluation.doubts.examination import CropPair, Doubt, Doubts, LookAlike, count_doubts
 from in4310repro.report.contact_sheet import render
 from in4310repro.report.markup import Panel
 from in4310repro.report.photographs import Photograph
+from tests.builders import findings_of
 from tests.report.reading import Page
 
 HOSTILE = "sea/<img src=x onerror=alert(1)>.png"
@@ -52,7 +53,7 @@ def photographs(folder: Path) -> dict[str, Photograph]:
 
 
 def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) -> None:
-    page = Page(render("mine", check.check(folder), made_up(), photographs(folder)))
+    page = Page(render("mine", findings_of(folder), made_up(), photographs(folder)))
     # A doubt, look-alikes, a crop, a turned copy, a confusion; nothing is loaded from elsewhere.
     assert len(page.sources) == 1 + 2 + 2 + 2 + 1
     assert all(each.startswith("data:image/jpeg;base64,") for each in page.sources)
@@ -69,7 +70,7 @@ def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) ->
 
 
 def test_without_photographs_the_page_has_names_alone_and_opens_no_image(folder: Path) -> None:
-    findings = check.check(folder)
+    findings = findings_of(folder)
     for file in folder.rglob("*.png"):
         file.unlink()
     page = Page(render("mine", findings, made_up(), {}))
@@ -80,7 +81,7 @@ def test_without_photographs_the_page_has_names_alone_and_opens_no_image(folder:
 def test_an_image_that_cannot_be_read_is_named_beside_the_pictures_of_others(folder: Path) -> None:
     for name in ("a", "b"):
         (folder / f"sea/{name}.png").write_text("no image")
-    findings = check.check(folder)
+    findings = findings_of(folder)
     readable = {path: each for path, each in photographs(folder).items() if path not in findings.unreadable}
     page = Page(render("mine", findings, made_up(), readable))
     assert len(page.sources) == 1 + 2 + 2 + 2 + 1
@@ -88,20 +89,20 @@ def test_an_image_that_cannot_be_read_is_named_beside_the_pictures_of_others(fol
 
 
 def test_many_of_a_kind_are_counted_and_the_first_are_shown(folder: Path) -> None:
-    page = render("mine", check.check(folder), made_up(120), {})
+    page = render("mine", findings_of(folder), made_up(120), {})
     assert "Doubtful labels: 120" in page
     assert re.search(r'<nav.*<a href="#\w+">Doubtful labels</a> 120</li>.*</nav>', page, re.DOTALL)
     assert page.count("seems street") == 100
 
 
 def test_an_image_that_was_changed_meanwhile_is_refused(folder: Path) -> None:
-    files, findings = photographs(folder), check.check(folder)
+    files, findings = photographs(folder), findings_of(folder)
     Image.new("RGB", (48, 48)).save(folder / "sea/0.png")
     with pytest.raises(ValueError, match="was changed"):
         render("mine", findings, made_up(), files)
 
 
 def test_the_map_of_features_stands_on_the_page_where_there_is_one(folder: Path) -> None:
-    found, panel = check.check(folder), Panel("Map of features", 700, Markup('<path d="M1 1h0"></path>'), 700)
+    found, panel = findings_of(folder), Panel("Map of features", 700, Markup('<path d="M1 1h0"></path>'), 700)
     assert '<path d="M1 1h0">' in render("mine", found, made_up(), {}, panel)
     assert "Map of features" not in render("mine", found, made_up(), {})

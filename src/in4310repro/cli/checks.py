@@ -140,7 +140,7 @@ def check(folder: Path, **given: Any) -> None:
     from in4310repro.data.splits import from_csv
 
     listed = from_csv(asked.split, folder) if asked.split else None
-    images, found = check.check_tree(folder, listed, progress(), asked.class_folders)
+    images, found = check.check(folder, listed, progress(), asked.class_folders)
     text, document, failed = check.render(found), found.to_json(), None
     if opened:
         try:

@@ -4,15 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import NamedTuple
 
 from in4310repro.data import near_duplicates as near
 from in4310repro.data.class_folders import chosen_in
-from in4310repro.data.folders import Catalogue, Entry, in_threads, skipped_files, survey
+from in4310repro.data.folders import Catalogue, in_threads, skipped_files, survey
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
-from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
+from in4310repro.data.splits import Split, parts_of, split_differences
 from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
 
@@ -77,8 +76,8 @@ class _ReadImage(NamedTuple):
 
 
 def check(
-    root: Path, split: Path | None = None, progress: Progress = SILENT, class_folders: str | None = None
-) -> Findings:
+    root: Path, listed: Split | None = None, progress: Progress = SILENT, class_folders: str | None = None
+) -> tuple[Catalogue, Findings]:
     """Look for faults in a tree with one folder per class; if a split is given, compare the tree with the split.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
@@ -93,23 +92,19 @@ def check(
 
     Args:
         root: the folder of class folders.
-        split: the `split.csv` of a run that trained on this folder; None: no comparison.
+        listed: the split of a run that trained on this folder; None: no comparison.
         progress: where to show how many images have been read.
-        class_folders: which folders are the classes, see `check_tree`.
+        class_folders: which folders are the classes; None: those that were the split's, else as the folders tell.
+
+    Returns:
+        The images that can be hashed, and what was found.
 
     Raises:
-        ValueError: the folder does not exist, or the split is corrupt.
+        ValueError: the folder does not exist.
     """
-    return check_tree(root, from_csv(split, root) if split else None, progress, class_folders)[1]
-
-
-def check_tree(
-    root: Path, listed: Split | None, progress: Progress, class_folders: str | None
-) -> tuple[Catalogue, Findings]:
-    """Return the images of a tree and what `check` finds; without `class_folders` it is read as the split's was."""
-    surveyed = survey(root, progress, class_folders or (chosen_in(listed.catalogue().labels()) if listed else None))
-    faults, not_hashed = surveyed.faults, surveyed.unreadable
-    return surveyed.images, examine(surveyed.images, listed, progress, faults=faults, not_hashed=not_hashed)
+    chosen = class_folders or (chosen_in(listed.catalogue().labels()) if listed else None)
+    images, faults, not_hashed = survey(root, progress, chosen)
+    return images, examine(images, listed, progress, faults=faults, not_hashed=not_hashed)
 
 
 def examine(
@@ -119,7 +114,7 @@ def examine(
     orientation: str = APPLIED,
     *,
     faults: Sequence[str] = (),
-    not_hashed: Mapping[str, str] = MappingProxyType({}),
+    not_hashed: Sequence[tuple[str, str]] = (),
 ) -> Findings:
     """Check images and a split that have already been read.
 
@@ -131,31 +126,30 @@ def examine(
         faults: those of the tree, as sentences.
         not_hashed: files that could not be hashed, which are in no catalogue, with the reasons.
     """
-    readable, unreadable = _read(images, progress, orientation)
-    labels, parts = images.labels(), parts_of(listed) if listed else {}
+    contents, labels = {entry.path: entry.sha256 for entry in images.entries}, images.labels()
+    readable, unreadable = _read(images.root, contents, progress, orientation)
     by_content: dict[str, Group] = defaultdict(list)
-    for entry in images.entries:
-        by_content[entry.sha256].append(entry.path)
+    for path, sha256 in contents.items():
+        by_content[sha256].append(path)
     identical = [paths for paths in by_content.values() if len(paths) > 1]
     alike, turned, turned_groups = _find_alike(images.root, readable, orientation)
     # Groups whose files all have equal bytes are reported as identical files.
-    contents = {path: sha256 for sha256, paths in by_content.items() for path in paths}
     near_duplicates = [group for group in alike if len({contents[path] for path in group}) > 1]
     sizes = Counter(image.size for image in readable.values())
-    counts = Counter(entry.label for entry in images.entries if entry.path in readable)
+    counts = Counter(map(labels.get, readable))
+    parts, differences = (parts_of(listed), split_differences(images, listed)) if listed else ({}, [])
     # Rows of files that could not be hashed are not wrong.
-    missing = {f"{path} is in the split and not in the folder" for path in not_hashed}
-    differences = split_differences(images, listed) if listed else []
+    missing = {f"{path} is in the split and not in the folder" for path, _ in not_hashed}
     return Findings(
         faults=[*faults],
-        nested=_nested(images),
-        images={name: counts[label] for label, name in enumerate(images.classes)},
+        nested=_nested(labels),
+        images={name: counts[name] for name in images.classes},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
         oriented={path: image.orientation for path, image in readable.items() if image.orientation != UPRIGHT},
         skipped=skipped_files(images.root),
-        unreadable=dict(sorted({**unreadable, **not_hashed}.items())),
+        unreadable=dict(sorted([*unreadable.items(), *not_hashed])),
         degenerate={path: image.degenerate for path, image in readable.items() if image.degenerate},
         identical=identical,
         conflicts=conflicts(identical, labels),
@@ -172,22 +166,27 @@ def examine(
 
 
 def near_duplicates_of(
-    images: Sequence[Entry], others: Sequence[Entry], progress: Progress = SILENT, orientation: str = APPLIED
+    images: Mapping[str, str], others: Mapping[str, str], progress: Progress = SILENT, orientation: str = APPLIED
 ) -> set[str]:
     """Return the paths of images that are near-duplicates, also turned ones, of other images.
 
-    Chains of similar images count, as in `check`. The paths are absolute; unreadable images are omitted.
+    Chains of similar images count, as in `check`; unreadable images are omitted.
+
+    Args:
+        images: the sha256 of each image, by its absolute path.
+        others: those of the other images.
+        progress: where to show how many images have been read.
+        orientation: see `reading.read_rgb`.
     """
-    readable, _ = _read(Catalogue(Path(), ("",), (*images, *others)), progress, orientation)
+    readable, _ = _read(Path(), {**images, **others}, progress, orientation)
     alike, _, turned_groups = _find_alike(Path(), readable, orientation)
-    compared = {entry.path for entry in others}
-    linked = {path for group in alike + turned_groups if not compared.isdisjoint(group) for path in group}
-    return linked & {entry.path for entry in images}
+    linked = {path for group in alike + turned_groups if not others.keys().isdisjoint(group) for path in group}
+    return linked & images.keys()
 
 
-def _nested(images: Catalogue) -> list[str]:
+def _nested(labels: Mapping[str, str]) -> list[str]:
     """Return a message for each folder that lies inside another folder with images."""
-    folders = {PurePosixPath(path).parent: name for path, name in images.labels().items()}
+    folders = {PurePosixPath(path).parent: name for path, name in labels.items()}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     return sorted(f"{folder} lies in {around}: its images are of class {folders[folder]}" for folder, around in pairs)
 
@@ -201,10 +200,11 @@ def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, G
     """Return the groups with images in several parts of the split, each as a dict from part to paths."""
     found = []
     for paths in groups:
-        listed = [path for path in paths if path in parts]
-        of = dict.fromkeys(parts[path] for path in listed)
-        by_part = {part: [path for path in listed if parts[path] == part] for part in of}
-        found += [by_part] if len(by_part) > 1 else []
+        by_part: dict[str, Group] = {}
+        for path in paths:
+            if path in parts:
+                by_part.setdefault(parts[path], []).append(path)
+        found += [by_part] * (len(by_part) > 1)
     return found
 
 
@@ -233,30 +233,27 @@ def _find_alike(
     return alike, turned, turned_groups
 
 
-def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
-    """Return two dicts by path: the readable images, and the reason for each unreadable image."""
+def _read(
+    root: Path, contents: Mapping[str, str], progress: Progress, orientation: str
+) -> tuple[dict[str, _ReadImage], dict[str, str]]:
+    """Return two dicts by path: the readable images, and the reason for each unreadable one; `contents` has sha256s."""
     # Each content is compared once: a folder may hold thousands of copies.
-    files = {entry.sha256: images.root / entry.path for entry in images.entries}
+    files = {sha256: root / path for path, sha256 in contents.items()}
 
     def work(file: Path) -> _ReadImage | str:
         try:
-            picture = read_image(file, orientation)
+            image, mode, turn = read_image(file, orientation)
         except (OSError, ValueError) as error:
             return reason(error)
-        useless = "a single colour" if all(low == high for low, high in picture.image.getextrema()) else ""  # type: ignore[misc]
-        if 1 in picture.image.size:
-            useless = f"{picture.image.width} x {picture.image.height} pixels"
-        hashes = near.perceptual_hashes(picture.image)
-        return _ReadImage(picture.image.size, picture.mode, picture.orientation, hashes, useless)
+        useless = "a single colour" if all(low == high for low, high in image.getextrema()) else ""  # type: ignore[misc]
+        if 1 in image.size:
+            useless = f"{image.width} x {image.height} pixels"
+        return _ReadImage(image.size, mode, turn, near.perceptual_hashes(image), useless)
 
     outcomes = dict(zip(files, in_threads(work, [*files.values()], "reading images", progress, AT_ONCE), strict=True))
-    readable, unreadable = dict[str, _ReadImage](), dict[str, str]()
-    for entry in images.entries:
-        if isinstance(outcome := outcomes[entry.sha256], str):
-            unreadable[entry.path] = outcome
-        else:
-            readable[entry.path] = outcome
-    return readable, unreadable
+    read = {path: outcomes[sha256] for path, sha256 in contents.items()}
+    readable = {path: outcome for path, outcome in read.items() if not isinstance(outcome, str)}
+    return readable, {path: outcome for path, outcome in read.items() if isinstance(outcome, str)}
 
 
 def render(found: Findings) -> str:

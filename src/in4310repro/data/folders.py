@@ -6,7 +6,7 @@ import importlib.util
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -57,57 +57,51 @@ class Catalogue:
         return {entry.path: self.classes[entry.label] for entry in self.entries}
 
 
-@dataclass(frozen=True)
-class Survey:
-    """Images of a folder tree, and the faults that would make a training on it fail."""
-
-    images: Catalogue  # those that can be checked, of any number of classes
-    faults: list[str]  # of the tree, as sentences
-    unreadable: dict[str, str]  # path -> why its bytes cannot be read
-
-
 def _refuse(fault: str) -> None:
     raise ValueError(fault)
 
 
-def survey(root: Path, progress: Progress = SILENT, chosen: str | None = None) -> Survey:
+def survey(
+    root: Path,
+    progress: Progress = SILENT,
+    chosen: str | None = None,
+    reader: Read = read,
+    refuse: Report | None = None,
+) -> tuple[Catalogue, list[str], list[tuple[str, str]]]:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
     Images outside class folders are omitted. So are images whose names cannot be written into the files of a run.
-    `chosen` is an entry of `class_folders.CLASS_FOLDERS`; None: the folders tell.
+
+    Args:
+        root: the folder that paths are relative to.
+        progress: where to show how many images have been hashed, and which folders are no classes.
+        chosen: an entry of `class_folders.CLASS_FOLDERS`; None: the folders tell.
+        reader: takes the place of `class_folders.read` if `chosen` is None.
+        refuse: raises a fault as an error; None: faults are collected.
+
+    Returns:
+        The images, of any number of classes; the faults of the tree for which a training would fail, as sentences; and
+        each path whose bytes cannot be read, with the reason.
 
     Raises:
         ValueError: the folder does not exist.
     """
-    faults = list[str]()
-    labels = _list_images(root, progress, faults.append, chosen, read)
-    images, unreadable = _hash_images(root, progress, labels, strict=False)
-    return Survey(images, list(dict.fromkeys(faults)), unreadable)
+    faults, unreadable = list[str](), list[tuple[str, str]]()
+    labels = _list_images(root, progress, refuse or faults.append, chosen, reader)
+    classes = sorted({*labels.values()})
 
+    def digest(path: str) -> str:
+        try:
+            return file_sha256(root / path)
+        except (OSError, ValueError) as error:
+            if refuse:
+                raise
+            unreadable.append((path, reason(error)))
+            return ""
 
-def _hash_images(
-    root: Path, progress: Progress, labels: Mapping[str, str], *, strict: bool
-) -> tuple[Catalogue, dict[str, str]]:
-    """Return the catalogue of images, and by path why one cannot be read, which raises the error if `strict`."""
-    unreadable = dict[str, str]()
-    classes, entries = sorted({*labels.values()}), list[Entry]()
-    hashes = in_threads(_hash, [root / path for path in labels], "hashing images", progress, AT_ONCE)
-    for (path, name), found in zip(labels.items(), hashes, strict=True):
-        if isinstance(found, str):
-            entries.append(Entry(path, bisect.bisect_left(classes, name), found))
-        elif strict:
-            raise found
-        else:
-            unreadable[path] = reason(found)
-    return Catalogue(root, tuple(classes), tuple(entries)), unreadable
-
-
-def _hash(file: Path) -> str | OSError | ValueError:
-    """Return a file's sha256, or the error that reading it raises."""
-    try:
-        return file_sha256(file)
-    except (OSError, ValueError) as error:
-        return error
+    hashed = zip(labels.items(), in_threads(digest, [*labels], "hashing images", progress, AT_ONCE), strict=True)
+    entries = (Entry(path, bisect.bisect_left(classes, name), sha256) for (path, name), sha256 in hashed if sha256)
+    return Catalogue(root, tuple(classes), tuple(entries)), list(dict.fromkeys(faults)), unreadable
 
 
 def catalogue(
@@ -142,8 +136,7 @@ def catalogue(
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    labels = _list_images(root, progress, _refuse, class_folders, reader)
-    return _hash_images(root, progress, labels, strict=True)[0]
+    return survey(root, progress, class_folders, reader, _refuse)[0]
 
 
 def in_threads(

@@ -10,9 +10,8 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,8 +35,7 @@ TRANSPARENT_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # TIFF's tags, and a value of the second
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A decoded picture, with the metadata that its file contains."""
 
     image: Image.Image  # 8-bit RGB

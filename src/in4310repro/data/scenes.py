@@ -4,9 +4,6 @@ The classes are easy to tell apart, but have the ambiguities of the real ones: f
 streets, snow and rock in mountains and glaciers, water in the sea and below the ice.
 """
 
-import hashlib
-from collections.abc import Iterable
-
 import numpy as np
 from jaxtyping import UInt8
 
@@ -294,8 +291,3 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
     (buildings, forest, glacier, mountain, sea, street)[CLASSES.index(label)](view)
     obstruct(view)
     return view.develop(grain)
-
-
-def pixel_digest(images: Iterable[UInt8[np.ndarray, "_height _width channel"]]) -> str:
-    """Return the sha256 of the pixels of all images, one after the other, as lower-case hexadecimal digits."""
-    return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()

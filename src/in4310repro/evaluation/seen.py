@@ -70,15 +70,15 @@ def find_near_duplicates(
         where the run names them, None, and the reason.
     """
     here = {entry.sha256: root / entry.path for entry in images}
-    below, seen = image_root(run.config, None), []
+    below, seen = image_root(run.config, None), dict[str, str]()
     for part in ROLES:
         for entry in run.split.parts[run.config.protocol.part_read_as(part)]:
             file = here.get(entry.sha256, below / entry.path)
             if entry.sha256 not in here and (not file.is_file() or file_sha256(file) != entry.sha256):
                 return None, f"the {part} image {entry.path} is not at hand"
-            seen.append(Entry(f"{file.absolute()}", 0, entry.sha256))
+            seen[f"{file.absolute()}"] = entry.sha256
     new = {f"{(root / entry.path).absolute()}": entry for entry, role in zip(images, roles, strict=True) if role == NEW}
-    ours = [Entry(file, 0, entry.sha256) for file, entry in new.items()]
+    ours = {file: entry.sha256 for file, entry in new.items()}
     found = near_duplicates_of(ours, seen, progress, run.config.orientation)
     return [entry.path for file, entry in new.items() if file in found], ""
 
