@@ -13,9 +13,11 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from in4310repro.system import heartbeat, signals
-from in4310repro.system.heartbeat import UNKNOWN, Heartbeat
+from in4310repro.system.heartbeat import Heartbeat
 from tests.torchrun import wait_until
 
+# `os._exit` ends a thread here.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 Join = Callable[[int], Heartbeat]
 TOO_LONG = 20.0  # seconds; less than a request to the store may take
 
@@ -28,7 +30,14 @@ def server() -> list[TCPStore]:
 @pytest.fixture(autouse=True)
 def exits(monkeypatch: pytest.MonkeyPatch) -> SimpleQueue[int]:
     codes: SimpleQueue[int] = SimpleQueue()
-    monkeypatch.setattr(os, "_exit", codes.put)
+
+    def leave(code: int) -> None:
+        codes.put(code)
+        # The end of a thread here, as of a process.
+        if threading.current_thread() is not threading.main_thread():
+            raise SystemExit
+
+    monkeypatch.setattr(os, "_exit", leave)
     return codes
 
 
@@ -53,7 +62,13 @@ def join(server: list[TCPStore], monkeypatch: pytest.MonkeyPatch) -> Iterator[Jo
 
 @pytest.mark.parametrize(("lost", "step", "looks"), [(0, 1.0, 30), (1, 1.0, 30), (1, 100.0, 15)])
 def test_a_process_is_lost_after_30_s_without_a_beat_and_a_look_after_a_long_sleep_counts_2(
-    lost: int, step: float, looks: int, join: Join, monkeypatch: pytest.MonkeyPatch
+    lost: int,
+    step: float,
+    looks: int,
+    join: Join,
+    exits: SimpleQueue[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -67,39 +82,42 @@ def test_a_process_is_lost_after_30_s_without_a_beat_and_a_look_after_a_long_sle
     if lost == 0:
         monkeypatch.setattr(signals, "kept", signals.keep_nothing)
     for _ in range(looks):
-        assert left.ending == UNKNOWN
+        assert left.ending is None
         clock[0] += step
-        left._look()
-    assert left.may_leave.is_set()
+        may_leave = left._look()
+    assert may_leave
+    assert left.ending is not None
+    left._end(*left.ending)
     message = f"rank {lost} of 2 has not answered for 30 s; run is kept, with any number of processes"
-    assert left.conclude(130, "") == (130, message)
+    assert (exits.get(), capfd.readouterr().err) == (130, f"in4310repro: {message}\n")
 
 
 @pytest.mark.parametrize(("code", "message"), [(2, "rank 1: 9 is wrong"), (130, "interrupted")])
-def test_the_lowest_rank_says_the_end_of_all_and_none_is_ended_before_its_main_thread_ends(
-    code: int, message: str, join: Join, exits: SimpleQueue[int], monkeypatch: pytest.MonkeyPatch
+def test_the_lowest_rank_says_the_end_of_all_and_none_is_ended_before_its_main_thread_comes_to_its_end(
+    code: int,
+    message: str,
+    join: Join,
+    exits: SimpleQueue[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(heartbeat, "SOON", 0.02)
     hearts = [join(0), join(1)]
-    said: dict[int, tuple[int, str]] = {}
-
-    def conclude(heart: Heartbeat, own: int) -> None:
-        said[heart.rank] = heart.conclude(own, "9 is wrong")
-
-    each_with_own = zip(hearts, (130, code), strict=True)
-    threads = [threading.Thread(target=conclude, args=each, daemon=True) for each in each_with_own]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TOO_LONG)
-    assert said == {0: (code, message), 1: (code, "")}
-    # What a main thread does last may take longer than the grace.
-    monkeypatch.setattr(heartbeat, "GRACE", 0.0)
-    start, before = time.monotonic(), hearts[0].store.add("beat/0", 0)
-    wait_until(lambda: hearts[0].store.add("beat/0", 0) > before + 2)
-    beats = hearts[0].store.add("beat/0", 0) - before
-    assert beats <= (time.monotonic() - start) / heartbeat.SOON + 1
-    assert exits.empty()
+    start, before = time.monotonic(), hearts[0].beats
+    threads = [
+        threading.Thread(target=heart.conclude, args=(own, "9 is wrong", None), daemon=True)
+        for heart, own in zip(hearts, (130, code), strict=True)
+    ]
+    threads[1].start()
+    time.sleep(0.5)
+    # Rank 0 would have its grace; what its main thread does is not over.
+    assert not hearts[0].waits
+    threads[0].start()
+    ended = {exits.get(timeout=TOO_LONG) for _ in range(2)}
+    wait_until(lambda: not any(heart.thread.is_alive() for heart in hearts))
+    assert ended == {code}
+    assert capfd.readouterr().err == f"in4310repro: {message}\n"
+    assert hearts[0].beats - before <= (time.monotonic() - start) / heartbeat.SOON + 1
     # The interpreter waits for no heartbeat.
     assert all(heart.thread.daemon for heart in hearts)
 

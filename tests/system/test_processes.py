@@ -55,7 +55,7 @@ def heartbeat(monkeypatch: pytest.MonkeyPatch) -> Mock:
     for each in (*of_torchrun.split(), "TORCHELASTIC_USE_AGENT_STORE=True"):
         monkeypatch.setenv(*each.split("="))
     heartbeat = Mock(finished=False)
-    heartbeat.conclude.return_value = (130, "rank 1 is lost")
+    heartbeat.conclude.side_effect = SystemExit
     monkeypatch.setattr(processes, "_heartbeats", [])
     monkeypatch.setattr(processes, "Heartbeat", Mock(return_value=heartbeat))
     for name in ("distributed", "connect", "tell_torchrun"):
@@ -124,12 +124,15 @@ def test_only_a_broken_connection_that_the_others_explain_is_a_consequence(
 
 
 def test_a_failure_ends_as_all_agree_and_a_success_is_recorded_and_no_error_of_torchrun(heartbeat: Mock) -> None:
-    assert conclude(0, "", None) == (0, "")
+    assert conclude(0, "", None) == ""
     faked.tell_torchrun.assert_not_called()
     faked.launch.record.assert_called_once_with(0, "", 0)
     error = ValueError("9 is wrong")
-    assert conclude(2, "9 is wrong", error) == (130, "rank 1 is lost")
-    faked.tell_torchrun.assert_called_once_with(error)
+    with pytest.raises(SystemExit):
+        conclude(2, "9 is wrong", error)
+    heartbeat.conclude.assert_called_once_with(2, "9 is wrong", error)
+    faked.tell_torchrun.assert_not_called()
     heartbeat.finished = True
-    assert conclude(2, "9 is wrong", error) == (2, "9 is wrong")
+    assert conclude(2, "9 is wrong", error) == "9 is wrong"
+    faked.tell_torchrun.assert_called_once_with(error)
     assert faked.launch.record.call_args == call(2, "9 is wrong", 0)

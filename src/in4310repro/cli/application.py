@@ -179,7 +179,7 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
     if code == CLOSED:
         code = INTERRUPTED
     if launch.by_torchrun():
-        code, message = _processes().conclude(code, message, ended_by)
+        message = _processes().conclude(code, message, ended_by)
     if message:
         # There is no one left to tell where standard error is closed or full.
         with contextlib.suppress(OSError, ValueError):

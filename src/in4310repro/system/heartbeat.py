@@ -20,12 +20,13 @@ from typing import NamedTuple
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from in4310repro.system import launch, signals
+from in4310repro.system.text import visible
 
 BEAT = 1.0  # seconds between beats
 SILENCE = 30.0  # seconds without a beat, after which a process is lost
 DOUBT = 8.0  # as SILENCE, once a connection broke or a signal came
 PATIENCE = 15.0  # seconds in which others say what they know of a broken connection or a signal; torchrun waits 30
-GRACE = 3.0  # seconds in which the main thread may come to the end by itself
+GRACE = 3.0  # seconds in which the main thread may come to its end
 SOON = 0.1  # seconds between beats while the command ends
 
 # CUT_OFF: a process ended because its connection broke, since another process had ended.
@@ -39,15 +40,6 @@ class Ending(NamedTuple):
     message: str
     rank: int  # whose error it is, or which process is lost
     lost: bool = False
-
-    def line(self, kept: str = "") -> str:
-        """Return the line to print about how the command ended; `kept` is a text about the results that are kept."""
-        if self.code == signals.INTERRUPTED:
-            return "; ".join(filter(None, (self.message, kept)))
-        return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
-
-
-UNKNOWN = Ending(-1, "", 0)
 
 
 class Heartbeat:
@@ -69,141 +61,138 @@ class Heartbeat:
         # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         self.store = PrefixStore(start, TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE)))
-        # The first key of all: a process that leaves does not wait for a beat of rank 0 to know that all have come.
-        if self.rank == 0:
-            self.store.set("kept", signals.kept())
+        # What this process says, and what each has said last: the number of its beats, its state, and what is kept.
+        self.beats, self.state, self.heard = 0, RUNNING, [(0, RUNNING, "")] * self.size
         # Done before torch connects the processes, so that one that stops during this is noticed.
-        self.store.set(f"state/{self.rank}", RUNNING)
-        self.store.add(f"beat/{self.rank}", 1)
-        # Whether every process has come, the store is gone, this process has finished, and another has said the end.
-        self.together = self.alone = self.finished = self.said = False
-        self.beats, self.states, self.kept = [""] * self.size, [RUNNING] * self.size, ""
+        self._beat()
+        # Whether every process has come, the store is gone, and this process has finished or waits for its end.
+        self.together = self.alone = self.finished = self.waits = False
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
         self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
-        self.own = self.ending = UNKNOWN
-        self.hurry, self.ended, self.may_leave = (threading.Event() for _ in range(3))
-        self.leaving, self.thread = threading.Lock(), threading.Thread(target=self._run, daemon=True)
+        self.own: Ending | None = None
+        self.ending: Ending | None = None
+        self.error: BaseException | None = None
+        self.hurry, self.ended = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def finish(self) -> None:
         """Report that this process has finished, so that the others do not count it as lost."""
-        self.finished = True
+        self.finished, self.state = True, FINISHED
         self.hurry.set()
         self.thread.join()
-        self._tell(f"state/{self.rank}", FINISHED)
+        with contextlib.suppress(RuntimeError):
+            self._beat()
 
     def explains_trouble(self) -> bool:
         """Wait for the cause of a broken connection; return whether another process was lost or has failed."""
         self._stop(CUT_OFF)
         return self.ended.wait(PATIENCE)
 
-    def conclude(self, code: int, message: str) -> tuple[int, str]:
-        """Agree with the other processes on how the command ends, and wait until this process may exit.
+    def conclude(self, code: int, message: str, error: BaseException | None) -> None:
+        """Agree with the other processes on how the command ends; the thread then says it and ends this process.
 
-        Returns:
-            The exit code, and the line for this process to print.
+        Args:
+            code: the exit code that this process alone would have.
+            message: the message that this process alone would print.
+            error: the error that ended this process; None if there was none.
         """
-        # Waits forever if the heartbeat thread is already ending this process.
-        self.leaving.acquire()
         if code == signals.INTERRUPTED:
             self._stop(INTERRUPTED)
         else:
-            self.own = Ending(code, message, self.rank)
+            self.own, self.error = Ending(code, message, self.rank), error
+        self.waits = True
         self.hurry.set()
-        self.may_leave.wait()
-        return self.ending.code, self._last_words()
+        self.thread.join()
 
-    def _tell(self, key: str, value: str) -> None:
-        with contextlib.suppress(RuntimeError):
-            self.store.set(key, value)
+    def _beat(self) -> None:
+        self.beats += 1
+        self.store.set(f"{self.rank}", json.dumps([self.beats, self.state, signals.kept()]))
 
     def _stop(self, state: str) -> None:
-        self.trouble, self.states[self.rank] = min(self.trouble, time.monotonic()), state
-        self._tell(f"state/{self.rank}", state)
+        self.trouble, self.state = min(self.trouble, time.monotonic()), state
         self.hurry.set()
-
-    def _last_words(self) -> str:
-        """Return the line that this process must print at the end; empty if another process prints it."""
-        kept = self.kept if self.rank else signals.kept()
-        if kept and self.ending.lost:
-            kept += ", with any number of processes"
-        line = (self.own if self.own.message == self.ending.message else self.ending).line(kept)
-        if self.rank == 0:
-            launch.record(self.ending.code, line, self.ending.rank)
-        if (speaks := self._speaks()) and not self.alone:
-            self._tell("said", "")
-        return line if speaks else ""
 
     def _run(self) -> None:
         while not self.finished:
             if self.hurry.wait(BEAT):
                 time.sleep(SOON)
-            self._look()
-            is_late = self.may_leave.is_set() and time.monotonic() - self.known > GRACE
-            # Not where the main thread is already ending this process.
-            if is_late and self.leaving.acquire(blocking=False):
-                if words := self._last_words():
-                    with contextlib.suppress(OSError):
-                        os.write(2, f"in4310repro: {words}\n".encode())
-                tell_torchrun(RuntimeError(self.ending.line()))
-                os._exit(self.ending.code)
+            # Of a main thread that does not end by itself, this is the end.
+            if self._look() and (self.waits or time.monotonic() - self.known > GRACE):
+                self._end(*self.ending or ())
 
-    def _look(self) -> None:
-        found = self.ending
+    def _end(self, code: int, message: str, rank: int, lost: bool) -> None:
+        """Say how the command ended if no other process says it, and end this process."""
+        if code == signals.INTERRUPTED:
+            kept = self.heard[0][2] if self.rank else signals.kept()
+            line = f"{message}{f'; {kept}' * bool(kept)}{', with any number of processes' * bool(kept and lost)}"
+        else:
+            of = self.rank if self.own and self.own.message == message else rank
+            line = f"rank {of}: {message}" if of and message else message
+        if self.rank == 0:
+            launch.record(code, line, rank)
+        if self._speaks():
+            with contextlib.suppress(OSError):
+                os.write(2, f"{visible(f'in4310repro: {line}')}\n".encode(errors="backslashreplace") if line else b"")
+            with contextlib.suppress(RuntimeError):
+                self.store.set("said", "")
+        if error := self.error if self.own else RuntimeError(line):
+            tell_torchrun(error)
+        os._exit(code)
+
+    def _look(self) -> bool:
+        """Send a heartbeat and hear the others; return whether the command has ended and this process may leave."""
+        now, said = time.monotonic(), self.alone
         try:
             if not self.alone:
-                self._beat()
-                found = self._decided() if found == UNKNOWN else found
+                said = self._hear(now)
+                self.ending = self.ending or self._decided(now)
         except RuntimeError:
             # The machine or the process of torchrun that has the store is gone.
-            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-            self.alone, found = True, Ending(signals.INTERRUPTED, f"torchrun does not answer at {place}", 0)
-        if found != self.ending == UNKNOWN:
-            self.ending, self.known = found, time.monotonic()
+            place = f"torchrun does not answer at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            self.alone = said = True
+            self.ending = self.ending or Ending(signals.INTERRUPTED, place, 0)
+        if self.ending and not self.ended.is_set():
+            self.known = now
             self.hurry.set()
             self.ended.set()
         # Others hear of an error as soon as the connections of its process end, where they have any.
-        leaves = self.alone or self.said or (self.own != UNKNOWN and self.together)
-        if self.ending != UNKNOWN and (leaves or self._speaks() or time.monotonic() - self.known > PATIENCE):
-            self.may_leave.set()
+        leaves = said or (self.own and self.together) or now - self.known > PATIENCE
+        return self.ending is not None and bool(leaves or self._speaks())
 
-    def _beat(self) -> None:
-        """Send one heartbeat, and update `silent`, the number of seconds since each process last sent one.
+    def _hear(self, now: float) -> bool:
+        """Send a heartbeat, and update `silent`, the number of seconds since each process last sent one.
 
-        For a process that has finished, this number is 0.
+        For a process that has finished, this number is 0. Return whether a process has said how the command ended.
         """
-        now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
-        self.store.add(f"beat/{self.rank}", 1)
-        if self.rank == 0:
-            self.store.set("kept", signals.kept())
-        keys = ["kept", *(f"{kind}/{rank}" for kind in ("beat", "state") for rank in range(self.size))]
-        self.said, self.together = self.store.check(["said"]), self.together or self.store.check(keys)
+        self._beat()
+        keys = [f"{rank}" for rank in range(self.size)]
+        self.together = self.together or self.store.check(keys)
         if self.together:
-            self.kept, *values = (value.decode() for value in self.store.multi_get(keys))
-            before, self.beats, self.states = self.beats, values[: self.size], values[self.size :]
+            before, self.heard = self.heard, [tuple(json.loads(each)) for each in self.store.multi_get(keys)]
             self.silent = [
-                0.0 if beat != last or state == FINISHED else silent + passed
-                for beat, last, state, silent in zip(self.beats, before, self.states, self.silent, strict=True)
+                0.0 if heard[0] != last[0] or heard[1] == FINISHED else silent + passed
+                for heard, last, silent in zip(self.heard, before, self.silent, strict=True)
             ]
+        return self.store.check(["said"])
 
-    def _decided(self) -> Ending:
-        """Return the ending on which the processes agree, the first that any proposed; `UNKNOWN` if none did."""
-        if self.own == UNKNOWN and not self.store.check(["ending"]):
-            seconds = max(self.silent)
+    def _decided(self, now: float) -> Ending | None:
+        """Return the ending on which the processes agree, the first that any proposed; None if none did."""
+        proposed = self.own
+        if not proposed and not self.store.check(["ending"]):
+            seconds, states = max(self.silent), {self.state, *(state for _, state, _ in self.heard)}
             rank = self.silent.index(seconds)
             # If not all processes have joined, nobody knows more about the missing ones.
-            agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
+            agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
             if seconds >= (SILENCE if self.trouble == math.inf else DOUBT):
                 message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
                 proposed = Ending(signals.INTERRUPTED, message, rank, lost=True)
-            elif INTERRUPTED in self.states and agree:
+            elif INTERRUPTED in states and agree:
                 proposed = Ending(signals.INTERRUPTED, "interrupted", 0)
             else:
-                return UNKNOWN
-        else:
-            proposed = self.own
+                return None
         return Ending(*json.loads(self.store.compare_set("ending", "", json.dumps(proposed))))
 
     def _speaks(self) -> bool:
@@ -213,9 +202,9 @@ class Heartbeat:
         """
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
-        lost = self.ending.rank if self.ending.lost else None
-        others = (rank for rank in range(self.rank) if rank != lost and self.states[rank] != FINISHED)
         waits = self.together or time.monotonic() - self.known < PATIENCE
+        lost = self.ending.rank if self.ending and self.ending.lost else None
+        others = (rank for rank in range(self.rank) if rank != lost and self.heard[rank][1] != FINISHED)
         return not (waits and any(self.silent[rank] < DOUBT for rank in others))
 
 

@@ -13,7 +13,7 @@ from torch import distributed
 
 from in4310repro.arithmetic.shares import Connection, all_gather_bytes, broadcast_bytes, connect, device_of
 from in4310repro.system import launch
-from in4310repro.system.heartbeat import UNKNOWN, Heartbeat, tell_torchrun
+from in4310repro.system.heartbeat import Heartbeat, tell_torchrun
 
 # What gloo, nccl and torch say where the other end of a connection is gone.
 OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket")
@@ -124,25 +124,20 @@ def is_consequence(error: BaseException) -> bool:
     return False
 
 
-def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
-    """Return the exit code of a command under torchrun, and the last line for this process to print.
+def conclude(code: int, message: str, error: BaseException | None) -> str:
+    """Return the last line for this process to print; where others have to agree, end the process instead.
 
     Args:
         code: the exit code that this process alone would have.
         message: the message that this process alone would print.
         error: the error that ended this process; None if there was none.
     """
-    heartbeat = None
     with contextlib.suppress(ValueError, RuntimeError):
-        heartbeat = _heartbeat() if code else None
-    if heartbeat and not heartbeat.finished:
-        code, message = heartbeat.conclude(code, message)
-        if heartbeat.own == UNKNOWN:
-            error = RuntimeError(heartbeat.ending.line())
-    elif launch.is_silent():
-        message = ""
-    else:
-        launch.record(code, message, 0)
+        if code and (heartbeat := _heartbeat()) and not heartbeat.finished:
+            heartbeat.conclude(code, message, error)
     if code and error:
         tell_torchrun(error)
-    return code, message
+    if launch.is_silent():
+        return ""
+    launch.record(code, message, 0)
+    return message
