@@ -43,6 +43,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.progress import Progress
+from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import head, training
 from in4310repro.training.preparation import TrainingPlan, plan_training
 
@@ -82,10 +83,12 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
     chosen = plan.sets["training"].at(draw_subset(plan.split.parts["training"], images, config.seed))
     files, histories = RunFolder.create(folder), dict[str, list[HistoryRow]]()
     for setting in config.settings:
+        inputs, split_sha256 = plan.inputs(setting, Context(numerics, progress)), chain.split_sha256(plan.split_csv)
+        initial = tensors_sha256(inputs.model.state_dict())
         task = training.Task(
-            **vars(plan.inputs(setting, Context(numerics, progress))) | {"training": chosen},
+            **vars(inputs) | {"training": chosen},
             files=files,
-            split_sha256=chain.split_sha256(plan.split_csv),
+            start_sha256=chain.start_sha256(config, setting, split_sha256, initial, numerics.numeric_class),
         )
         histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
     name, best = select(histories, "mean_class_accuracy")

@@ -18,6 +18,7 @@ import torch
 from in4310repro import arithmetic
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.files import write_file
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import (
@@ -27,11 +28,17 @@ from in4310repro.training.checkpoints import (
     optimizer_tensors,
     read_kept_epoch,
     restore,
-    save,
-    write_kept_epoch,
 )
 
 CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
+
+
+def save(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *rest: Any) -> Path:
+    return checkpoints.save(folder, checkpoints.tensors_of(model, optimizer), *rest)
+
+
+def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    write_file(file, tensor_bytes(checkpoints.tensors_of(model, optimizer)))
 
 
 def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
@@ -240,7 +247,7 @@ def test_the_bytes_that_are_kept_are_those_of_weights_and_of_each_copy_of_the_pa
     model = torch.nn.BatchNorm2d(10)
     setting = OptimizerSetting(name="x", optimizer=optimizer, momentum=momentum)
     # Two parameters and two running statistics of 40 bytes each, and a counter of 8.
-    found = kept_epoch_bytes(model.state_dict(), [name for name, _ in model.named_parameters()], setting)
+    found = kept_epoch_bytes(model, setting)
     assert found == 4 * 40 + 8 + copies * 2 * 40
 
 

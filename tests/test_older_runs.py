@@ -152,7 +152,7 @@ def test_a_checkpoint_of_an_older_format_continues_and_of_the_other_reading_is_r
     optimizer = torch.optim.SGD(model.parameters())
     config = replace(SMALL, orientation="ignored")
     written = {name: value for name, value in to_json(config, 3).items() if name != "group"}
-    checkpoints.save(tmp_path, model, optimizer, Position(batch=1), written)
+    checkpoints.save(tmp_path, checkpoints.tensors_of(model, optimizer), Position(batch=1), written)
     assert checkpoints.restore(tmp_path, model, optimizer, to_json(config))[0].batch == 1
     with pytest.raises(ValueError, match=r"another configuration: .*orientation 'exif' \(recorded: None\)"):
         checkpoints.restore(tmp_path, model, optimizer, to_json(SMALL))

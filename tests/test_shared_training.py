@@ -87,7 +87,7 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
     images = images_of(20)
     torch.manual_seed(0)
     model = shares.plain_layers(6)
-    numerics = epochs.numerics_of_processes(activate("native", "cpu"), processes)
+    numerics = activate("native", "cpu")
     inputs = TrainingInputs(
         model=model,
         training=images,
@@ -130,14 +130,14 @@ def test_native_gradients_are_weighted_by_images_and_a_mean_over_processes_is_an
 
 
 def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
-    native = replace(active(), mode="native", device_name="a card")
-    found = epochs.numerics_of_processes(native, Processes(0, 2))
+    native = replace(active(), mode="native", device="cuda", device_name="a card")
+    found = experiment.share_arithmetic(Context(native, processes=Processes(0, 2))).numerics
     assert (found.device_name, found.numeric_class) == (
         "2 x a card",
         native_class(native.probe, native.threads, "2 x a card"),
     )
-    assert epochs.numerics_of_processes(native, Processes()) is native
-    assert epochs.numerics_of_processes(active(), Processes(0, 2)) is active()
+    assert experiment.share_arithmetic(Context(native)).numerics is native
+    assert experiment.share_arithmetic(Context(active(), processes=Processes(0, 2))).numerics is active()
 
 
 def test_a_native_loss_is_summed_over_processes_and_gradients_outweigh_their_mean(

@@ -73,7 +73,7 @@ def task(model: nn.Module, config: Config, files: RunFolder) -> training.Task:
         setting=config.settings[0],
         files=files,
         context=Context(active()),
-        split_sha256="0" * 64,
+        start_sha256="0" * 64,
     )
 
 

@@ -152,7 +152,7 @@ def test_fits_are_timed_and_made_once_unless_their_hashes_are_lost(
     images, files = image_set(20), RunFolder.create(tmp_path / "run")
     task = Task(
         model=network(6), training=images, validation=images, config=CONFIG, setting=CONFIG.settings[0],
-        files=files, context=Context(numerics, watched), split_sha256="0" * 64,
+        files=files, context=Context(numerics, watched), start_sha256="0" * 64,
     )  # fmt: skip
 
     def fit() -> list[HistoryRow]:

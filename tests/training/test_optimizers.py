@@ -92,5 +92,5 @@ def test_a_constant_schedule_stays_at_one() -> None:
 def test_setting_the_learning_rate_reaches_the_step() -> None:
     ours = parameter()
     optimizer = optimizers.build(OptimizerSetting(name="sgd", optimizer="SGD"), [ours], portable=True)
-    optimizers.set_learning_rates(optimizer, 0.0)
+    optimizer.param_groups[0]["lr"] = 0.0
     assert torch.equal(optimize(optimizer, ours, steps=3), parameter().detach())

@@ -12,7 +12,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes
 from in4310repro.trace import read_trace
 from in4310repro.training import experiment, training
-from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
+from in4310repro.training.step_log import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task
 from in4310repro.verification.compare import compare_traces, read_traces
 from in4310repro.verification.folder import unchecked_in_run

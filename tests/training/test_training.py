@@ -51,7 +51,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
         setting=setting,
         files=files,
         context=Context(active()),
-        split_sha256="0" * 64,
+        start_sha256="0" * 64,
     )
 
 

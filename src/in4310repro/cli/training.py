@@ -270,7 +270,7 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
     from in4310repro.runs.folder import write_status
     from in4310repro.system.processes import join
     from in4310repro.training import experiment
-    from in4310repro.training.step_trace import refuse_several_processes
+    from in4310repro.training.step_log import refuse_several_processes
 
     file, device = folder / names.CONFIG, context.numerics.device
     before = _identify(file)

@@ -5,8 +5,8 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import distributed
@@ -21,22 +21,11 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import Numerics, generator_for, native_class
+from in4310repro.system.numerics import generator_for
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import checkpoints, optimizers, step_trace
-
-
-def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return a description of the arithmetic of a training run in which all of `processes` take part.
-
-    The numeric class in this description identifies arithmetic that gives equal bits. In native mode it depends
-    on the number of processes; in portable mode it does not.
-    """
-    if numerics.portable or processes.size == 1:
-        return numerics
-    name = f"{processes.size} x {numerics.device_name}"
-    return replace(numerics, device_name=name, numeric_class=native_class(numerics.probe, numerics.threads, name))
+from in4310repro.training import checkpoints, optimizers
+from in4310repro.training.step_log import Step, StepTrace
 
 
 def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
@@ -68,17 +57,6 @@ class TrainingInputs:
     context: Context
 
 
-class Step(NamedTuple):
-    """Record of a completed optimizer step."""
-
-    epoch: int  # from 1
-    step: int  # of the whole training, from 1
-    images: int
-    loss: float  # mean of the batch, before the step
-    learning_rate: float
-    seconds: float  # with loading and augmenting the batch
-
-
 class Epochs:
     """A network and its optimizer at some point of their training; `run` trains them to the end.
 
@@ -88,27 +66,23 @@ class Epochs:
     """
 
     def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = lambda: False) -> None:
-        self.task = task
-        self.model = task.context.numerics.place(task.model)
+        self.task, self.config, self.numerics = task, task.config, task.context.numerics
+        self.model = self.numerics.place(task.model)
         self._network = self.model  # that is called in training
-        if task.context.processes.size > 1 and not task.context.numerics.portable:
+        if task.context.processes.size > 1 and not self.numerics.portable:
             # Its batch norm uses the images of all processes.
             self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
             self._network = DistributedDataParallel(self.model)
-        self._frozen = trained_part.frozen_modules(self.model, task.config.trained_part(task.setting))
+        self._frozen = trained_part.frozen_modules(self.model, self.config.trained_part(task.setting))
         for module in self._frozen:
             module.requires_grad_(False)
-        head = task.config.network.head() if task.setting.head_learning_rate else ()
-        parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
-        self.optimizer = optimizers.build(
-            task.setting,
-            [each for name, each in parameters.items() if name not in head],
-            [each for name, each in parameters.items() if name in head],
-            portable=task.context.numerics.portable,
-        )
+        head = self.config.network.head() if task.setting.head_learning_rate else ()
+        parameters = [(name in head, each) for name, each in self.model.named_parameters() if each.requires_grad]
+        parts = ([each for in_head, each in parameters if in_head is part] for part in (False, True))
+        self.optimizer = optimizers.build(task.setting, *parts, portable=self.numerics.portable)
         self.position = checkpoints.Position()
         self.last: Step  # that was taken
-        self.trace: step_trace.StepTrace | None = None  # records steps, if it is set before the training
+        self.trace: StepTrace | None = None  # records steps, if it is set before the training
         self.stop: bool  # whether any process was asked to stop by the last step or epoch: all have the same answer
         self._interrupted = interrupted
 
@@ -120,14 +94,16 @@ class Epochs:
     @property
     def batches(self) -> int:
         """Number of batches per epoch; each batch is one optimizer step."""
-        return len(training_ranges(len(self.task.training), self.task.config.batch_size))
+        return len(training_ranges(len(self.task.training), self.config.batch_size))
 
     @property
     def title(self) -> str:
         """The name of the optimizer setting and the number of the current epoch, as text."""
-        return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
+        return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.config.epochs}"
 
-    def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
+    def run(
+        self, after_step: Callable[[], None] = lambda: None, after_epoch: Callable[[HistoryRow], None] = lambda _: None
+    ) -> None:
         """Train all remaining epochs, and call `after_epoch` with the metrics of each epoch.
 
         Args:
@@ -136,13 +112,18 @@ class Epochs:
 
         Raises:
             ValueError: a loss is not finite, or the processes no longer have the same weights.
+            KeyboardInterrupt: a process was asked to stop; raised after the same step or epoch in all of them.
         """
         position = self.position
-        while position.epoch < self.task.config.epochs:
+        while position.epoch < self.config.epochs:
             row = self.validate(*self.train(after_step))
             position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
             self._check_in_sync(row)
             after_epoch(row)
+            if self.stop:
+                raise KeyboardInterrupt
+        if self.task.context.processes.ask(self._interrupted)():
+            raise KeyboardInterrupt
 
     def _check_in_sync(self, row: HistoryRow) -> None:
         """Raise ValueError if weights differ between processes; set `stop` if any process was interrupted."""
@@ -156,7 +137,7 @@ class Epochs:
                     "the memory or the processor of one of them is at fault, so verify both machines and start again"
                 )
 
-    def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
+    def train(self, after_step: Callable[[], None] = lambda: None) -> tuple[float, float]:
         """Train the rest of the current epoch; return the mean loss over its images, and images per second.
 
         The attribute `position` says which batches are already done; these are skipped. Each step updates the batch
@@ -167,12 +148,13 @@ class Epochs:
 
         Raises:
             ValueError: the loss is not finite.
+            KeyboardInterrupt: a process was asked to stop; raised after the same step in all of them.
         """
-        config, position, images, context = self.task.config, self.position, self.task.training, self.task.context
+        config, position, images, context = self.config, self.position, self.task.training, self.task.context
         ranges = training_ranges(len(images), size := config.batch_size)[position.batch :]
         where: dict[str, Any] = {"first": position.batch, "part": self._local_share}
         loader = training_batches(images, size, config.augmentation, config.seed, position.epoch, **where)
-        total = torch.tensor(position.loss, dtype=torch.float64, device=context.numerics.device)
+        total = torch.tensor(position.loss, dtype=torch.float64, device=self.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.start_epoch()
         progress = context.progress.part(position.epoch, config.epochs, unit="epoch")
@@ -194,6 +176,8 @@ class Epochs:
                 advance(number, f"loss {value:.3f}, {speed:.0f} images/s")
                 self.stop = stop()
                 after_step()
+                if self.stop:
+                    raise KeyboardInterrupt
                 before = time.perf_counter()
         return position.loss / len(images), speed
 
@@ -211,7 +195,7 @@ class Epochs:
         Raises:
             ValueError: a loss is not finite.
         """
-        epoch, by_logits = self.position.epoch + 1, self.task.config.protocol.ranks_logits
+        epoch, by_logits = self.position.epoch + 1, self.config.protocol.ranks_logits
         scores = self._predict("validation", self.task.validation, epoch)
         row = HistoryRow(
             epoch=epoch,
@@ -226,15 +210,15 @@ class Epochs:
         return row
 
     def _predict(self, part: str, images: ImageSet, epoch: int) -> Scores:
-        scores = predict(self.model, images, self.task.config, self.task.context.silent(), epoch=epoch)
+        scores = predict(self.model, images, self.config, self.task.context.silent(), epoch=epoch)
         self._refuse_non_finite(part, scores.loss)
         return scores
 
     def _local_share(self, batch: range) -> range:
         """Return the range of indices of the images in `batch` that this process computes."""
-        processes = self.task.context.processes
-        portable = self.task.context.numerics.portable
-        own = shares.images_of(len(batch), processes.connection) if portable else local_share(len(batch), processes)
+        processes, size = self.task.context.processes, len(batch)
+        portable = self.numerics.portable
+        own = shares.images_of(size, processes.connection) if portable else local_share(size, processes)
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
@@ -252,9 +236,10 @@ class Epochs:
 
         If the network is not a ResNet, also seed torch's random generator for the step, for example for dropout.
         """
-        config, step = self.task.config, self.steps
+        config, step = self.config, self.steps
         factor = optimizers.learning_rate_factor(step, self.batches * config.epochs, config.schedule, config.warm_up)
-        optimizers.set_learning_rates(self.optimizer, factor)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
         self.optimizer.zero_grad()
         if not config.network.is_resnet:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
@@ -262,7 +247,7 @@ class Epochs:
             torch.manual_seed(int(drawn.integers(2**63)))
 
     def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
-        numerics, processes = self.task.context.numerics, self.task.context.processes
+        numerics, processes = self.numerics, self.task.context.processes
         maps, labels = batch.images.to(numerics.device), batch.labels.to(numerics.device)
         if not numerics.portable and processes.size > 1:
             loss = numerics.cross_entropy(self._network(maps), labels)

@@ -22,8 +22,9 @@ from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.files import release
+from in4310repro.system.numerics import native_class
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
-from in4310repro.training import epochs, head, run_opening, step_trace, training
+from in4310repro.training import head, run_opening, step_log, training
 from in4310repro.training.preparation import TrainingPlan, plan_training
 from in4310repro.training.training import Task, fit
 
@@ -52,7 +53,7 @@ def train(
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends
             on it.
         log_steps: the format of a log of every step, see `step_log`; no result depends on it.
-        trace: the steps of each setting to trace, counted from 0, see `step_trace`; no result depends on it.
+        trace: the steps of each setting to trace, counted from 0, see `step_log`; no result depends on it.
 
     Raises:
         ValueError: the data, the weights or the settings are invalid; the disk has too little space for kept
@@ -65,13 +66,13 @@ def train(
         config, class_folders = run_opening.as_recorded(config, folder, context.progress)
     else:
         configuration.refuse_unused_values(config)
-    context = _with_shared_arithmetic(context)
+    context = share_arithmetic(context)
     formats = run_opening.log_formats(folder, log_steps, resume=resume)
-    step_trace.refuse_several_processes(trace, context.processes)
+    step_log.refuse_several_processes(trace, context.processes)
     context.processes.broadcast_json([config.orientation, config.format, config.class_folders, class_folders])
 
     plan = _plan(config, context, class_folders)
-    step_trace.refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
+    step_log.refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
     if keep_epochs := keep_epochs or (resume and run_opening.keeps_epochs(folder)):
         run_opening.announce_kept_epochs(plan, folder, context.progress)
     files = (run_opening.resume_run if resume else run_opening.start_run)(folder, plan)
@@ -96,7 +97,7 @@ def follow(config: Config, context: Context) -> None:
     Raises:
         ValueError: the data, the weights or the options are invalid, or the processes differ in them.
     """
-    context = _with_shared_arithmetic(context.silent())
+    context = share_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
     orientation, number, recorded, class_folders = context.processes.broadcast_json()
     config = replace(config, orientation=orientation, format=number, class_folders=recorded)
@@ -110,21 +111,26 @@ def follow(config: Config, context: Context) -> None:
     _predict_parts(model, plan, context)
 
 
-def _with_shared_arithmetic(context: Context) -> Context:
+def share_arithmetic(context: Context) -> Context:
     """Return the context with `numerics` changed to describe all processes of the training run together.
 
-    The description differs from that of one process only in native arithmetic.
+    The numeric class in this description identifies arithmetic that gives equal bits. In native mode it depends on
+    the number of processes; in portable mode it does not.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
     """
-    numerics, size = epochs.numerics_of_processes(context.numerics, context.processes), context.processes.size
-    if size > 1 and not numerics.portable and numerics.device == "cpu":
+    numerics, size = context.numerics, context.processes.size
+    if numerics.portable or size == 1:
+        return context
+    if numerics.device == "cpu":
         raise ValueError(
             f"{size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
             "process, with all cores, trains in either"
         )
-    return replace(context, numerics=numerics)
+    name = f"{size} x {numerics.device_name}"
+    of_all = native_class(numerics.probe, numerics.threads, name)
+    return replace(context, numerics=replace(numerics, device_name=name, numeric_class=of_all))
 
 
 def _plan(config: Config, context: Context, class_folders: str | None) -> TrainingPlan:
@@ -171,8 +177,11 @@ def _fit_setting(
     if not history:
         before = config.setting_before(setting)
         last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
-        split_sha256 = chain.split_sha256(plan.split_csv)
-        task = Task(**vars(plan.inputs(setting, context, last)), **recorded, split_sha256=split_sha256)
+        inputs, split_sha256 = plan.inputs(setting, context, last), chain.split_sha256(plan.split_csv)
+        start = chain.start_sha256(
+            config, setting, split_sha256, tensors_sha256(inputs.model.state_dict()), context.numerics.numeric_class
+        )
+        task = Task(**vars(inputs), **recorded, start_sha256=start)
         context.processes.broadcast_json(setting.name)
         history = head.fit(task) if config.fits_head(setting) else fit(task)
         if config.protocol.starts_warm:

@@ -21,7 +21,7 @@ from in4310repro.system import machine, signals, tensors
 from in4310repro.system.numerics import Numerics
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import TrainingInputs
-from in4310repro.training.training import Record, Task
+from in4310repro.training.training import Task
 
 ITERATIONS = 5000  # of L-BFGS, at most
 TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
@@ -53,13 +53,13 @@ def fit(task: Task) -> list[HistoryRow]:
         KeyboardInterrupt: the process was asked to stop; raised after the current fit has ended.
     """
     with signals.interrupts() as interrupted:
-        record, model = Record(task), task.context.numerics.place(task.model)
-        features, position = features_of(task, model), _position(task, record)
+        model = task.context.numerics.place(task.model)
+        features, position = features_of(task, model), _position(task)
         with task.context.progress.task(f"fits of {task.setting.name}", len(settings.STRENGTHS)) as advance:
             for number, strength in enumerate(settings.STRENGTHS, start=1):
                 if number > len(position.history):
                     row = fit_row(task, model, features, number, strength)
-                    record.write(position, row, model, {})
+                    task.write(position, row, model, {})
                     task.context.progress.message(
                         f"C = {strength:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
                         f"validation; {metrics.line(row)}"
@@ -209,17 +209,16 @@ def scores_of_features(
     return scores_of(images, batches)
 
 
-def _position(task: Task, record: Record) -> Position:
+def _position(task: Task) -> Position:
     """Return the Position with the results of all completed fits, from which an interrupted run continues.
 
     If files are damaged or missing, return an empty Position.
     """
-    files, needed = task.files, (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
-    kept = [names.of_setting(task.setting.name, each) for each in needed]
+    files, kept = task.files, [*map(task.file, (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS))]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):
         return Position()
     history = files.read_record(kept[0], list[HistoryRow])
     # The history is written last.
     entries = files.read_record(kept[1], list[EpochHashes])[: len(history)]
-    whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256, task.config)
+    whole = len(entries) == len(history) and entries == chain.relink(entries, task.start_sha256, task.config)
     return Position(history=history, tensors=entries) if whole else Position()

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic.steps import check_count, check_moment
@@ -13,11 +15,11 @@ from in4310repro.runs.settings import OPTIMIZERS, Kept, OptimizerSetting, obstac
 
 def build(
     setting: OptimizerSetting,
-    body: Iterable[torch.nn.Parameter],
-    head: Iterable[torch.nn.Parameter] = (),
+    body: Iterable[Parameter],
+    head: Iterable[Parameter] = (),
     *,
     portable: bool,
-) -> torch.optim.Optimizer:
+) -> Optimizer:
     """Construct the optimizer of a setting, in portable or native arithmetic.
 
     Args:
@@ -38,37 +40,24 @@ def build(
     rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
     groups = [{"params": each, "lr": rate, "initial_lr": rate} for each, rate in rates if each]
     optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)
-    assert isinstance(optimizer, torch.optim.Optimizer)  # noqa: S101 - for the type checker
+    assert isinstance(optimizer, Optimizer)  # noqa: S101 - for the type checker
     return optimizer
 
 
-def state_copies(setting: OptimizerSetting) -> int:
-    """Return how many tensors of a parameter's shape the setting's optimizer keeps for each parameter."""
-    state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
-    return sum(kept.has_shape_of_parameter for kept in state.values())
-
-
-def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return a dict from name to description of the tensors that the optimizer keeps for a parameter of a group."""
-    return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
-
-
-def parameters_of(optimizer: torch.optim.Optimizer) -> list[tuple[dict[str, Any], torch.nn.Parameter]]:
-    """Return each parameter of an optimizer with its group, in the order of the optimizer's state."""
-    return [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
-
-
 def states_of(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
-) -> dict[int, dict[str, torch.Tensor]]:
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], new: Mapping[Parameter, Tensor], *, begun: bool, of_all: bool
+) -> dict[int, dict[str, Tensor]]:
     """Return a dict from the index of each parameter to its optimizer state.
 
-    Parameters without a state are omitted.
+    Parameters without a state are omitted. A state has the memory layout of its parameter, which fused optimizers
+    require.
 
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
         tensors: tensors on the CPU, named `INDEX.NAME` by parameter index and state tensor, as read from
             a file.
+        new: the values that each parameter is to have.
+        begun: whether the training has taken a step, after which there is a state unless the optimizer keeps none.
         of_all: whether every parameter must have a state, of the same number of steps; if False, the state
             of a parameter may be missing, since a parameter that never had a gradient has none.
 
@@ -76,19 +65,23 @@ def states_of(
         ValueError: a tensor is missing, belongs to no parameter, or has a wrong dtype, shape or value; or
             the numbers of steps differ between parameters although `of_all` is True.
     """
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    left, pairs, keeper = dict(tensors), parameters_of(optimizer), type(optimizer).__name__
+    states, left, keeper = dict[int, dict[str, Tensor]](), dict(tensors), type(optimizer).__name__
+    pairs = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
     for index, (group, parameter) in enumerate(pairs):
-        kept = state_of(optimizer, group)
+        kept = OPTIMIZERS[keeper].state_with(group.get("momentum", 0))
         names = {f"{index}.{name}": name for name in kept}
         missing = [key for key in names if key not in tensors]
         if not missing:
             found = {name: left.pop(key) for key, name in names.items()}
-            states[index] = {n: _check_kept(kept[n], f"{index}.{n}", value, parameter) for n, value in found.items()}
+            states[index] = {
+                n: _check_kept(kept[n], f"{index}.{n}", value, parameter, new[parameter]) for n, value in found.items()
+            }
         elif of_all or len(missing) < len(names):
             raise ValueError(f"{missing[0]} is missing; {keeper} keeps {', '.join(names)}")
     if left:
         raise ValueError(f"{sorted(left)[0]} is no state of {len(pairs)} parameters in {keeper}")
+    if begun and not states:
+        raise ValueError(f"it has no state of {keeper}, which a training has after a step")
     counts = {float(state["step"]): index for index, state in states.items() if "step" in state}
     if of_all and len(counts) > 1:
         first = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
@@ -98,15 +91,19 @@ def states_of(
     return {index: state for index, state in states.items() if state}
 
 
-def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+def _check_kept(kept: Kept, key: str, value: Tensor, parameter: Tensor, new: Tensor) -> Tensor:
     if kept is Kept.COUNT:
         return check_count(value, key)
-    if kept.has_shape_of_parameter:
-        return check_moment(key, value, parameter)
-    factor = check_moment(key, value, torch.empty(()))
-    if not 0 <= factor.item() <= 1:
-        raise ValueError(f"{key} is {factor.item()}; valid is {kept.value}")
-    return factor
+    value = check_moment(key, value, parameter if kept.has_shape_of_parameter else torch.empty(()))
+    if kept is Kept.FACTOR:
+        if not 0 <= value.item() <= 1:
+            raise ValueError(f"{key} is {value.item()}; valid is {kept.value}")
+        return value
+    if kept is Kept.SQUARES:
+        # Infinite averages are accepted, since they occur if training diverges.
+        for first in value[(value < 0) | (value.isnan() & ~new.isnan())].tolist():
+            raise ValueError(f"{key} is {first}; valid are 0 and more, and nan where the weight is nan")
+    return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
@@ -129,9 +126,3 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
         return 1.0
     # Rounded, since the last bit of libm's cosine depends on the processor.
     return round(0.5 + 0.5 * math.cos(math.pi * (step - warm_up_steps) / max(steps - warm_up_steps, 1)), 12)
-
-
-def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rate of each parameter group to its initial rate times a factor."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor

@@ -58,12 +58,8 @@ def announce_kept_epochs(plan: preparation.TrainingPlan, folder: Path, progress:
     Raises:
         ValueError: the disk has too little space.
     """
-    config, trainable = plan.config, [name for name, _ in plan.network.named_parameters()]
-    sizes = {
-        setting.name: kept_epoch_bytes(plan.network.state_dict(), trainable, setting)
-        for setting in config.settings
-        if not config.fits_head(setting)
-    }
+    config = plan.config
+    sizes = {each.name: kept_epoch_bytes(plan.network, each) for each in config.settings if not config.fits_head(each)}
     states = ((names.kept_epoch(name, n), name) for name in sizes for n in range(1, config.epochs + 1))
     need = sum(sizes[name] for file, name in states if not (folder / file).exists())
     each = ", ".join(f"{machine.size_text(size)} an epoch with {name}" for name, size in sizes.items())
@@ -193,7 +189,7 @@ def begin_extension(files: RunFolder, config: Config) -> None:
         # Those of an extension that was begun and given up are as old, and of another number of epochs.
         for old in folder.glob("*.safetensors"):
             old.unlink()
-        checkpoints.save_tensors(folder, tensors.read_tensors(file), position, config_json)
+        checkpoints.save(folder, tensors.read_tensors(file), position, config_json)
 
 
 def _has_fewer_epochs(files: RunFolder, setting: str, epochs: int) -> bool:

@@ -41,6 +41,7 @@ from in4310repro.verification.replay.of_run import (
     result_lines,
 )
 from tests.conftest import active
+from tests.test_checkpoint_files import write_kept_epoch
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_training import TINY, network, task
 
@@ -130,9 +131,10 @@ def forge_epoch(folder: Path, position: int) -> Path:
     entry = chain.entry(FALSE, claims[-1].entry["previous"], epochs.model.state_dict(), state)
     rows, entries = [each.row for each in claims[:-1]], [each.entry for each in claims[:-1]]
     at = Position(epoch=FALSE, history=[*rows, row], tensors=[*entries, entry])
-    checkpoints.write_kept_epoch(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
+    write_kept_epoch(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
     shutil.rmtree(folder / setting.name / "checkpoint")
-    checkpoints.save(folder / setting.name / "checkpoint", epochs.model, epochs.optimizer, at, to_json(FIVE))
+    tensors = checkpoints.tensors_of(epochs.model, epochs.optimizer)
+    checkpoints.save(folder / setting.name / "checkpoint", tensors, at, to_json(FIVE))
     training.fit(replace(task(network(0), FIVE, setting, run), keep_epochs=True))
     return folder
 
@@ -260,7 +262,7 @@ def test_a_kept_state_that_is_not_that_of_the_chain_is_named_with_its_epoch(dama
     changed[name] = changed[name] + 1
     epochs = Epochs(inputs(FIVE.settings[0]))
     checkpoints.load_into(weights, state, epochs.model, epochs.optimizer, "")
-    checkpoints.write_kept_epoch(file, epochs.model, epochs.optimizer)
+    write_kept_epoch(file, epochs.model, epochs.optimizer)
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
     words = "is not a complete safetensors file" if damage == "cut" else f"other {damage} than .* after epoch 2$"
@@ -298,8 +300,7 @@ def test_epochs_without_the_state_before_them_are_listed_and_the_first_needs_non
 @OPTIMIZERS
 def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
     model, setting = network(0), FIVE.settings[position]
-    trainable = [name for name, _ in model.named_parameters()]
-    announced = checkpoints.kept_epoch_bytes(model.state_dict(), trainable, setting)
+    announced = checkpoints.kept_epoch_bytes(model, setting)
     kept = read_kept(kept_training(position), setting.name, record_of(kept_training(position), setting.name, 1).entry)
     tensors = [*kept.weights.values(), *(v for n, v in kept.optimizer.items() if not n.endswith(".step"))]
     assert announced == sum(value.numel() * value.element_size() for value in tensors)

@@ -18,7 +18,7 @@ from in4310repro.system.numerics import activate
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, TrainingInputs
-from in4310repro.training.step_trace import StepTrace
+from in4310repro.training.step_log import StepTrace
 from in4310repro.verification import evidence, records
 
 
@@ -81,19 +81,14 @@ def train_again(
         ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
         KeyboardInterrupt: `interrupted` returned true.
     """
-
-    def stop() -> None:
-        if interrupted():
-            raise KeyboardInterrupt
-
-    epochs, epoch = Epochs(inputs), recorded.entry["epoch"]
+    epochs, epoch = Epochs(inputs, interrupted), recorded.entry["epoch"]
     if kept:
         source = f"the kept state after epoch {epoch - 1}"
         checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
     epochs.position = checkpoints.Position(epoch=epoch - 1)
     recorder = StepTrace(epochs.model, epochs.optimizer, *traced) if traced and traced.steps else nullcontext()
     with recorder as epochs.trace:
-        row = epochs.validate(*epochs.train(stop))
+        row = epochs.validate(*epochs.train())
     state = checkpoints.optimizer_tensors(epochs.optimizer)
     entry = chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
     return EpochRecord(entry, row)
