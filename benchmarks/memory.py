@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from in4310repro.report.markup import Panel, Scale, axes, file, join, label, legend, mark, path, read_asset
+from in4310repro.report.markup import Panel, Scale, axes, file, join, label, legend, mark, path
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.machine import resident
 from in4310repro.system.numerics import generator_for
@@ -122,17 +122,17 @@ def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> st
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
-    x = Scale((0, images[-1]), (left + 8, right - 20), [(n, f"{n:,}") for n in (0, *images[1:])])
-    y = Scale((0, most * 1.1), (top + height, top), [(step * 20.0, f"{step * 20}") for step in range(7)])
+    x = Scale((0, images[-1]), [(n, f"{n:,}") for n in (0, *images[1:])], (left + 8, right - 20))
+    y = Scale((0, most * 1.1), [(step * 20.0, f"{step * 20}") for step in range(7)], (top + height, top))
     limit = [(x(images[0]), y(0)), (x(images[-1]), y(most))]
-    parts = [signs, axes(left, top, top + height, x, y, ("images", "MB more than at the fewest images"))]
+    parts = [signs, axes(left, x, y, ("images", "MB more than at the fewest images"))]
     parts += [path(limit, "chance"), label(limit[1][0] - 20, limit[1][1] + 4, "2 kB an image", "quiet", "end")]
     for style, values in enumerate(peaks.values()):
         shown = [(x(count), y((value - values[0]) / 1e6)) for count, value in zip(images, values, strict=True)]
         parts += [path(shown, f"l{style}"), *(mark(*point, style) for point in shown)]
     rates = ", ".join(f"{name} {grown / 1000:.2f}" for name, grown in compute_growth(images, peaks).items())
     panel = Panel("Anonymous memory", top + height + 38, join(parts))
-    return file([panel], f"Growth of anonymous memory in kB an image: {rates}", read_asset("chart.css"))
+    return file([panel], f"Growth of anonymous memory in kB an image: {rates}")
 
 
 def draw_figure_of(numbers: Path) -> str:

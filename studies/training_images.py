@@ -31,7 +31,6 @@ from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import trained_part
 from in4310repro.report import contact_sheet, markup
-from in4310repro.report.markup import read_asset
 from in4310repro.runs import chain, names
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
@@ -304,15 +303,14 @@ def draw_figures(data: str, progress: Progress) -> None:
     _, parts = read_features(plan, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
     on_plane = contact_sheet.draw_plane(places, plan.split.classes, parts["test"].images.labels)
-    style = read_asset("chart.css")
     alternative = "Test images near each other have similar features"
-    write_file(FOLDER / "map.svg", markup.file([on_plane], alternative, style).encode())
+    write_file(FOLDER / "map.svg", markup.file([on_plane], alternative).encode())
     write_file(FOLDER / "curve.svg", draw_curve_of(numbers).encode())
 
 
 def draw_curve_of(numbers: Mapping[str, Any]) -> str:
     """Return the accuracy curve as an SVG file."""
-    return markup.file([draw_curve(numbers["curve"])], "Accuracy by training images", read_asset("chart.css"))
+    return markup.file([draw_curve(numbers["curve"])], "Accuracy by training images")
 
 
 def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> markup.Panel:
@@ -321,12 +319,12 @@ def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
     legend, height = markup.legend(list(points), 14)
     top, bottom = height + 32.0, height + 252.0
     x = markup.Scale(
-        (math.log(IMAGES[0]), math.log(IMAGES[-1])), (48, markup.WIDTH - 24), [(math.log(n), f"{n}") for n in IMAGES]
+        (math.log(IMAGES[0]), math.log(IMAGES[-1])), [(math.log(n), f"{n}") for n in IMAGES], (48, markup.WIDTH - 24)
     )
     y = markup.Scale(
-        (0.5, 1), (bottom, top), [(tenth / 10, f".{tenth}" if tenth < 10 else "1") for tenth in range(5, 11)]
+        (0.5, 1), [(tenth / 10, f".{tenth}" if tenth < 10 else "1") for tenth in range(5, 11)], (bottom, top)
     )
-    parts = [legend, markup.axes(40, top, bottom, x, y, ("training images", "mean class accuracy on test"))]
+    parts = [legend, markup.axes(40, x, y, ("training images", "mean class accuracy on test"))]
     for style, (kind, of_kind) in enumerate(points.items()):
         rows = [row for of_seed in measured[kind].values() for row in of_seed]
         for images, _ in of_kind:

@@ -39,14 +39,14 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
     names, height = markup.legend(list(series), 34)
     top, bottom = height + 66.0, height + 326.0
     y = markup.Scale(
-        (logit(TICKS[0]), logit(HIGHEST)), (bottom, top), [(logit(tick), f"{tick:g}".lstrip("0")) for tick in TICKS]
+        (logit(TICKS[0]), logit(HIGHEST)), [(logit(tick), f"{tick:g}".lstrip("0")) for tick in TICKS], (bottom, top)
     )
-    x = markup.Scale((-0.5, 3.5), (48, markup.WIDTH - 8), list(enumerate(COLUMNS)))
+    x = markup.Scale((-0.5, 3.5), list(enumerate(COLUMNS)), (48, markup.WIDTH - 8))
     place = y(logit(rival))
     parts = [
         markup.label(0, 14, title, "bold"),
         names,
-        markup.axes(46, top, bottom, x, y, ("best epoch of each setting, and test", "mean class accuracy")),
+        markup.axes(46, x, y, ("best epoch of each setting, and test", "mean class accuracy")),
         markup.line(46, place, markup.WIDTH - 8, place, "axis"),
         markup.label(markup.WIDTH - 8, place - 4, "rival", "quiet", "end"),
     ]
@@ -65,4 +65,4 @@ def draw(networks: Mapping[str, Mapping[str, Any]], rival: float) -> str:
         for each in networks.values()
         if any(seeds for name, seeds in each["cells"].items() if name != PUBLISHED)
     ]
-    return markup.file(panels, "Accuracies as printed and of each cell", markup.read_asset("chart.css"))
+    return markup.file(panels, "Accuracies as printed and of each cell")

@@ -12,7 +12,6 @@ from in4310repro.report import markup, score_exhibits
 from in4310repro.report.class_exhibits import draw_class_metrics
 from in4310repro.report.feature_exhibits import draw_activations, draw_sparsity, draw_spectra
 from in4310repro.report.history_exhibits import draw_accuracies, draw_losses
-from in4310repro.report.markup import read_asset
 from in4310repro.report.score_exhibits import draw_precision_recall, draw_ranking, draw_reliability
 from in4310repro.system.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
@@ -50,7 +49,7 @@ NUMBERS: dict[int, dict[str, Any]] = {
 
 
 def elements(panels: list[markup.Panel]) -> ElementTree.Element:
-    text = markup.file(panels, "what it shows <&>", read_asset("chart.css"), "DEVIATION: as <named>")
+    text = markup.file(panels, "what it shows <&>", "DEVIATION: as <named>")
     return ElementTree.fromstring(text)  # noqa: S314
 
 

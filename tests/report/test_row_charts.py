@@ -92,7 +92,9 @@ def test_a_bar_begins_at_0_and_ends_at_its_share_and_titles_begin_at_the_left() 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (-0.7, 2.1), (3e-5, 4e-5), (-120.0, -90.0)])
 def test_ticks_contain_zero_and_both_values_at_a_distance_of_1_2_or_5(low: float, high: float) -> None:
-    ticks = markup.ticks_around_zero(low, high)
+    ends, shown = markup.axis_around_zero(low, high)
+    ticks = [tick for tick, _ in shown]
+    assert ends == (ticks[0], ticks[-1])
     assert min(low, 0) >= ticks[0]
     assert max(high, 0) <= ticks[-1]
     assert 2 <= len(ticks) <= 8
@@ -115,7 +117,7 @@ def test_plots_from_0_to_1_lie_within_their_drawing_and_each_tick_at_its_value()
 @pytest.mark.parametrize("words", [1, 200])
 def test_a_file_has_two_panels_in_a_row_below_a_heading_no_wider_than_they_are(words: int) -> None:
     panels = [markup.Panel(f"{number}", 50, markup.label(0, 20, f"{number}")) for number in range(3)]
-    whole = ElementTree.fromstring(markup.file(panels, "three", "", "ab " * words))  # noqa: S314
+    whole = ElementTree.fromstring(markup.file(panels, "three", "ab " * words))  # noqa: S314
     lines = [each for each in whole.iter() if each.get("class") == "warning"]
     places = [(float(each.get("x", "")), float(each.get("y", ""))) for each in whole.findall("{*}svg")]
     assert places[0][1] == places[1][1] == places[2][1] - 50 - markup.MARGIN

@@ -18,6 +18,8 @@ from in4310repro.report.photographs import Photograph, load_jpeg
 SHOWN = 100  # number of frames of a kind that are shown
 OF_GROUP, OF_CELL = 8, 10  # number of images shown of a group of copies, and of a cell of the confusion matrix
 SIDE = 700
+# A name has a halo of paper.
+NAMED = '<g style="paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round">%s</g>'
 LONGEST_NAME = 24  # letters
 # Equal brightness and saturation for any number of classes, on light and dark backgrounds.
 COLOUR = "oklch(60% 0.16 {hue:.0f})"
@@ -140,13 +142,12 @@ def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDAr
         labels: the class of each image.
     """
     names = [shorten(each, LONGEST_NAME) for each in classes]
-    halo = "paint-order: stroke; stroke: var(--paper); stroke-width: 5px; stroke-linejoin: round"
     points, named, legend, x, y = list[Markup](), list[Markup](), list[Markup](), 0.0, SIDE + 20.0
     for number in np.unique(labels).tolist():
         drawn = 12 + places[labels == number] * (SIDE - 24)
         points.append(_signs(drawn.tolist(), number, len(classes)))
         middle, height = np.median(drawn, axis=0)
-        named.append(element("g", label(middle, height, names[number], "title", "middle"), style=halo))
+        named.append(element(NAMED, label(middle, height, names[number], "title", "middle")))
         length = 36 + markup.measure_text(names[number])
         if x and x + length > SIDE:
             x, y = 0.0, y + markup.LEGEND_LINE
@@ -163,4 +164,5 @@ def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Mark
     sign, how = SIGNS[number % len(SIGNS)]
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
-    return element("path", d="".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style=style)
+    form = '<path d="%s" style="%s"></path>'
+    return element(form, "".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style)

@@ -183,7 +183,7 @@ def draw_spectra(numbers: Numbers) -> list[Panel]:
     step = max(1, math.ceil((high - low) / 6))
     high = low + step * math.ceil((high - low) / step)
     ticks = [(float(power), f"10{str(power).translate(SUPERSCRIPTS)}") for power in range(low, high + 1, step)]
-    return [markup.draw_lines("Spectrum", points, (float(low), float(high)), ticks, (INDEX, "eigenvalue"))]
+    return [markup.draw_lines("Spectrum", points, ((low, high), ticks), (INDEX, "eigenvalue"))]
 
 
 def activation_exhibit(run: FinishedRun) -> Exhibit | None:
@@ -245,6 +245,5 @@ def draw_activations(numbers: Numbers) -> list[Panel]:
             rows.append((name, {"interval": (low, high), "dot": middle, "value": silent}))
             shown += [low, middle, high]
         drawn.append((images["name"], markup.shorten(images["name"], 26), rows))
-    ticks = markup.ticks_around_zero(min(shown), max(shown))
-    axis = (ticks[0], ticks[-1]), [(tick, f"{tick:g}") for tick in ticks]
+    axis = markup.axis_around_zero(min(shown), max(shown))
     return [markup.draw_rows(*each, axis, right=88, note="never positive") for each in drawn]

@@ -7,7 +7,7 @@ from in4310repro.metrics import wilson
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.report.comparisons import compare_with_interval, find_ties, join_sentences
 from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Keys, Sentence, figure_source
-from in4310repro.report.markup import SHARES, Numbers, Panel, Points, draw_lines, ticks_from_zero
+from in4310repro.report.markup import SHARES, Numbers, Panel, Points, axis_around_zero, draw_lines
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch, best_epochs, describe_ties, unit
@@ -139,16 +139,14 @@ def list_accuracies(numbers: Numbers) -> dict[str, Points]:
 def draw_losses(numbers: Numbers) -> list[Panel]:
     """Draw a line for each loss."""
     points = list_losses(numbers)
-    top = max(value for line in points.values() for _, value in line)
-    ticks = ticks_from_zero(top)
-    titles = (_axis_title(numbers), "cross-entropy per image")
-    return [draw_lines("Loss", points, (0.0, max(top, ticks[-1][0])), ticks, titles)]
+    axis = axis_around_zero(0, max(value for line in points.values() for _, value in line))
+    return [draw_lines("Loss", points, axis, (_axis_title(numbers), "cross-entropy per image"))]
 
 
 def draw_accuracies(numbers: Numbers) -> list[Panel]:
     """Draw a line for each setting; that of the selected one is bold."""
     points, titles = list_accuracies(numbers), (_axis_title(numbers), "mean class accuracy")
-    return [draw_lines("Mean class accuracy", points, (0.0, 1.0), SHARES, titles, selected=numbers["selected"])]
+    return [draw_lines("Mean class accuracy", points, SHARES, titles, selected=numbers["selected"])]
 
 
 def _axis_title(numbers: Numbers) -> str:

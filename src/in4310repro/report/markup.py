@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from in4310repro.system.text import Markdown, cells, code, markdown, verbatim, visible
 
@@ -21,13 +21,18 @@ LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels
 MARGIN, GAP = 12, 30
 LEFT, RIGHT = 40.0, WIDTH - 8.0  # ends of the plot between the axes
 PLOT = 170  # height of a plot of lines
-SHARES = [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]  # ticks of an axis from 0 to 1
 STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an axis up to 1 -> step of its ticks
 LONGEST_NAME = 40  # letters of a line of the legend
 LONGEST_BESIDE = 16  # letters of a name beside its row; a longer name is above the row
 LONGEST_ABOVE = 42
 ROW, VALUES = 23, 48  # height of a row, and width of its column of values
-NAMESPACE = "http://www.w3.org/2000/svg"
+BAR = '<rect x="%s" y="%s" width="%s" height="%s" class="bar"></rect>'
+PATH = '<path d="%s" class="%s"></path>'
+INNER = '<svg x="%s" y="%s" width="%s" height="%s">%s</svg>'
+FILE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="%s" height="%s" viewBox="0 0 %s %s" role="img" '
+    'aria-label="%s"><style>%s</style><rect width="100%%" height="100%%" class="paper"></rect>%s</svg>\n'
+)
 TEMPLATES = resources.files("in4310repro.report") / "templates"
 # Signs of series, each with a colour, filled, then hollow: a circle, and paths with their starts beside the point.
 SIGNS = ((-3.2, -3.2, "h6.4v6.4h-6.4z"), (0, -4.2, "l4.2 7.4h-8.4z"), (0, -4.4, "l4.4 4.4l-4.4 4.4l-4.4 -4.4z"),
@@ -38,6 +43,7 @@ Numbers = Mapping[str, Any]  # content of a figure's JSON file
 Points = Sequence[tuple[float, float]]
 Ticks = Sequence[tuple[float, str]]  # values of an axis and their labels
 Axis = tuple[tuple[float, float], Ticks]  # lowest and highest value, and ticks
+SHARES: Axis = (0, 1), [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]
 
 
 class Panel(NamedTuple):
@@ -53,8 +59,8 @@ class Scale(NamedTuple):
     """Linear map from a range of values to a range of pixels, and the ticks of the axis."""
 
     domain: tuple[float, float]
-    pixels: tuple[float, float]
     ticks: Ticks
+    pixels: tuple[float, float]
 
     def __call__(self, value: float) -> float:
         """Return the pixel of a value."""
@@ -62,38 +68,25 @@ class Scale(NamedTuple):
         return start + (value - low) / (high - low) * (end - start)
 
 
-def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """Return an SVG element with these attributes.
-
-    In the names of attributes a final underscore is removed, so that `class_` becomes `class`. All other
-    underscores become hyphens, so that `text_anchor` becomes `text-anchor`.
-    """
-    written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
-    return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
-
-
-@functools.cache
-def _name(key: str) -> str:
-    return key.rstrip("_").replace("_", "-")
-
-
-def _value(value: object) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(visible(str(value)))
+def element(form: str, *values: object) -> Markup:
+    """Return an SVG element: its text with a value at each `%s`, escaped; a float has one decimal, if it is not 0."""
+    shown = (f"{each:.1f}".removesuffix(".0") if isinstance(each, float) else _seen(each) for each in values)
+    return Markup(form) % (*shown,)  # noqa: S704
 
 
 def join(parts: Iterable[Markup]) -> Markup:
     """Join SVG elements into one text."""
-    return Markup("".join(parts))  # noqa: S704
+    return Markup("").join(parts)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     """Draw a straight line between two points."""
-    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+    return element('<line x1="%s" y1="%s" x2="%s" y2="%s" class="%s"></line>', x1, y1, x2, y2, class_)
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
     """Draw a text at the point (x, y), which is the start, middle or end of the text, depending on `anchor`."""
-    return element("text", visible(text), x=x, y=y, text_anchor=anchor, class_=class_)
+    return element('<text x="%s" y="%s" text-anchor="%s" class="%s">%s</text>', x, y, anchor, class_, text)
 
 
 def mark(x: float, y: float, style: int) -> Markup:
@@ -103,18 +96,19 @@ def mark(x: float, y: float, style: int) -> Markup:
     """
     number, kind = style % MARKS, "h" if style % (2 * MARKS) >= MARKS else "m"
     if number == 0:
-        return element("circle", cx=x, cy=y, r=3.2, class_=f"{kind}0")
+        return element('<circle cx="%s" cy="%s" r="3.2" class="%s0"></circle>', x, y, kind)
     right, down, way = SIGNS[number - 1]
-    return element("path", d=f"M{x + right:.1f} {y + down:.1f}{way}", class_=f"{kind}{number}")
+    return element(PATH, f"M{x + right:.1f} {y + down:.1f}{way}", f"{kind}{number}")
 
 
 def path(points: Points, class_: str) -> Markup:
     """Draw straight lines through a sequence of points."""
-    return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
+    return element(PATH, f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in points)}", class_)
 
 
-def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
+def axes(left: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
     """Draw grid, tick labels and titles of both axes; the title of the vertical axis is above it."""
+    bottom, top = y.pixels
     parts = [label(0, top - 14, titles[1], "quiet"), label(RIGHT, bottom + 33, titles[0], "quiet", "end")]
     for value, text in y.ticks:
         height = y(value)
@@ -137,14 +131,9 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
     return join(parts), y - top + LEGEND_LINE
 
 
-def ticks_from_zero(top: float) -> Ticks:
-    """Return ticks from zero to at least `top`, in steps of 1, 2 or 5 times a power of ten, with their labels."""
-    return [(tick, f"{tick:g}") for tick in ticks_around_zero(0, top)] if top > 0 else [(0.0, "0"), (1.0, "1")]
-
-
 def measure_text(text: str) -> float:
     """Return the approximate width of a text in pixels."""
-    return LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+    return LETTER * sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def shorten(name: str, longest: int) -> str:
@@ -163,44 +152,38 @@ def shorten(name: str, longest: int) -> str:
 
 def drawing(panel: Panel, alternative: str) -> Markup:
     """Return a panel as an SVG element of an HTML page, with `alternative` as text for screen readers."""
-    box = f"0 0 {panel.width} {panel.height:.0f}"
-    return element("svg", panel.body, class_="chart", viewBox=box, role="img", aria_label=alternative)
+    form = '<svg class="chart" viewBox="0 0 %s %s" role="img" aria-label="%s">%s</svg>'
+    return element(form, panel.width, f"{panel.height:.0f}", alternative, panel.body)
 
 
-def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
+def file(panels: Sequence[Panel], alternative: str, heading: str = "") -> str:
     """Return the text of an SVG file with the panels in rows of two, below a heading.
 
     Args:
         panels: at least one panel.
         alternative: text for readers who cannot see the drawing.
-        style: style sheet.
         heading: a warning above the panels; long texts are broken into lines.
     """
     columns, width = min(len(panels), 2), max(panel.width for panel in panels)
     wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
-    letters = int((wide - 2 * MARGIN) / LETTER)
-    lines = textwrap.wrap(heading, letters, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(heading, int((wide - 2 * MARGIN) / LETTER), break_long_words=False, break_on_hyphens=False)
     parts = [label(MARGIN, 22 + 18 * number, text, "warning") for number, text in enumerate(lines)]
     top = MARGIN + 18 * len(lines)
     for start in range(0, len(panels), columns):
         row = panels[start : start + columns]
         parts += [
-            element("svg", each.body, x=MARGIN + place * (width + GAP), y=top, width=width, height=each.height)
+            element(INNER, MARGIN + place * (width + GAP), top, width, each.height, each.body)
             for place, each in enumerate(row)
         ]
         top += math.ceil(max(panel.height for panel in row)) + MARGIN
-    paper = element("rect", width="100%", height="100%", class_="paper")
     # The style is a file of this package, so that it need not be escaped.
-    body = join([element("style", Markup(style)), paper, *parts])  # noqa: S704
-    size = {"width": wide, "height": top, "viewBox": f"0 0 {wide} {top}"}
-    return f"{element('svg', body, xmlns=NAMESPACE, class_='chart', **size, role='img', aria_label=alternative)}\n"
+    return element(FILE, wide, top, wide, top, alternative, Markup(read_asset("chart.css")), join(parts))  # noqa: S704
 
 
 def draw_lines(
     title: str,
     lines: Mapping[str, Points],
-    domain: tuple[float, float],
-    ticks: Ticks,
+    axis: Axis,
     titles: tuple[str, str],
     *,
     selected: str | None = None,
@@ -212,21 +195,18 @@ def draw_lines(
     Args:
         title: of the panel.
         lines: points of each line by name; their x are whole numbers.
-        domain: ends of the vertical axis.
-        ticks: of the vertical axis.
+        axis: domain and ticks of the vertical axis.
         titles: of the horizontal and of the vertical axis.
         selected: the name whose line is bold.
         steps: ticks of the horizontal axis, which has its start and its stop - 1 as ends; by default from 1.
         most_marks: number of points above which a line has no signs.
     """
     signs, height = legend([shorten(name, LONGEST_NAME) for name in lines], 14)
-    top = height + 32.0
-    bottom = top + PLOT
     last = int(max([2, *(place for points in lines.values() for place, _ in points)]))
     steps = steps or range(1, last + 1, math.ceil(last / 10))
-    x = Scale((steps.start, steps.stop - 1), (LEFT + 8, RIGHT - 8), [(each, f"{each}") for each in steps])
-    y = Scale(domain, (bottom, top), ticks)
-    parts = [signs, axes(LEFT, top, bottom, x, y, titles)]
+    x = Scale((steps.start, steps.stop - 1), [(each, f"{each}") for each in steps], (LEFT + 8, RIGHT - 8))
+    y = Scale(*axis, (height + 32.0 + PLOT, height + 32.0))
+    parts = [signs, axes(LEFT, x, y, titles)]
     for style, (name, points) in enumerate(lines.items()):
         shown = [(x(place), y(value)) for place, value in points]
         if shown:
@@ -234,7 +214,7 @@ def draw_lines(
             parts.append(path(shown, f"l{style % MARKS}{again}{bold}"))
         if len(shown) <= most_marks:
             parts += [mark(*point, style) for point in shown]
-    return Panel(title, bottom + 38, join(parts))
+    return Panel(title, height + 70.0 + PLOT, join(parts))
 
 
 def draw_rows(
@@ -261,7 +241,7 @@ def draw_rows(
     widest = max(measure_text(visible(name)) for name, _ in rows)
     above = widest > LETTER * LONGEST_BESIDE
     shift, gap, ends = 14 * above, 8 * bool(apart), (14.0 if above else widest + 12, WIDTH - right)
-    x, height = Scale(axis[0], ends, axis[1]), ROW + shift
+    x, height = Scale(*axis, ends), ROW + shift
     bottom = TITLE + 8.0 + height * len(rows) + gap
     parts = [label(0, 15, heading, "title")]
     if any(row.get("printed") is not None for _, row in rows):
@@ -282,7 +262,7 @@ def draw_rows(
 
 
 def _draw_diamond(x: float, y: float) -> Markup:
-    return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
+    return element(PATH, f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", "printed")
 
 
 def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
@@ -292,7 +272,7 @@ def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
 
 # What a row can show, drawn from the map of values to pixels, its vertical position and a value.
 SHAPES: dict[str, Callable[[Scale, float, Any], Markup]] = {
-    "bar": lambda x, y, to: element("rect", x=x(0), y=y - 6, width=x(to) - x(0), height=12, class_="bar"),
+    "bar": lambda x, y, to: element(BAR, x(0), y - 6, x(to) - x(0), 12),
     "chance": lambda x, y, value: (
         line(x(value), y - ROW / 2, x(value), y + ROW / 2, "chance") if value >= x.domain[0] else Markup("")
     ),
@@ -310,20 +290,21 @@ def axis_to_one(values: Sequence[float]) -> Axis:
     return (start, 1), [(tick, f"{tick:.2g}".removeprefix("0") or "0") for tick in ticks]
 
 
-def ticks_around_zero(low: float, high: float) -> list[float]:
-    """Return at most eight tick values whose range includes zero and both arguments.
+def axis_around_zero(low: float, high: float) -> Axis:
+    """Return domain and ticks, at most eight, of an axis that includes zero and both arguments.
 
-    Their distance is 1, 2 or 5 times a power of ten.
+    The distance of ticks is 1, 2 or 5 times a power of ten.
 
     Examples:
-        >>> ticks_around_zero(-0.7, 2.1)
-        [-1.0, 0.0, 1.0, 2.0, 3.0]
+        >>> axis_around_zero(-0.7, 1.1)
+        ((-1.0, 2.0), [(-1.0, '-1'), (0.0, '0'), (1.0, '1'), (2.0, '2')])
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    power = 10.0 ** math.floor(math.log10(high - low)) if high > low else 1.0
+    power = 10.0 ** math.floor(math.log10(high - low)) if high > low else 5.0
     step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5) if (high - low) / (factor * power) <= 5)
     first, last = math.floor(low / step), max(math.ceil(high / step), 1)
-    return [number * step for number in range(first, last + 1)]
+    ticks = [(number * step, f"{number * step:g}") for number in range(first, last + 1)]
+    return (ticks[0][0], ticks[-1][0]), ticks
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
@@ -337,15 +318,14 @@ def environment(html: bool) -> jinja2.Environment:
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.report"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
-        finalize=_visible_in_html if html else _as_markdown,
+        finalize=_seen if html else lambda value: value if isinstance(value, Markdown) else markdown(str(value)),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     # The last is the line of dashes below a Markdown table's heading, without the first `|`.
-    rule = {"rule": lambda columns: Markdown(" --- |" * columns)}
-    found.filters |= {"cells": cells, "code": code, "verbatim": verbatim} | rule
+    found.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": lambda n: Markdown(" --- |" * n)}
     return found
 
 
@@ -354,9 +334,5 @@ def read_asset(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _visible_in_html(value: object) -> object:
+def _seen(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _as_markdown(value: object) -> Markdown:
-    return value if isinstance(value, Markdown) else markdown(str(value))

@@ -107,7 +107,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
         all_exhibits: figures of the run.
         photographs: JPEG files by path; if empty, figure 7 has no picture.
     """
-    files, style = {}, read_asset("chart.css")
+    files = {}
     for exhibit in all_exhibits:
         shown = exhibit.panels()
         if exhibit.draw_photographs and photographs:
@@ -115,7 +115,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
         if shown:
             alternative = f"{exhibit.title}. {'. '.join(map(to_text, exhibit.findings))}."
             label = str(exhibit.numbers.get("label", ""))
-            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, style, label).encode()
+            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, label).encode()
     return files
 
 

@@ -25,6 +25,7 @@ WITH_PHOTOGRAPHS = "figure07.svg"  # the drawing that shows them
 RANKED = ("glacier", "mountain", "sea")
 CELL = 76  # size of a photograph with its gap in the drawing, pixels
 LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a wrong cell that are shown
+IMAGE = '<image href="%s" x="%s" y="%s" width="%s" height="%s"></image>'
 MOST_CURVES = 12
 BIN = "lower", "upper", "images", "correct", "accuracy", "interval", "mean_score"  # keys of a column each
 
@@ -84,7 +85,7 @@ def draw_ranking(numbers: Numbers, photographs: Mapping[str, bytes]) -> Panel:
                 x, true, below = column * CELL, numbers["classes"][image["label"]], y + 24 + CELL
                 address = "data:image/jpeg;base64," + base64.b64encode(photographs[image["path"]]).decode()
                 warning = "" if (true == name) == (side == "top") else "warning"
-                parts += [element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
+                parts += [element(IMAGE, address, x, y + 24, CELL - 8, CELL - 8),
                           label(x, below + 6, format_score(image["score"]), "value"),
                           label(x, below + 21, markup.shorten(true, 9), warning)]  # fmt: skip
             y += CELL + 62
@@ -258,12 +259,11 @@ def select_curves(numbers: Numbers) -> list[int]:
 
 
 def _plot(
-    heading: str, titles: tuple[str, str], ticks: markup.Ticks = markup.SHARES
+    heading: str, titles: tuple[str, str], axis: markup.Axis = markup.SHARES
 ) -> tuple[markup.Scale, markup.Scale, list[Markup]]:
-    """Return the scales of a nearly square plot, x from 0 to 1 and y of the ticks, and its heading and axes."""
-    x = markup.Scale((0, 1), (markup.LEFT, markup.RIGHT - 4), markup.SHARES)
-    y = markup.Scale((0, ticks[-1][0]), (246.0, 56.0), ticks)
-    return x, y, [label(0, 15, heading, "title"), markup.axes(markup.LEFT, 56.0, 246.0, x, y, titles)]
+    """Return the scales of a nearly square plot, x from 0 to 1 and y of the axis, and its heading and axes."""
+    x, y = markup.Scale(*markup.SHARES, (markup.LEFT, markup.RIGHT - 4)), markup.Scale(*axis, (246.0, 56.0))
+    return x, y, [label(0, 15, heading, "title"), markup.axes(markup.LEFT, x, y, titles)]
 
 
 def draw_precision_recall(numbers: Numbers) -> list[Panel]:
@@ -339,10 +339,9 @@ def draw_reliability(numbers: Numbers) -> list[Panel]:
                   *(line(place - 4, end, place + 4, end, "cap") for end in ends)]  # fmt: skip
     parts += [markup.mark(x(each["mean_score"]), y(each["accuracy"]), 0) for each in filled]
     reliability = Panel("Reliability", 284, join(parts))
-    ticks = markup.ticks_from_zero(max(each["images"] for each in filled))
-    x, y, parts = _plot("Images in each bin", ("top score", "images"), ticks)
+    axis = markup.axis_around_zero(0, max(each["images"] for each in filled))
+    x, y, parts = _plot("Images in each bin", ("top score", "images"), axis)
     for each in filled:
         start, height = x(each["lower"]), y(each["images"])
-        size: dict[str, Any] = {"width": x(each["upper"]) - start - 2, "height": 246.0 - height}
-        parts.append(element("rect", x=start + 1, y=height, **size, class_="bar"))
+        parts.append(element(markup.BAR, start + 1, height, x(each["upper"]) - start - 2, 246.0 - height))
     return [reliability, Panel("Images in each bin", 284, join(parts))]

@@ -32,10 +32,10 @@ def draw_growth(growth: Sequence[Growth]) -> str:
     steps = range(first, last + 1, max(1, math.ceil((last - first) / 8)))
     draw = functools.partial(markup.draw_lines, steps=steps, most_marks=MOST_MARKS)
     panels = [
-        draw(titles[0], logarithms, (float(SMALLEST), float(top)), powers, ("step", titles[0])),
-        draw(titles[1], share, (0.0, 1.0), markup.SHARES, ("step", titles[1])),
+        draw(titles[0], logarithms, ((SMALLEST, top), powers), ("step", titles[0])),
+        draw(titles[1], share, markup.SHARES, ("step", titles[1])),
     ]
-    return markup.file(panels, f"Two traces by step: {', '.join(titles)}", markup.read_asset("chart.css"))
+    return markup.file(panels, f"Two traces by step: {', '.join(titles)}")
 
 
 def _power(value: float) -> float:
