@@ -15,8 +15,8 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
-from in4310repro.verification import verify
 from in4310repro.verification.compare import compare_runs
+from in4310repro.verification.routine import verify
 from tests import golden_cases
 from tests.test_metrics import average_precision_by_sklearn, example
 

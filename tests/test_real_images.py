@@ -23,7 +23,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.builders import findings_of
 
 ROOT = Path(os.environ.get("IN4310REPRO_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -16,7 +16,6 @@ import click
 import pytest
 from PIL import Image
 
-from in4310repro import verification
 from in4310repro.cli import application
 from in4310repro.cli.options import KINDS
 from in4310repro.report import page
@@ -491,11 +490,13 @@ def test_every_command_that_reads_a_run_refuses_it_while_another_process_works_o
 def test_a_run_that_another_process_writes_meanwhile_is_not_called_different(
     own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    verify = routine.verify
+
     def resumed(*given: Any, **named: Any) -> object:
         RunFolder.open(own_run).write_json("metrics.json", {})
-        return routine.verify(*given, **named)
+        return verify(*given, **named)
 
-    monkeypatch.setattr(verification, "verify", resumed)
+    monkeypatch.setattr(routine, "verify", resumed)
     code, printed, error = call("verify", str(own_run))
     assert code == 2
     assert "difference" not in printed

@@ -32,8 +32,8 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.verification import verify
 from in4310repro.verification.files import weights_form
+from in4310repro.verification.routine import verify
 from tests.builders import image_set
 from tests.conftest import Call
 

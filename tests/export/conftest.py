@@ -15,7 +15,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 
 Export = Callable[..., Path]
 

@@ -38,7 +38,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from in4310repro.training.training import Task, fit
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.conftest import Replace
 
 TINY = PRESETS["tiny"]

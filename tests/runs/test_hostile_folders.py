@@ -21,7 +21,7 @@ from in4310repro.system import machine
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.builders import inside_json, rechain
 from tests.conftest import Call
 

@@ -18,7 +18,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
 from in4310repro.training.run_opening import is_finished
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.conftest import Replace
 
 TINY = PRESETS["tiny"]

@@ -30,7 +30,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, head
 from in4310repro.training.training import Task
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.builders import Watched, image_set
 
 RESNET18 = open_network("resnet18")

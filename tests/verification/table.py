@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from in4310repro.verification.check import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, SHOWN_BY, Check
-from in4310repro.verification.checks import CHECKS
+from in4310repro.verification.checks import CHECKS, Check
+from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, SHOWN_BY
 from tests.bad_input.table import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"

@@ -12,10 +12,9 @@ import pytest
 from in4310repro.runs.deviations import parse
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.check import Circumstances
+from in4310repro.verification.checks import Circumstances
 from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.features import absent_sets, activation_differences, feature_differences, feature_tier
-from in4310repro.verification.routine import claims, computed_again
 from tests.builders import inside_json
 from tests.forgeries.measured import claim_native
 from tests.verification.given import evidence_of
@@ -81,10 +80,10 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     pooled = replace(run, config=replace(run.config, protocol=parse("accumulator-not-reset")))
     third = run.features["sets"][2]["name"] if run.features else ""
     assert absent_sets(evidence_of(pooled, evidence.context.numerics, decoded=decoded)) == ("ImageNet", third)
-    listed = [claim.what for claim in claims(Circumstances.expected(run))]
+    listed = [claim.what for claim in Circumstances.expected(run).claims]
     assert listed[-1] == "the feature maps of ImageNet, whose folder is unavailable"
-    assert claims(Circumstances.expected(evidence.run)) == [
-        claim for claim in claims(Circumstances.expected(run)) if "ImageNet" not in claim.what
+    assert Circumstances.expected(evidence.run).claims == [
+        claim for claim in Circumstances.expected(run).claims if "ImageNet" not in claim.what
     ]
 
 
@@ -93,10 +92,10 @@ def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(evidence: Ev
     drawn = Circumstances.expected(run)
     pretrained = Circumstances.expected(replace(run, config=replace(run.config, weights="imagenet")))
     of_drawn = {"the initial weights from the seed", "the feature maps"}
-    assert set(computed_again(drawn)) - set(computed_again(pretrained)) == of_drawn
-    assert len(claims(pretrained)) == len(claims(drawn)) + 2
+    assert set(drawn.computed_again) - set(pretrained.computed_again) == of_drawn
+    assert len(pretrained.claims) == len(drawn.claims) + 2
     # A set that is absent is one of the feature maps, which are a claim as a whole.
-    assert claims(replace(pretrained, absent=("ImageNet",))) == claims(pretrained)
+    assert replace(pretrained, absent=("ImageNet",)).claims == pretrained.claims
 
 
 def test_a_weaker_comparison_of_feature_maps_is_said(evidence: Evidence) -> None:

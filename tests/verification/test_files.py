@@ -22,8 +22,7 @@ from in4310repro.runs.folder import array_bytes
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, native_class, portable_class
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
-from in4310repro.verification.check import Note
-from in4310repro.verification.evidence import requires_bits
+from in4310repro.verification.evidence import Note, requires_bits
 from in4310repro.verification.files import (
     fingerprint_differences,
     form_differences,

@@ -15,10 +15,13 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import json_bytes
-from in4310repro.verification import changed_essentials, changed_files, other_manifest, recorded_files
 from in4310repro.verification.folder import (
+    changed_essentials,
+    changed_files,
     describe,
     files_without_line,
+    other_manifest,
+    recorded_files,
     unchecked_in,
     unchecked_in_run,
     wrong_in_manifest,

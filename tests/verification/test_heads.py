@@ -22,7 +22,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.verification.check import Note
+from in4310repro.verification.evidence import Note
 from in4310repro.verification.heads import (
     SOFTMAX_TOLERANCE,
     body_findings,

@@ -19,7 +19,6 @@ from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
-from in4310repro.verification import verify
 from in4310repro.verification.images import (
     image_differences,
     pixel_differences,
@@ -27,6 +26,7 @@ from in4310repro.verification.images import (
     split_differences,
     wrong_in_pixels,
 )
+from in4310repro.verification.routine import verify
 from tests.verification.given import evidence_of
 
 Find = Callable[[FinishedRun], list[str]]

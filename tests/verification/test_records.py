@@ -18,7 +18,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.check import IN_CLASS, Claim
+from in4310repro.verification.evidence import IN_CLASS, Claim
 from in4310repro.verification.records import (
     best_epoch_differences,
     contradictions,

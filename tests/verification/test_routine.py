@@ -19,12 +19,12 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import changed_files, checks, last_lines, routine, verdict_of_agreement, verify
-from in4310repro.verification.check import IN_CLASS, Circumstances, Claim, Note, of_each_setting
-from in4310repro.verification.checks import CHECKS
-from in4310repro.verification.evidence import Evidence
+from in4310repro.verification import checks, routine
+from in4310repro.verification.checks import CHECKS, Circumstances, of_each_setting
+from in4310repro.verification.evidence import IN_CLASS, REPLAY, Claim, Evidence, Note
 from in4310repro.verification.files import preset_findings
-from in4310repro.verification.routine import Verification, by_what_shows_them, claims, computed_again
+from in4310repro.verification.folder import changed_files
+from in4310repro.verification.routine import Verification, answer, verify
 from tests.verification import table
 
 
@@ -33,8 +33,8 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
 ) -> None:
     verified = verify(finished_run, Context(numerics))
     assert (verified.differences, verified.bitwise, verified.notes) == ([], True, [])
-    assert verdict_of_agreement(finished_run, verified) == f"{finished_run}: verified, no difference, bit for bit"
-    *claimed, matches, last = last_lines(finished_run, verified)
+    verdict, *claimed, matches, last = answer(finished_run, verified).lines
+    assert verdict == f"{finished_run}: verified, no difference, bit for bit"
     assert verified.not_checked == []
     for words in ("training losses", "learning rate", "each setting began", "images per second", "no other run"):
         assert any(words in line and line.startswith("claimed and not computed again") for line in claimed)
@@ -51,7 +51,7 @@ def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_
     assert (verified.differences, verified.bitwise) == ([], False)
     assert (
         "within tolerances (logits 2e-05 of their size), in another numeric class"
-        in [*last_lines(finished_run, verified)][-1]
+        in answer(finished_run, verified).lines[-1]
     )
 
 
@@ -212,27 +212,29 @@ def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(n
     assert table.with_tables(text, without) != text
 
 
-def test_a_replay_confirms_nothing_of_a_run_with_differences() -> None:
-    with pytest.raises(ValueError, match="nothing is confirmed by a replay"):
-        Verification(differences=["one"]).with_replay({})
+def test_nothing_is_confirmed_or_claimed_of_a_run_with_differences() -> None:
+    found = Verification(differences=["one"])
+    assert (found.computed_again, found.claimed) == ([], [])
+    assert answer(Path("run"), found).document == {"differences": ["one"]}
 
 
-def test_claims_are_put_together_by_what_would_show_them() -> None:
-    left = [Claim("a", "x"), Claim("b", "y"), Claim("c", "x")]
-    assert by_what_shows_them(left) == {"x": ["a", "c"], "y": ["b"]}
+def test_claims_are_put_together_by_what_would_show_them(finished_run: Path) -> None:
+    found = [Claim("a", IN_CLASS), Claim("b", REPLAY), Claim("c", IN_CLASS)]
+    claimed = replace(Circumstances.expected(FinishedRun.open(finished_run)), found=found).claimed
+    assert (claimed[IN_CLASS], claimed[REPLAY][-1]) == (["a", "c"], "b")
 
 
 def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has_none(finished_run: Path) -> None:
     def left(circumstances: Circumstances) -> set[str]:
-        return {claim.what for claim in claims(circumstances)}
+        return {claim.what for claim in circumstances.claims}
 
     run = FinishedRun.open(finished_run)
     losses, _ = checks.OF_EPOCHS
     named = f"{losses} (setting adamw, epoch 2; setting rmsprop; setting sgd)"
     again = replace(Circumstances.expected(run), replayed={"adamw": [1], "sgd": []})
-    assert checks.wordings(again)[losses] == [named]
+    assert again.wordings[losses] == [named]
     assert named in left(again)
-    assert [each for each in computed_again(again) if "training" in each] == ["the training of setting adamw, epoch 1"]
+    assert [each for each in again.computed_again if "training" in each] == ["the training of setting adamw, epoch 1"]
     fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))
     assert {losses, checks.TRAINING_PIXELS} <= left(Circumstances.expected(run)) - left(fitted)
     assert left(fitted) - left(replace(fitted, fits_repeat=True)) == {"tensor hashes of fits other than the best"}
@@ -276,8 +278,8 @@ def test_what_is_confirmed_and_claimed_of_a_run_beside_what_is_of_every_run(
     run = FinishedRun.open(finished_run)
     plain = Circumstances.expected(run)
     other = replace(Circumstances.expected(replace(run, config=replace(run.config, **config))), **facts)
-    assert {*computed_again(other)} - {*computed_again(plain)} == confirmed
-    assert {each.what for each in claims(other)} - {each.what for each in claims(plain)} == claimed
+    assert {*other.computed_again} - {*plain.computed_again} == confirmed
+    assert {each.what for each in other.claims} - {each.what for each in plain.claims} == claimed
 
 
 def test_a_check_of_each_setting_begins_with_the_selected_one(finished_run: Path, numerics: Numerics) -> None:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.verification import score_differences
-from in4310repro.verification.scores import LOGIT_TOLERANCE, SCORE_TOLERANCE, softmax_range
+from in4310repro.verification.scores import LOGIT_TOLERANCE, SCORE_TOLERANCE, score_differences, softmax_range
 from tests.builders import made_up_scores
 
 

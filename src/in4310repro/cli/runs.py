@@ -111,14 +111,13 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     Raises:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
-    from in4310repro import verification
     from in4310repro.system.fingerprint import Fingerprint
-    from in4310repro.verification.routine import agreeing, differing
+    from in4310repro.verification import folder, routine
 
-    files = verification.recorded_files(run)
-    committed = [*asked.differences, *verification.other_manifest(files, asked.manifest_sha256)]
-    if essentials := verification.changed_essentials(files):
-        return differing(run, [*committed, *essentials])
+    files = folder.recorded_files(run)
+    committed = [*asked.differences, *folder.other_manifest(files, asked.manifest_sha256)]
+    if essentials := folder.changed_essentials(files):
+        return routine.answer(run, routine.Verification(differences=[*committed, *essentials]))
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
     console.trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
@@ -128,17 +127,17 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
 
     try:
         opened, plans = (None, []) if asked.replay is None else _plan(run, asked, context)
-        verified = verification.verify(run, context, asked.data, opened)
+        verified = routine.verify(run, context, asked.data, opened)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
-            return differing(run, [*committed, str(error)])
+            return routine.answer(run, routine.Verification(differences=[*committed, str(error)]))
         raise
     if found := [*committed, *verified.differences, *of_report]:
-        return differing(run, found)
-    in_report = verification.unchecked_in(report, list_report_files(report)) if report else None
-    agree = partial(agreeing, run, verified, report, in_report)
+        return routine.answer(run, routine.Verification(differences=found))
+    in_report = folder.unchecked_in(report, list_report_files(report)) if report else None
+    agree = partial(routine.answer, run, verified, report, in_report)
     if not opened or not plans:
         return agree()
     context.progress.message(f"{asked.shown(agree().lines[0])}; now epochs are trained again")
@@ -178,7 +177,6 @@ def _replayed(
 ) -> Verdict:
     """Train epochs again; return the output of the whole verification."""
     from in4310repro.verification.replay.of_run import describe_cap, replay
-    from in4310repro.verification.routine import replayed
 
     results: list[Replay] = []
     try:
@@ -186,13 +184,13 @@ def _replayed(
         results.extend(replay(run, plan, context, asked.data) for plan in plans)
     except (KeyboardInterrupt, ValueError) as error:
         # Hours of computing: what was found before is printed whatever ends the replay.
-        stopped = replayed(run.folder, agree, results, ended=False)
+        stopped = agree(results, ended=False)
         if isinstance(error, ValueError):
             return replace(stopped, error=str(error))
         print_line(*map(asked.shown, stopped.lines))
         raise
     fewer = filter(None, (describe_cap(plan, asked.replay) for plan in plans))
-    return replayed(run.folder, agree, results, [*fewer])
+    return agree(results, [*fewer])
 
 
 @command()

@@ -15,8 +15,7 @@ from in4310repro.report.page import make_record
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.system.text import cells, code, markdown, verbatim
-from in4310repro.verification.check import Circumstances
-from in4310repro.verification.routine import by_what_shows_them, claims
+from in4310repro.verification.checks import Circumstances
 
 FILE = "README.md"
 BETWEEN = "\n\n"  # paragraphs
@@ -131,7 +130,7 @@ def _verify(run: FinishedRun) -> list[str]:
     sha256 = run.files.manifest()[weights]
     first, second = facts.verify_commands(run)
     fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
-    listed = by_what_shows_them(claims(Circumstances.expected(run)))
+    listed = Circumstances.expected(run).claimed
     claimed = _items(f"{'; '.join(each)} ({shown_by})" for shown_by, each in listed.items())
     return [
         f"The weights are {code(weights)} of the run folder, sha256 `{sha256}`. With the run folder,",

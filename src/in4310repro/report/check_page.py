@@ -22,7 +22,7 @@ from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system import archive
 from in4310repro.system.files import file_sha256, write_file
 from in4310repro.system.progress import SILENT, Progress
-from in4310repro.verification.check import IMAGENET_CLASSES
+from in4310repro.verification.evidence import IMAGENET_CLASSES
 from in4310repro.verification.records import LOSS_TOLERANCE, OPEN
 from in4310repro.verification.scores import LEAST, LOGIT_TOLERANCE, ROUNDING, SCORE_TOLERANCE
 

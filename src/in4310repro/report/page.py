@@ -28,8 +28,7 @@ from in4310repro.runs.presets import publishable, reproducing_command
 from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.verification.check import Circumstances
-from in4310repro.verification.routine import by_what_shows_them, claims, computed_again
+from in4310repro.verification.checks import Circumstances
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
@@ -212,8 +211,8 @@ def _context(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Any
         "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": describe_differences(run.config, run.metrics),
         "fingerprint": run.fingerprint,
-        "computed_again": computed_again(circumstances),
-        "claimed": by_what_shows_them(claims(circumstances)),
+        "computed_again": circumstances.computed_again,
+        "claimed": circumstances.claimed,
         "manifest_sha256": run.files.manifest_sha256(),
     }
 

@@ -1,22 +1,19 @@
 """Table of all checks of `verify` in order, with the statements of a run that each does or does not recompute."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import Self
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics import table
 from in4310repro.models.network import FROM
 from in4310repro.runs import selection, settings
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification import evidence as ev
 from in4310repro.verification import features, files, folder, heads, images, records
-from in4310repro.verification.check import (
-    ELSEWHERE,
-    IN_CLASS,
-    NOT_SHOWN,
-    REPLAY,
-    Check,
-    Circumstances,
-    of_each_setting,
-)
-from in4310repro.verification.evidence import Evidence
+from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, Evidence, Finding
 
 WITHOUT_EFFECT = (
     "format, preset, device, numerics, precision, evaluation_batch_size, checkpoint_steps and folders in config.json, "
@@ -43,6 +40,7 @@ LEFT_OUT = "that no setting, no seed and no other run was left out"
 OWN_CODE = "what the code of MODULE:FUNCTION computes; its code is not in the run"
 BEGAN = "that training began from weights that are unavailable"
 OPEN_PRECISIONS = "average precisions that close scores leave open"
+OPEN = ", average precisions as far as close scores allow"
 BEST_LOSS = "the test loss of each setting's best epoch"
 SELECTION, TRAINED = "the selection", "the training of the epochs that `--replay` trains again"
 UNUSED = "up to format 6: a value of a setting that its optimizer does not use"
@@ -55,79 +53,171 @@ WITHIN_TOLERANCES = (
 )
 
 
+Find = Callable[[Evidence], Iterable[Finding]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """The facts that decide which statements of a run are recomputed."""
+
+    run: FinishedRun
+    start: bool  # the weights that training began from are drawn or available
+    bitwise: bool = True  # equal bits are required
+    fits_repeat: bool = False  # every fit of a head, made again, has the bits of the run's
+    found: Sequence[ev.Claim] = ()  # by the checks themselves, such as average precisions that close scores leave open
+    replayed: Mapping[str, Collection[int]] = field(default_factory=dict)  # setting -> epochs trained again, equal
+    feature_tier: str = ""  # how far feature maps may differ, as words after them
+    absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable
+    bodies_compared: bool = True  # what precedes a fitted head was compared with the weights before training
+
+    @classmethod
+    def expected(cls, run: FinishedRun) -> Self:
+        """Return the circumstances to expect for a verification in which bits must be equal.
+
+        Files of initial weights count as unavailable. Of the additional image sets of the feature maps, only
+        those that Python libraries provide count as available.
+        """
+        sets = [images["name"] for images in run.features["sets"][1:]] if run.features else []
+        absent, start = tuple(name for name in sets if name not in ev.IN_LIBRARY), run.config.weights == "none"
+        return cls(run=run, start=start, absent=absent, bodies_compared=ev.draws_head(run))
+
+    @property
+    def computed_again(self) -> list[str]:
+        """The statements about the run that a verification confirms if it finds no differences."""
+        return [words for check in CHECKS.values() for what in check.computed for words in self._words(what, True)]
+
+    @property
+    def claims(self) -> list[ev.Claim]:
+        """The statements that a verification leaves unconfirmed, even if it finds no differences.
+
+        They are sorted by the kind of evidence that would confirm them.
+        """
+        made = [each for check in CHECKS.values() for each in check.claims.items()]
+        listed = [ev.Claim(words, shown_by) for what, shown_by in made for words in self._words(what, False)]
+        return sorted([*listed, *self.found], key=lambda claim: ev.SHOWN_BY.index(claim.shown_by))
+
+    @property
+    def claimed(self) -> dict[str, list[str]]:
+        """The texts of the unconfirmed statements, grouped by the evidence that would confirm them."""
+        return {by: [each.what for each in of] for by, of in groupby(self.claims, lambda each: each.shown_by)}
+
+    def _words(self, what: str, computed: bool) -> list[str]:
+        words = self.wordings.get(what, computed)
+        return words if isinstance(words, list) else [what] * (words is computed)
+
+    @cached_property
+    def wordings(self) -> dict[str, list[str] | bool | None]:
+        """What becomes of a statement for the run, by its general words, where it is not made of every run in them.
+
+        The value is the list of its words; or, if these are the general ones, whether the statement is computed again,
+        which is None if the run does not make it. Statements about epochs that were not trained again name settings and
+        epochs where a replay has trained some of the run's epochs again.
+        """
+        run, config, again, start = self.run, self.run.config, self.replayed, self.start
+        weights = {"none": "the seed", "imagenet": "the ImageNet weights"}.get(config.weights, "the weights of a file")
+        trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
+        fitted = len(trained) < len(config.settings)
+        frozen = [
+            start or config.setting_before(setting) is not None
+            for setting in config.settings
+            if config.trained_part(setting).startswith(FROM)
+        ]
+        decoded = images.decodes_training(run) or any(again.values())
+        left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
+        best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
+        besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
+        named = {
+            **dict.fromkeys(OF_EPOCHS, left),
+            OF_ROWS: besides,
+            START: {name: epochs for name, epochs in left.items() if 1 in epochs},
+            TEST_LOSSES: besides if config.protocol.scores_test_each_epoch else {},
+        }
+        of = {what: "; ".join(self._of_epochs(epochs)) for what, epochs in named.items()}
+        return {
+            DRAWN: [f"the initial weights from {weights}"] * start,
+            OWN_CODE: [OWN_CODE.replace("MODULE:FUNCTION", config.network.name)] * bool(config.network.option),
+            BEGAN: [f"that training began from {weights}"] * (not start),
+            WITHOUT_EPOCHS: bool(trained),
+            images.ENDS: None,  # the check itself finds it, of images in a folder
+            GROUPS: start and self.bitwise if config.group == settings.LOOK_ALIKES else None,
+            TRAINING_PIXELS: decoded or not run.fingerprint.get("pixels_sha256"),
+            OPEN_PRECISIONS: None,  # the check itself finds which they are
+            TEST_METRICS: [
+                TEST_METRICS + OPEN * any(claim.shown_by == IN_CLASS for claim in self.found),
+            ],
+            BEST_LOSS: config.protocol.scores_test_each_epoch,
+            SELECTION: [f"the selection by {table.SCALARS[config.select].label} on validation"],
+            TRAINED: [f"the training of {epochs}" for epochs in self._of_epochs(again)],
+            **{what: [f"{what} ({epochs})" if again else what] if epochs else [] for what, epochs in of.items()},
+            UNUSED: [
+                f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
+                for setting in config.settings
+                for name in settings.unused_values(setting)
+            ],
+            HEADS: [
+                f"every fit of the head ({'to the bit' if self.fits_repeat else WITHIN_TOLERANCES})"
+                + ", and that nothing else has moved" * self.bodies_compared
+            ]
+            * fitted,
+            BODIES: self.bodies_compared or not fitted,
+            FITS: self.fits_repeat or not fitted,
+            FROZEN: all(frozen) if frozen else None,
+            MAPS: [f"{MAPS}{self.feature_tier}"] * (start and run.features is not None),
+            BEFORE_TRAINING: start or run.features is None,
+            ABSENT_SETS: [f"the feature maps of {name}, whose folder is unavailable" for name in self.absent * start],
+        }
+
+    def _of_epochs(self, epochs: Mapping[str, Collection[int]]) -> list[str]:
+        """Return the words for the epochs of each setting that has any."""
+        every = self.run.config.epochs
+        return [
+            f"setting {name}" + (f", epoch {', '.join(map(str, sorted(each)))}" if len(each) < every else "")
+            for name, each in epochs.items()
+            if each
+        ]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of `verify`: its function, and the statements that it can and cannot confirm.
+
+    Attributes:
+        compares: the files whose content it compares, and what with, as two cells of a table in Markdown.
+        find: yields a message for each difference, and notes and claims.
+        computed: statements that are confirmed if nothing differs, in words that fit every run.
+        claims: those in the same files that it does not recompute, and what would confirm them.
+        needed: whether a difference found here ends the verification.
+    """
+
+    compares: str
+    find: Find
+    computed: Sequence[str] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    needed: bool = False
+
+
+def of_each_setting(find: Callable[[ev.SettingEvidence], Iterable[Finding]], selected: bool = False) -> Find:
+    """Return a check that applies `find` to each training setting of a run, the selected one first; or to it alone.
+
+    If `find` raises an error, the check yields one message and marks the setting as failed; later checks skip it.
+    """
+
+    def find_all(evidence: Evidence) -> Iterator[Finding]:
+        for setting in evidence.settings[: 1 if selected else None]:
+            try:
+                yield from () if setting.failed else find(setting)
+            except (ValueError, OSError) as error:
+                setting.failed = True
+                yield f"setting {setting.name} cannot be computed again: {error}"
+
+    return find_all
+
+
 def _memory_differences(evidence: Evidence) -> Iterator[str]:
     try:
         refuse_too_large(evidence.run.config, evidence.context.numerics)
     except ValueError as error:
         yield f"{evidence.folder} cannot be read completely: {error}"
-
-
-def wordings(each: Circumstances) -> dict[str, list[str] | bool | None]:
-    """Return what becomes of a statement for a run, by its general words, where it is not made of every run in them.
-
-    The value is the list of its words; or, if these are the general ones, whether the statement is computed again,
-    which is None if the run does not make it. Statements about epochs that were not trained again name settings and
-    epochs where a replay has trained some of the run's epochs again.
-    """
-    run, config, again, start = each.run, each.run.config, each.replayed, each.start
-    weights = {"none": "the seed", "imagenet": "the ImageNet weights"}.get(config.weights, "the weights of a file")
-    trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
-    fitted = len(trained) < len(config.settings)
-    tier = "to the bit" if each.fits_repeat else WITHIN_TOLERANCES
-    frozen = [
-        start or config.setting_before(setting) is not None
-        for setting in config.settings
-        if config.trained_part(setting).startswith(FROM)
-    ]
-    still_open = any(claim.shown_by == IN_CLASS for claim in each.found)
-    decoded = images.decodes_training(run) or any(again.values())
-    left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
-    best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
-    besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
-    named = {
-        **dict.fromkeys(OF_EPOCHS, left),
-        OF_ROWS: besides,
-        START: {name: epochs for name, epochs in left.items() if 1 in epochs},
-        TEST_LOSSES: besides if config.protocol.scores_test_each_epoch else {},
-    }
-    of = {what: "; ".join(describe_epochs(each, epochs)) for what, epochs in named.items()}
-    return {
-        DRAWN: [f"the initial weights from {weights}"] * start,
-        OWN_CODE: [OWN_CODE.replace("MODULE:FUNCTION", config.network.name)] * bool(config.network.option),
-        BEGAN: [f"that training began from {weights}"] * (not start),
-        WITHOUT_EPOCHS: None if trained else False,
-        images.ENDS: None,  # the check itself finds it, of images in a folder
-        GROUPS: start and each.bitwise if config.group == settings.LOOK_ALIKES else None,
-        TRAINING_PIXELS: False if run.fingerprint.get("pixels_sha256") and not decoded else None,
-        OPEN_PRECISIONS: None,  # the check itself finds which they are
-        TEST_METRICS: [TEST_METRICS + ", average precisions as far as close scores allow" * still_open],
-        BEST_LOSS: config.protocol.scores_test_each_epoch or None,
-        SELECTION: [f"the selection by {table.SCALARS[config.select].label} on validation"],
-        TRAINED: [f"the training of {epochs}" for epochs in describe_epochs(each, again)],
-        **{what: [f"{what} ({epochs})" if again else what] if epochs else [] for what, epochs in of.items()},
-        UNUSED: [
-            f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
-            for setting in config.settings
-            for name in settings.unused_values(setting)
-        ],
-        HEADS: [f"every fit of the head ({tier}){', and that nothing else has moved' * each.bodies_compared}"] * fitted,
-        BODIES: each.bodies_compared if fitted else None,
-        FITS: each.fits_repeat if fitted else None,
-        FROZEN: all(frozen) if frozen else None,
-        MAPS: [f"{MAPS}{each.feature_tier}"] * (start and run.features is not None),
-        BEFORE_TRAINING: start if run.features is not None else None,
-        ABSENT_SETS: [f"the feature maps of {name}, whose folder is unavailable" for name in each.absent * start],
-    }
-
-
-def describe_epochs(circumstances: Circumstances, epochs: Mapping[str, Collection[int]]) -> list[str]:
-    """Return the words for the epochs of each setting that has any."""
-    every = circumstances.run.config.epochs
-    return [
-        f"setting {name}" + (f", epoch {', '.join(map(str, sorted(each)))}" if len(each) < every else "")
-        for name, each in epochs.items()
-        if each
-    ]
 
 
 CHECKS = {

@@ -29,6 +29,31 @@ from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.folder import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
+IN_LIBRARY = (comparison.PHOTOGRAPHS, comparison.DIGITS)  # image sets that scikit-learn has
+IMAGENET_CLASSES = 1000  # the fewest of published ImageNet weights; their head fits no run with fewer
+REPLAY = "shown by verify --replay, for the epochs that it trains again, of the selected setting or those of --setting"
+NOT_SHOWN = "shown by nothing in a run"
+ELSEWHERE = "shown by verify where the files are available"
+IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
+SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark, not a difference, in the result of a verification."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a run that the verification did not recompute, and what would confirm it."""
+
+    what: str
+    shown_by: str
+
+
+Finding = str | Note | Claim  # a sentence is a difference
 
 
 class DamagedRunError(Exception):
@@ -56,6 +81,12 @@ def earlier_version(recorded: fingerprint.Fingerprint) -> int | None:
     named, probe = recorded["numeric_class"], recorded["probe"]
     versions = range(1, arithmetic.VERSION) if recorded["numerics"] == "portable" else ()
     return next((each for each in versions if portable_class(probe, each) == named), None)
+
+
+def draws_head(run: FinishedRun) -> bool:
+    """Return whether a run's initial head was drawn from the seed for certain, even if the weights are unavailable."""
+    weights = run.config.weights
+    return weights == "none" or (weights == "imagenet" and len(run.classes) < IMAGENET_CLASSES)
 
 
 def load_part(run: FinishedRun, root: Path, part: str, cache: bool = False, progress: Progress = SILENT) -> ImageSet:
@@ -198,13 +229,14 @@ class Evidence:
             return []
         sets: list[ImageSet | None] = [comparison.subset(self.images("test"), config.feature_images, config.seed)]
         kinds = (
-            (comparison.PHOTOGRAPHS, comparison.photographs, comparison.imagenet, config.imagenet),
-            (comparison.DIGITS, comparison.digits, comparison.cifar10, config.cifar10),
+            (comparison.photographs, comparison.imagenet, config.imagenet),
+            (comparison.digits, comparison.cifar10, config.cifar10),
         )
-        for record, (name, of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
-            here, sample = folder and Path(folder).is_dir(), sample_of(config)
-            in_library = record["name"] == name
-            sets.append(of_library(sample) if in_library else in_folder(Path(folder or ""), sample) if here else None)
+        for record, (of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
+            if record["name"] in IN_LIBRARY:
+                sets.append(of_library(sample_of(config)))
+            else:
+                sets.append(in_folder(Path(folder), sample_of(config)) if folder and Path(folder).is_dir() else None)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

@@ -9,8 +9,8 @@ from in4310repro.features.activations import RELATIVE_ERROR
 from in4310repro.runs import names, records
 from in4310repro.system import schema
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import check, files
-from in4310repro.verification.evidence import Evidence, requires_bits
+from in4310repro.verification import files
+from in4310repro.verification.evidence import Evidence, Finding, requires_bits
 from in4310repro.verification.records import around, contradictions
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
@@ -43,7 +43,7 @@ def feature_tier(features: records.FeatureMaps | None, numerics: Numerics) -> st
     return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
 
 
-def feature_differences(evidence: Evidence) -> Iterator[check.Finding]:
+def feature_differences(evidence: Evidence) -> Iterator[Finding]:
     """Yield a message for each value of features.json that differs from the one measured again.
 
     If equal bits are required, all values must be equal, except that eigenvalues may differ by up to

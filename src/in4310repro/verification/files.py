@@ -18,8 +18,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system import files, fingerprint, schema, text
 from in4310repro.system.numerics import Numerics, native_class
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.verification.check import Finding, Note
-from in4310repro.verification.evidence import Evidence, SettingEvidence, earlier_version
+from in4310repro.verification.evidence import Evidence, Finding, Note, SettingEvidence, earlier_version
 from in4310repro.verification.folder import needed_files
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it

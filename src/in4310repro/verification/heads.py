@@ -16,8 +16,7 @@ from in4310repro.system import schema
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import epochs, head
 from in4310repro.verification import records
-from in4310repro.verification.check import Finding, Note, draws_head
-from in4310repro.verification.evidence import SettingEvidence
+from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
 
 # Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
 # kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength 0.001, 2e-5 at

@@ -9,8 +9,7 @@ from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.runs import finished, names, settings
 from in4310repro.system import files, schema
-from in4310repro.verification import check
-from in4310repro.verification.evidence import Evidence
+from in4310repro.verification.evidence import NOT_SHOWN, Claim, Evidence, Finding
 
 ENDS = "that no picture has bytes behind its end"
 
@@ -48,7 +47,7 @@ def split_differences(evidence: Evidence) -> list[str]:
     return [lengths] * (drawn != written)
 
 
-def image_differences(evidence: Evidence) -> Iterator[check.Finding]:
+def image_differences(evidence: Evidence) -> Iterator[Finding]:
     """Yield a message for each image whose bytes have changed, and one on images that the split does not list.
 
     Also yield a claim, since no format is read to the end of a picture. Generated scenes have no files, and none.
@@ -70,7 +69,7 @@ def image_differences(evidence: Evidence) -> Iterator[check.Finding]:
     if added := sorted(now.keys() - listed.keys()):
         yield f"{split.root} holds {len(added)} images that {names.SPLIT} does not list, such as {added[0]}"
     if evidence.run.config.data:
-        yield check.Claim(ENDS, check.NOT_SHOWN)
+        yield Claim(ENDS, NOT_SHOWN)
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:

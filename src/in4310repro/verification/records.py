@@ -15,8 +15,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, deviations, finished, names, selection
 from in4310repro.system import tensors
 from in4310repro.system.schema import Difference, Limits, differences
-from in4310repro.verification.check import IN_CLASS, Claim, Finding
-from in4310repro.verification.evidence import SettingEvidence
+from in4310repro.verification.evidence import IN_CLASS, Claim, Finding, SettingEvidence
 from in4310repro.verification.scores import logit_tolerance, logits_of, score_differences, softmax_range
 
 LOSSES = ("loss", "val_loss", "test_loss")

@@ -31,7 +31,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.verification import verify
+from in4310repro.verification.routine import verify
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 

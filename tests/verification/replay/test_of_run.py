@@ -102,6 +102,11 @@ def claimed_by(verified: Verification, *words: str) -> list[str]:
     return [claim.what for claim in verified.claimed if any(word in claim.what for word in words)]
 
 
+def after_replay(verified: Verification, epochs: list[int]) -> Verification:
+    assert verified.circumstances
+    return replace(verified, circumstances=replace(verified.circumstances, replayed={"sgd": epochs}))
+
+
 OF_TRAINING = (
     "training losses",
     "validation rows",
@@ -138,7 +143,7 @@ def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_
     kept_epoch.unlink()
     result = replay(run, plan_replays(run, 5, 0, numerics)[0], Context(numerics))
     assert (result.differences, result.replayed) == ([], [1, 2, 3, 5])
-    after = verified.with_replay({"sgd": result.replayed})
+    after = after_replay(verified, result.replayed)
     best = run.metrics["epoch"]
     assert claimed_by(after, *OF_TRAINING) == [
         "training losses and hashes of optimizer states (setting sgd, epoch 4)",
@@ -149,11 +154,11 @@ def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_
         ),
     ]
     assert "the training of setting sgd, epoch 1, 2, 3, 5" in after.computed_again
-    first = verified.with_replay({"sgd": [2, 3, 4, 5]})
+    first = after_replay(verified, [2, 3, 4, 5])
     assert claimed_by(first, "began") == [
         "that each setting began from the weights that the run records (setting sgd, epoch 1)"
     ]
-    assert claimed_by(verified.with_replay({"sgd": [1, 2, 3, 4, 5]}), *OF_TRAINING) == []
+    assert claimed_by(after_replay(verified, [1, 2, 3, 4, 5]), *OF_TRAINING) == []
 
 
 def test_a_setting_that_there_is_not_and_one_whose_head_was_fitted_are_refused(
