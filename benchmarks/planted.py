@@ -51,14 +51,14 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
     features = features_of(source, listed.root, readable(listed, findings), Context(numerics))
     doubts = examine(listed, findings, features, source.described())
     run = FinishedRun.open(folder / "run")
-    wrong_alike = [each for each in doubts.look_alikes if truth.wrong.keys() & set(each.paths)]
+    wrong_alike = [each for each in doubts["look_alikes"] if truth.wrong.keys() & set(each["paths"])]
     return {
         "images": images,
         "side": SIDE,
         "seed": SEED,
         "training": " ".join(words),
         "accuracy": run.metrics["mean_class_accuracy"],
-        "look_alikes": len(doubts.look_alikes),
+        "look_alikes": len(doubts["look_alikes"]),
         "look_alikes_with_a_wrong_label": len(wrong_alike),
         "kinds": {kind: asdict(found) for kind, found in planted.measured(truth, findings, doubts).items()},
     }

@@ -12,7 +12,7 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import jinja2
 import numpy as np
 
 from in4310repro.data.comparison import sample_positions
-from in4310repro.evaluation.doubts.examination import count_doubts
+from in4310repro.evaluation.doubts.examination import total
 from in4310repro.metrics import Interval, wilson
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
@@ -148,8 +148,8 @@ def compute_numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, 
         | {name: len(doubts[name]) for name in ("crops", "copies", "copy_leaks", "look_alikes", "look_alike_leaks")},
         "doubts": {
             **of_classes,
-            **{f"{part} part": sum_counts(counts) for part, counts in doubts["doubts_by_part"].items()},
-            "all": sum_counts(of_classes),
+            **{f"{part} part": total(counts) for part, counts in doubts["doubts_by_part"].items()},
+            "all": total(of_classes),
         },
         "kinds": {"doubted": describe_kind(found.doubted), "undoubted": describe_kind(found.undoubted)},
         "other_parts": {"judged": len(others), "wrong": sum(path.split("/")[0] not in others[path] for path in others)},
@@ -165,11 +165,6 @@ def compute_numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, 
             "without those whose label was judged wrong": accuracy(run, wrong),
         },
     }
-
-
-def sum_counts(counts: dict[str, Any]) -> dict[str, Any]:
-    doubts, images = (sum(each[name] for each in counts.values()) for name in ("doubts", "images"))
-    return asdict(count_doubts(doubts, images))
 
 
 def describe_kind(kind: Kind) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from in4310repro.data import scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.evaluation.doubts.examination import CropPair, Doubt, Doubts, LookAlike, count_doubts
+from in4310repro.evaluation.doubts.examination import Doubts, count_doubts
 from in4310repro.report.contact_sheet import render
 from in4310repro.report.markup import Panel
 from in4310repro.report.photographs import Photograph
@@ -30,22 +30,22 @@ def folder(tmp_path: Path) -> Path:
 
 
 def made_up(number: int = 1) -> Doubts:
-    doubt = Doubt(path=HOSTILE, label="sea", seems="street", probability=0.9, of_label=0.05)
-    return Doubts(
-        features={"weights": "runs/mine", "model": "resnet18"},
-        seed=0,
-        crops=[CropPair(whole="sea/0.png", part=HOSTILE, side=0.75, correlation=0.9)],
-        copies=[["sea/0.png", HOSTILE]],
-        copy_conflicts=[],
-        copy_leaks=[],
-        look_alikes=[LookAlike(paths=["sea/0.png", "street/0.png"], labels=["sea", "street"], similarity=0.8)],
-        look_alike_leaks=[],
-        doubts=[doubt] * number,
-        doubts_by_class={"sea": count_doubts(1, 3), "street": count_doubts(0, 0)},
-        doubts_by_part={},
-        confusion_matrix=[[2, 1], [0, 1]],
-        confusions=[doubt],
-    )
+    doubt = {"path": HOSTILE, "label": "sea", "seems": "street", "probability": 0.9, "of_label": 0.05}
+    return {
+        "features": {"weights": "runs/mine", "model": "resnet18"},
+        "seed": 0,
+        "crops": [{"whole": "sea/0.png", "part": HOSTILE, "side": 0.75, "correlation": 0.9}],
+        "copies": [["sea/0.png", HOSTILE]],
+        "copy_conflicts": [],
+        "copy_leaks": None,
+        "look_alikes": [{"paths": ["sea/0.png", "street/0.png"], "labels": ["sea", "street"], "similarity": 0.8}],
+        "look_alike_leaks": None,
+        "doubts": [doubt] * number,
+        "doubts_by_class": {"sea": count_doubts(1, 3), "street": count_doubts(0, 0)},
+        "doubts_by_part": None,
+        "confusion_matrix": [[2, 1], [0, 1]],
+        "confusions": [doubt],
+    }
 
 
 def photographs(folder: Path) -> dict[str, Photograph]:

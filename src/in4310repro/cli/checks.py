@@ -218,4 +218,4 @@ def _doubt(
         on_plane = contact_sheet.draw_plane(plane(features[drawn], asked.seed), images.classes, of_classes[drawn])
         sheet = contact_sheet.render(folder.name, found, doubts, files if asked.photographs else {}, on_plane)
         text += f"\nwrote {write_file(asked.page, sheet.encode())}"
-    return text, doubts.to_json()
+    return text, doubts

@@ -5,18 +5,17 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
-from in4310repro.arithmetic import tree
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.images import ImageSet, decoder, evaluation_batches
-from in4310repro.evaluation.prediction import gather_rows
+from in4310repro.evaluation.prediction import gather_rows, local_share
+from in4310repro.features.hooks import evaluation_mode
 from in4310repro.models import trained_part
 from in4310repro.models.sources import Network
 from in4310repro.system.context import Context
@@ -29,6 +28,7 @@ FOLDER = "features"  # in that of the cache
 SUFFIX = ".embedding"
 AT_ONCE = 8  # batches between two writes
 HASH_BYTES = 32
+Features = Float32[np.ndarray, "image feature"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Embedding:
     def __len__(self) -> int:
         return len(self.places)
 
-    def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
+    def take(self, rows: range) -> Features:
         """Return a copy of the features of the images whose indices are in `rows`."""
-        values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
+        values: Features = self.records["features"][self.places[rows.start : rows.stop]]
         return values
 
 
@@ -72,31 +72,34 @@ def embed(
     """
     numerics, processes = context.numerics, context.processes
     layer = trained_part.last_layer_name(model, network)
-    record = record_type(trained_part.last_layer(model, network).in_features)
+    last = trained_part.last_layer(model, network)
+    record = record_type(last.in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     if processes.leads:
         file = _lock_or_copy(file) if cache else _private_folder() / file.name
     places = _find_records(file, record) if processes.leads else {}
-    missing: list[int] = processes.broadcast_json(
-        [n for n, key in enumerate(images.keys) if _identify(key) not in places]
-    )
+    own = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    missing: list[int] = processes.broadcast_json([place for place, each in enumerate(own) if each not in places])
     if processes.leads and missing:
         refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
-    with context.progress.task(f"features of {images.name}", len(missing)) as advance:
-        size = batch_size * AT_ONCE * processes.size
+    given, size = list[torch.Tensor](), batch_size * AT_ONCE * processes.size
+    hook = last.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))
+    task = context.progress.task(f"features of {images.name}", len(missing))
+    with hook, evaluation_mode(model), torch.inference_mode(), task as advance:
         for group in (missing[start : start + size] for start in range(0, len(missing), size)):
-            part = tree.part(len(group), processes.rank, processes.size)
-            own = group[part.start : part.stop]
-            rows = gather_rows(list(_layer_inputs(model, layer, images.at(own), batch_size, numerics)), processes)
+            part = local_share(len(group), processes)
+            for batch in evaluation_batches(images.at(group[part.start : part.stop]), batch_size):
+                model(batch.images.to(numerics.device))
+            rows = gather_rows(given, processes)
+            given.clear()
             if processes.leads:
                 _refuse_not_finite(rows, [images.paths[place] for place in group])
-                keys = [images.keys[place] for place in group]
-                first = _append(file, record, keys, rows.numpy())
-                places |= {_identify(key): first + number for number, key in enumerate(keys)}
+                first = _append(file, record, [own[place] for place in group], rows.numpy())
+                places |= {own[place]: first + number for number, place in enumerate(group)}
             advance(len(group), "")
     if not processes.leads:
         return Embedding(np.empty(0, record), np.empty(0, np.int64))
-    return Embedding(_records(file, record), np.array([places[_identify(key)] for key in images.keys], np.int64))
+    return Embedding(_records(file, record), np.array([places[each] for each in own], np.int64))
 
 
 def _lock_or_copy(file: Path) -> Path:
@@ -159,17 +162,12 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
     return np.memmap(file, record, "r") if file.stat().st_size else np.empty(0, record)
 
 
-def _identify(key: str) -> bytes:
-    """Return the identifier of 32 bytes for an image, a hash of the image's key."""
-    return hashlib.sha256(key.encode()).digest()
-
-
-def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
+def record_sha256(image: np.ndarray, features: np.ndarray) -> bytes:
     """Return the sha256 of an image's identifier and features, by which a stored record is checked."""
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 
-def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list[str]) -> None:
+def _refuse_not_finite(rows: torch.Tensor, paths: list[str]) -> None:
     finite = rows.isfinite().all(dim=1)
     if not finite.all():
         first = paths[int(finite.logical_not().nonzero()[0])]
@@ -179,32 +177,14 @@ def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list
         )
 
 
-def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
-    """Append one record per key to the file; return the index of the first new record."""
-    new = np.empty(len(keys), record)
+def _append(file: Path, record: np.dtype[np.void], images: list[bytes], rows: Features) -> int:
+    """Append one record per identifier of an image to the file; return the index of the first new record."""
+    new = np.empty(len(images), record)
     new["features"] = rows
-    for each, key in zip(new, keys, strict=True):
-        each["image"] = np.frombuffer(_identify(key), np.uint8)
+    for each, image in zip(new, images, strict=True):
+        each["image"] = np.frombuffer(image, np.uint8)
         each["sha256"] = np.frombuffer(record_sha256(each["image"], each["features"]), np.uint8)
     with file.open("ab") as stream:
         first = stream.tell() // record.itemsize
         stream.write(new.tobytes())
     return first
-
-
-def _layer_inputs(
-    model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
-) -> Iterator[torch.Tensor]:
-    """Evaluate the images in batches; yield the input that the layer gets for each batch."""
-    given: list[torch.Tensor] = []
-    training = model.training
-    hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for batch in evaluation_batches(images, batch_size):
-                model(batch.images.to(numerics.device))
-                yield given.pop()
-    finally:
-        hook.remove()
-        model.train(training)

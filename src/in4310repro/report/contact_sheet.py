@@ -74,13 +74,13 @@ def render(
     paths = dict.fromkeys(path for each in sections for frame in each.frames for path, _ in frame.images)
     context = {
         "folder": folder,
-        "features": doubts.features,
+        "features": doubts["features"],
         "sections": sections,
         "on_plane": on_plane and markup.drawing(on_plane, "Images near each other have similar features"),
-        "classes": list(doubts.doubts_by_class),
+        "classes": list(doubts["doubts_by_class"]),
         "rows": [
-            *zip(doubts.doubts_by_class.items(), doubts.confusion_matrix, strict=True),
-            (("all", total(doubts.doubts_by_class)), []),
+            *zip(doubts["doubts_by_class"].items(), doubts["confusion_matrix"], strict=True),
+            (("all", total(doubts["doubts_by_class"])), []),
         ],
         "pictures": {
             path: base64.b64encode(load_jpeg(photographs, path)).decode() for path in paths if path in photographs
@@ -93,18 +93,19 @@ def render(
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     """Return the sections of the page in order, each with at most 100 frames of one or more images."""
     doubtful = [
-        (each.path, f"{each.label}, seems {each.seems} {each.probability:.2f} against {each.of_label:.2f}")
-        for each in doubts.doubts
+        (each["path"], "{label}, seems {seems} {probability:.2f} against {of_label:.2f}".format(**each))
+        for each in doubts["doubts"]
     ]
     parts = [
         Frame(
-            [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"
+            [(each["whole"], ""), (each["part"], f"{each['side']:.0%} of the side")],
+            f"details agree to {each['correlation']:.2f}",
         )
-        for each in doubts.crops
+        for each in doubts["crops"]
     ]
     look_alikes = [
-        Frame([*zip(each.paths, each.labels, strict=True)], f"similarity {each.similarity:.2f}")
-        for each in doubts.look_alikes
+        Frame([*zip(each["paths"], each["labels"], strict=True)], f"similarity {each['similarity']:.2f}")
+        for each in doubts["look_alikes"]
     ]
     turned = [Frame([(each.first, each.how), (each.second, "")]) for each in findings.turned]
     near, identical = (
@@ -121,11 +122,11 @@ def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     }
     sections = [Section(name, title, len(frames), frames[:SHOWN]) for name, (title, frames) in kinds.items()]
     # In a cell of the confusion matrix the images whose predicted class is most probable come first.
-    for name, seems in product(doubts.doubts_by_class, repeat=2):
+    for name, seems in product(doubts["doubts_by_class"], repeat=2):
         cell = [
-            Frame([(each.path, f"{each.probability:.2f}")])
-            for each in doubts.confusions
-            if (each.label, each.seems) == (name, seems)
+            Frame([(each["path"], f"{each['probability']:.2f}")])
+            for each in doubts["confusions"]
+            if (each["label"], each["seems"]) == (name, seems)
         ]
         if cell:
             title = f"{name} taken for {seems}"

@@ -94,14 +94,14 @@ def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str
     A copy counts as found if any kind of link leads from it to its original. A found pair is correct if it was
     planted as a copy of any kind, because a slightly cropped copy is a near-duplicate too.
     """
-    linked = {pair for group in doubts.copies for pair in _pairs(group)}
+    linked = {pair for group in doubts["copies"] for pair in _pairs(group)}
     planted = set().union(*truth.copies.values())
     by_kind = {
         "turned": {frozenset((each.first, each.second)) for each in findings.turned},
-        "cropped": {frozenset((each.whole, each.part)) for each in doubts.crops},
+        "cropped": {frozenset((each["whole"], each["part"])) for each in doubts["crops"]},
         "recompressed": {pair for group in findings.near_duplicates for pair in _pairs(group)},
     }
-    wrong = {each.path for each in doubts.doubts}
+    wrong = {each["path"] for each in doubts["doubts"]}
     result = {"wrong labels": _found(truth.wrong.keys(), truth.wrong.keys() & wrong, wrong, truth.wrong.keys())}
     for kind in KINDS:
         result[kind] = _found(truth.copies[kind], truth.copies[kind] & linked, by_kind[kind], planted)

@@ -76,62 +76,64 @@ def examined(folder: Path) -> tuple[check.Findings, Doubts]:
 
 def test_a_wrong_label_is_doubted_with_the_class_that_is_drawn(examined: tuple[check.Findings, Doubts]) -> None:
     _, doubts = examined
-    first = doubts.doubts[0]
-    assert (first.path, first.label, first.seems) == (WRONG, "sea", "street")
-    assert first.probability > 0.5 > first.of_label
-    assert len(doubts.doubts) <= 3
-    assert first in doubts.confusions
-    assert doubts.confusion_matrix[4][5] >= 1
-    assert np.array(doubts.confusion_matrix).sum() == 6 * EACH + 5
+    first = doubts["doubts"][0]
+    assert (first["path"], first["label"], first["seems"]) == (WRONG, "sea", "street")
+    assert first["probability"] > 0.5 > first["of_label"]
+    assert len(doubts["doubts"]) <= 3
+    assert first in doubts["confusions"]
+    assert doubts["confusion_matrix"][4][5] >= 1
+    assert np.array(doubts["confusion_matrix"]).sum() == 6 * EACH + 5
 
 
 def test_doubts_are_counted_by_class_and_part_with_intervals(examined: tuple[check.Findings, Doubts]) -> None:
     _, doubts = examined
-    count = doubts.doubts_by_class["sea"]
-    assert (count.doubts, count.images, count.interval) == (1, EACH + 1, wilson(1, EACH + 1))
-    by_part = [doubts.doubts_by_part[part]["sea"] for part in PARTS]
-    assert sum(each.doubts for each in by_part) == 1
-    assert sum(each.images for each in by_part) == EACH + 1
+    assert doubts["doubts_by_class"]["sea"] == {"doubts": 1, "images": EACH + 1, "interval": wilson(1, EACH + 1)}
+    by_part = [doubts["doubts_by_part"][part]["sea"] for part in PARTS]
+    assert sum(each["doubts"] for each in by_part) == 1
+    assert sum(each["images"] for each in by_part) == EACH + 1
 
 
 def test_a_crop_and_a_copy_are_one_group_that_leaks(examined: tuple[check.Findings, Doubts]) -> None:
     _, doubts = examined
-    assert {(each.whole, each.part) for each in doubts.crops} == {("forest/0.png", CROP), (COPY, CROP)}
-    assert all(abs(each.side - 50 / 64) < 0.03 for each in doubts.crops)
-    assert doubts.copies == [["forest/0.png", COPY, CROP]]
-    assert doubts.copy_conflicts == []
-    assert doubts.copy_leaks == [{"training": ["forest/0.png"], "test": [COPY, CROP]}]
+    assert {(each["whole"], each["part"]) for each in doubts["crops"]} == {("forest/0.png", CROP), (COPY, CROP)}
+    assert all(abs(each["side"] - 50 / 64) < 0.03 for each in doubts["crops"])
+    assert doubts["copies"] == [["forest/0.png", COPY, CROP]]
+    assert doubts["copy_conflicts"] == []
+    assert doubts["copy_leaks"] == [{"training": ["forest/0.png"], "test": [COPY, CROP]}]
 
 
 def test_images_that_features_make_alike_are_look_alikes(examined: tuple[check.Findings, Doubts]) -> None:
     _, doubts = examined
-    assert doubts.look_alikes[0].paths == list(ALIKE)
-    assert doubts.look_alikes[0].labels == ["glacier", "mountain"]
+    assert doubts["look_alikes"][0]["paths"] == list(ALIKE)
+    assert doubts["look_alikes"][0]["labels"] == ["glacier", "mountain"]
 
 
 def test_nothing_of_it_is_certain_and_all_of_it_is_json_and_text(examined: tuple[check.Findings, Doubts]) -> None:
     found, doubts = examined
     assert not replace(found, unreadable={}).wrong
-    assert json.loads(json.dumps(doubts.to_json()))["doubts"][0]["path"] == WRONG
+    assert json.loads(json.dumps(doubts))["doubts"][0]["path"] == WRONG
     text = examination.render(doubts)
     assert f"{WRONG} (street" in text
     assert "1 groups of copies of any kind" in text
     assert f"  sea: 1 of {EACH + 1} (2.6% to 51.3%)" in text
 
 
-@pytest.mark.parametrize("split", [True, False])
-def test_what_needs_a_split_is_null_and_not_printed_without_one(split: bool) -> None:
-    counts, leaks = {"sea": examination.count_doubts(0, 0)}, [{"training": ["a.png"], "test": ["b.png"]}] * split
-    doubts = Doubts(
-        copy_leaks=leaks, look_alike_leaks=leaks, doubts_by_part={"test": counts} if split else {}, features={}, seed=0,
-        crops=[], copies=[], copy_conflicts=[], look_alikes=[], doubts=[], doubts_by_class=counts,
-        confusion_matrix=[[0]], confusions=[],
-    )  # fmt: skip
-    written, text = doubts.to_json(), examination.render(doubts)
-    assert [written["copy_leaks"], written["look_alike_leaks"]] == [leaks if split else None] * 2
-    assert (written["doubts_by_part"] is None) is not split
-    assert text.count("of them in several parts of the split") == 2 * split
-    assert ("  the test part: 0 of 0\n" in text) is split
+def test_what_needs_a_split_is_null_and_not_printed_without_one(
+    folder: Path, examined: tuple[check.Findings, Doubts]
+) -> None:
+    found, doubts = examined
+    images = catalogue(folder)
+    features = features_of([entry.path for entry in images.entries if entry.path not in found.unreadable])
+    apart = examine(images, found, features, {})
+    needed = ("copy_leaks", "look_alike_leaks", "doubts_by_part")
+    assert [apart[name] for name in needed] == [None] * 3
+    assert apart | {name: doubts[name] for name in ("features", *needed)} == doubts
+    counted = {"doubts_by_part": {"test": {"sea": examination.count_doubts(0, 0)}}}
+    with_split, without = examination.render(doubts | counted), examination.render(apart)
+    assert with_split.count("of them in several parts of the split") == 2
+    assert "  the test part: 0 of 0\n" in with_split
+    assert "of the split" not in without
+    assert " part: " not in without
 
 
 def test_the_committed_table_is_what_the_committed_data_says() -> None:

@@ -1,18 +1,17 @@
 """Features of a folder's images by a network, and a map of the features to two dimensions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from in4310repro.data.folders import Entry
 from in4310repro.data.preprocessing import APPLIED, to_json
-from in4310repro.evaluation.embedding import embed
+from in4310repro.evaluation.embedding import Features, embed
 from in4310repro.models import modules, trained_part
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.finished import FinishedRun
@@ -22,8 +21,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.text import publishable_place
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """A network and the preprocessing of the images for it."""
 
     network: torch.nn.Module  # on the CPU
@@ -44,21 +42,33 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     Args:
         weights: `imagenet`, a file of weights, or the folder of a finished run, whose selected network is
             loaded. The last layer in a file of weights may have any number of classes.
-        options: settings that weights do not contain, such as `model`. A run contains all settings, but a
-            `model` that is the user's own code must be named again.
+        options: settings that weights do not contain, such as `model`, which is given with them. A run contains all
+            settings, but a `model` that is the user's own code must be named again.
 
     Raises:
-        ValueError: the run is damaged or not finished; an option contradicts the run; weights are given without
-            `model`; the file does not fit the model or lacks the preprocessing; or the network does not end in
-            a linear layer.
+        ValueError: the run is damaged or not finished; an option contradicts the run; the file does not fit the model
+            or lacks the preprocessing; or the network does not end in a linear layer.
     """
-    if weights and Path(weights).is_dir():
-        with unchanged(Path(weights)):
-            return _of_run(Path(weights), options)
-    if weights == "none" or "model" not in options:
-        raise ValueError(
-            f"--weights {weights!r} is no run folder; give one, or imagenet or a file together with --model NAME"
-        )
+    folder = Path(weights)
+    if weights and folder.is_dir():
+        with unchanged(folder):
+            run = FinishedRun.open(folder)
+            if decided := sorted(set(options) - {"model"}):
+                option = decided[0].replace("_", "-")
+                raise ValueError(f"--{option} is decided by the run {folder}; it goes with a file of weights")
+            config = run.config
+            if "model" in options:
+                if options["model"] != config.model:
+                    raise ValueError(
+                        f"--model {options['model']} is not the network of the run; give --model {config.model}"
+                    )
+                config.network.trust()
+            model = run.selected_network()
+            trained_part.last_layer_name(model, config.network)
+            fitted = config.fits_head(config.setting(run.metrics["setting"]))
+            trained = () if fitted else run.split.parts[config.protocol.part_read_as("training")]
+            known = frozenset(entry.sha256 for entry in trained)
+            return Source(model, config, run.fingerprint, publishable_place(weights), known)
     config = configure("course", None, {**options, "weights": weights})
     network = config.network
     network.trust()
@@ -69,36 +79,10 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     config = with_preprocessing(config, read.preprocessing)
     modules.check_scores(model, network.name, 2, config.image_size)
     trained_part.last_layer_name(model, network)
-    return Source(network=model, config=config, fingerprint=None, name=publishable_place(weights))
+    return Source(model, config, None, publishable_place(weights))
 
 
-def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
-    run = FinishedRun.open(folder)
-    if decided := sorted(set(options) - {"model"}):
-        option = decided[0].replace("_", "-")
-        raise ValueError(f"--{option} is decided by the run {folder}; it goes with a file of weights")
-    if "model" in options:
-        if options["model"] != run.config.model:
-            raise ValueError(
-                f"--model {options['model']} is not the network of the run; give --model {run.config.model}"
-            )
-        run.config.network.trust()
-    network = run.selected_network()
-    trained_part.last_layer_name(network, run.config.network)
-    fitted = run.config.fits_head(run.config.setting(run.metrics["setting"]))
-    trained = () if fitted else run.split.parts[run.config.protocol.part_read_as("training")]
-    return Source(
-        network=network,
-        config=run.config,
-        fingerprint=run.fingerprint,
-        name=publishable_place(f"{folder}"),
-        labels_known=frozenset(entry.sha256 for entry in trained),
-    )
-
-
-def features_of(
-    source: Source, root: Path, entries: Sequence[Entry], context: Context
-) -> Float32[np.ndarray, "image feature"]:
+def features_of(source: Source, root: Path, entries: Sequence[Entry], context: Context) -> Features:
     """Return the input of the network's last layer for each image.
 
     Features that were computed before, for the same image and weights, are read from the cache.
@@ -119,7 +103,7 @@ PERPLEXITY = 30.0  # about how many neighbours of an image are kept near it
 FEWEST = 5  # images
 
 
-def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[np.float64]:
+def plane(features: Features, seed: int) -> NDArray[np.float64]:
     """Return two t-SNE coordinates per image, computed from principal components of the features.
 
     This is scikit-learn's t-SNE (van der Maaten and Hinton, JMLR 9, 2008), initialised with the first two

@@ -4,9 +4,9 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
-from numpy.typing import NDArray
+from jaxtyping import Float64, Int64
 
+from in4310repro.evaluation.embedding import Features
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
@@ -15,21 +15,18 @@ FOLDS = 5
 # second had the lowest out-of-fold loss on the course's images.
 PENALTY = 0.07
 ITERATIONS, TOLERANCE = 1000, 1e-3
-
-
-def fold_of(key: str, seed: int) -> int:
-    """Return the index of an image's cross-validation fold, drawn at random from `seed` and the image's `key`."""
-    return int(generator_for(seed, "fold", key).integers(FOLDS))
+Labels = Int64[np.ndarray, " image"]  # the given class of each image, from 0
+Probabilities = Float64[np.ndarray, "image label"]  # of each class, by a classifier that was not trained on the image
 
 
 def out_of_fold(
-    features: Float32[np.ndarray, "image feature"],
-    labels: Int64[np.ndarray, " image"],
+    features: Features,
+    labels: Labels,
     keys: Sequence[str],
     classes: Sequence[str],
     seed: int = 0,
     progress: Progress = SILENT,
-) -> Float64[np.ndarray, "image label"]:
+) -> Probabilities:
     """Return each image's class probabilities, predicted by logistic regression with cross-validation.
 
     The regression that predicts a fold is trained on the images of the other folds. Features are standardised by
@@ -51,14 +48,16 @@ def out_of_fold(
     from sklearn.linear_model import LogisticRegression
 
     folds = draw_folds(labels, keys, classes, seed)
-    standard = _standardise(features)
+    # With mean 0 and standard deviation 1 over the images; a constant feature becomes 0.
+    mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    standard = np.subtract(features, mean.astype(np.float32), dtype=np.float32)
+    standard /= np.where(deviation > 0, deviation, 1).astype(np.float32)
     probabilities = np.zeros((len(labels), len(classes)))
     with progress.task("fitting folds", FOLDS) as advance:
         for fold in range(FOLDS):
             inside = folds == fold
             if inside.any():
-                strength = 1 / (PENALTY * int((~inside).sum()))
-                model = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=TOLERANCE)
+                model = LogisticRegression(C=1 / (PENALTY * (~inside).sum()), max_iter=ITERATIONS, tol=TOLERANCE)
                 with warnings.catch_warnings(action="ignore"):
                     # A fit that has not converged still gives out-of-fold probabilities.
                     model.fit(standard[~inside], labels[~inside])
@@ -67,22 +66,16 @@ def out_of_fold(
     return probabilities
 
 
-def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
-    """Return features with mean 0 and standard deviation 1 over the images; a constant feature becomes 0."""
-    mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    standard: NDArray[np.float32] = np.subtract(features, mean.astype(np.float32), dtype=np.float32)
-    standard /= np.where(deviation > 0, deviation, 1).astype(np.float32)
-    return standard
+def draw_folds(labels: Labels, keys: Sequence[str], classes: Sequence[str], seed: int) -> Labels:
+    """Return each image's fold, drawn at random from `seed` and the image's key.
 
-
-def draw_folds(
-    labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int
-) -> Int64[np.ndarray, " image"]:
-    """Return each image's fold. Raise ValueError if all images of a class are in one: none are left to train on."""
-    folds = np.array([fold_of(key, seed) for key in keys], np.int64)
+    Raises:
+        ValueError: all images of a class are in one fold, so that none are left to train on.
+    """
+    folds = np.array([generator_for(seed, "fold", key).integers(FOLDS) for key in keys], np.int64)
     for label, name in enumerate(classes):
         own = np.flatnonzero(labels == label).tolist()
-        if len({*folds[own].tolist()}) < 2:
+        if len({*folds[own]}) < 2:
             raise ValueError(
                 f"class {name} has {len({keys[place] for place in own})} readable images that are no copies of each "
                 f"other, all in one of {FOLDS} folds, so that none is left to learn from; add images to it: 10 are "
@@ -91,43 +84,22 @@ def draw_folds(
     return folds
 
 
-def thresholds(
-    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
-) -> Float64[np.ndarray, " label"]:
-    """Return each class's confidence threshold: its mean probability over the images labelled with it.
+def confident_classes(labels: Labels, probabilities: Probabilities) -> Labels:
+    """Return the class that each image is confidently assigned to, or -1 if there is none; each class has an image.
+
+    This is the most probable of the classes whose probability is at least their threshold: their mean probability over
+    the images labelled with them.
 
     Examples:
-        >>> thresholds(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.25, 0.75]])).tolist()
-        [0.7, 0.75]
+        >>> confident_classes(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.25, 0.75]])).tolist()
+        [0, -1, 1]
     """
-    return np.array([probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])])
-
-
-def confident_classes(
-    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
-) -> Int64[np.ndarray, " image"]:
-    """Return the class that each image is confidently assigned to, or -1 if there is none.
-
-    This is the most probable of the classes whose probability is at least their threshold (see `thresholds`).
-
-    Args:
-        labels: the given class of each image; each class has an image.
-        probabilities: probability of each class, by a classifier that was not trained on the image.
-    """
-    reached = np.where(probabilities >= thresholds(labels, probabilities), probabilities, -1.0)
+    thresholds = [probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])]
+    reached = np.where(probabilities >= thresholds, probabilities, -1.0)
     return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
 
 
-def count_pairs(
-    rows: Int64[np.ndarray, " image"], columns: Int64[np.ndarray, " image"], classes: int
-) -> Int64[np.ndarray, "row column"]:
-    """Count images by the class in `rows` and the class in `columns`."""
-    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
-
-
-def find_doubts(
-    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
-) -> list[tuple[int, int]]:
+def find_doubts(labels: Labels, probabilities: Probabilities) -> list[tuple[int, int]]:
     """Return (image index, predicted class) of each image with a confident prediction that differs from its label.
 
     The image with the largest difference of the two probabilities comes first.
@@ -135,4 +107,4 @@ def find_doubts(
     seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]
-    return [(int(position), int(seeming[position])) for position in ordered]
+    return [*zip(ordered.tolist(), seeming[ordered].tolist(), strict=True)]

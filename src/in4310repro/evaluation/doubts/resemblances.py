@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, Int64
-from numpy.typing import NDArray
+from jaxtyping import Float, Int64
 from PIL import Image
 
 from in4310repro.data import check
 from in4310repro.data.check import Findings, Group
-from in4310repro.data.folders import Catalogue, Entry
+from in4310repro.data.folders import Catalogue
 from in4310repro.data.near_duplicates import ENOUGH, details, part_of
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import read_image
 from in4310repro.data.splits import link, members
-from in4310repro.evaluation.embedding import embed
+from in4310repro.evaluation.doubts.labels import Labels
+from in4310repro.evaluation.embedding import Features, embed
 from in4310repro.runs.config import Config
 from in4310repro.system.context import Context
 from in4310repro.system.progress import SILENT, Progress
@@ -28,75 +28,62 @@ from in4310repro.system.progress import SILENT, Progress
 ROWS, COLUMNS = 512, 4096  # images whose similarities are in memory at a time
 OWN = -2.0  # in place of the similarity of an image to itself: below any cosine
 BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
+Directions = Float[np.ndarray, "*image feature"]
 
 
 class Neighbours(NamedTuple):
     """The nearest neighbours of each image and their similarities, nearest first."""
 
-    images: Int32[np.ndarray, "image neighbour"]
+    images: Int64[np.ndarray, "image neighbour"]
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
 
 
-def nearest(features: Float32[np.ndarray, "image feature"], number: int, progress: Progress = SILENT) -> Neighbours:
+def nearest(features: Features, number: int, progress: Progress = SILENT) -> Neighbours:
     """Return the nearest neighbours of every image, by the cosine between centred features.
 
     The mean of the features over the images is subtracted first, since features after a ReLU are positive and
-    point in similar directions. Ties go to the lower index. Neighbours are found in float32 and sorted in
-    float64, in which rounding on different machines does not change the order.
+    point in similar directions. Neighbours are found in float32 and sorted in float64, in which rounding on different
+    machines does not change the order. Each pair has a key: the most similar pair of a row has the smallest, and of
+    equally similar pairs that with the smaller column.
 
     Args:
         features: finite features; a memory map is read in blocks.
         number: number of neighbours of an image; all other images if there are fewer.
         progress: shows the number of images done.
     """
-    images = len(features)
+    images, blocks = len(features), []
     number = min(number, images - 1)
     mean = features.mean(axis=0, dtype=np.float64)
     directions = _directions(features, mean.astype(np.float32))
-    neighbours = Neighbours(np.empty((images, number), np.int32), np.empty((images, number)))
     with progress.task("comparing features", images) as advance:
-        for start in range(0, images, ROWS):
-            rows = slice(start, min(start + ROWS, images))
-            found = _find_in_block(directions, rows, number)
+        for first in range(0, images, ROWS):
+            rows = np.arange(first, min(first + ROWS, images))
+            best = np.empty((len(rows), 0), np.int64)
+            for start in range(0, images, COLUMNS):
+                near = directions[rows] @ directions[start : start + COLUMNS].T
+                columns = np.arange(start, start + near.shape[1])
+                near[rows[:, None] == columns] = OWN
+                bits = near.view(np.int32)
+                # Floats read as integers keep their order, except negative ones, whose order is reversed.
+                ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
+                best = np.hstack([best, (~ordered << COLUMN_BITS) | columns])
+                if best.shape[1] > number:
+                    best = np.partition(best, number - 1, axis=1)[:, :number]
+            found = best & (1 << COLUMN_BITS) - 1
             own, others = _directions(features[rows], mean), _directions(features[found], mean)
             similarities = np.einsum("rf,rnf->rn", own, others)
             order = np.lexsort((found, -similarities))
-            for all_rows, of_block in zip(neighbours, (found, similarities), strict=True):
-                all_rows[rows] = np.take_along_axis(of_block, order, axis=1)
-            advance(rows.stop - rows.start, "")
-    return neighbours
+            blocks.append([np.take_along_axis(each, order, axis=1) for each in (found, similarities)])
+            advance(len(rows), "")
+    return Neighbours(*map(np.concatenate, zip(*blocks, strict=True)))
 
 
-def _directions(
-    features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
-) -> Float[np.ndarray, "*image feature"]:
+def _directions(features: Directions, mean: Float[np.ndarray, " feature"]) -> Directions:
     """Return features minus their mean, scaled to length 1; zeros for features that equal the mean."""
-    directions: NDArray[np.floating] = features - mean
+    directions: Directions = features - mean
     lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
     return directions
-
-
-def _find_in_block(
-    directions: Float32[np.ndarray, "image feature"], rows: slice, number: int
-) -> Int64[np.ndarray, "row neighbour"]:
-    """Return the `number` nearest neighbours of each image in a block, in no particular order.
-
-    Each pair has a key: the most similar pair of a row has the smallest, and of equally similar pairs that with the
-    smaller column.
-    """
-    best = np.empty((rows.stop - rows.start, 0), np.int64)
-    for start in range(0, len(directions), COLUMNS):
-        near = directions[rows] @ directions[start : start + COLUMNS].T
-        columns = np.arange(start, start + near.shape[1])
-        near[np.arange(rows.start, rows.stop)[:, None] == columns] = OWN
-        bits = near.view(np.int32)
-        # Floats read as integers keep their order, except negative ones, whose order is reversed.
-        ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
-        best = np.hstack([best, (~ordered << COLUMN_BITS) | columns])
-        if best.shape[1] > number:
-            best = np.partition(best, number - 1, axis=1)[:, :number]
-    return best & (1 << COLUMN_BITS) - 1
 
 
 CANDIDATES = 10  # neighbours of an image that may be parts of it
@@ -119,7 +106,7 @@ class Crop(NamedTuple):
 
 def crops(
     neighbours: Neighbours,
-    known: Callable[[int, int], bool],
+    known: Sequence[int],
     read: Callable[[int], Image.Image],
     progress: Progress = SILENT,
 ) -> list[Crop]:
@@ -127,14 +114,14 @@ def crops(
 
     Args:
         neighbours: at least `CANDIDATES` + 1 neighbours of each image, or all other images.
-        known: returns whether two images are known to be copies; such pairs are not compared.
+        known: the group number of each image, equal for those known to be copies; such pairs are not compared.
         read: returns the image at a position.
         progress: shows the number of pairs compared.
 
     Returns:
         The pairs, sorted by position.
     """
-    pairs = [pair for pair in candidates(neighbours) if not known(*pair)]
+    pairs = [pair for pair in candidates(neighbours) if known[pair[0]] != known[pair[1]]]
     prepared = lru_cache(KEPT)(lambda position: details(read(position)))
 
     def compare(start: int) -> list[Crop]:
@@ -167,13 +154,13 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
         near[:] = True
     first, place = np.nonzero(near)
     pairs = np.sort(np.stack([first, neighbours.images[first, place]]), axis=0)
-    return [(int(one), int(other)) for one, other in np.unique(pairs, axis=1).T]
+    return [*zip(*np.unique(pairs, axis=1).tolist(), strict=True)]
 
 
 LookAlike = tuple[int, int, float]  # two positions and the similarity of their features
 
 
-def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], copies: list[int]) -> list[LookAlike]:
+def look_alikes(neighbours: Neighbours, labels: Labels, copies: list[int]) -> list[LookAlike]:
     """Return pairs of images of different classes, each the nearest neighbour of the other.
 
     Args:
@@ -190,53 +177,39 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     # -1 where all known neighbours are copies.
     nearest = np.where(other[rows, place], neighbours.images[rows, place], -1)
     similarities = neighbours.similarities[rows, place]
-    pairs = [
-        (first, int(second), float(similarities[first]))
-        for first, second in enumerate(nearest)
-        if first < second and nearest[second] == first and labels[first] != labels[second]
-    ]
-    return sorted(pairs, key=lambda pair: (-pair[2], pair[0]))
-
-
-class Resemblances(NamedTuple):
-    """Pairs and groups of images that resemble each other; images are given by their positions."""
-
-    crops: list[Crop]
-    copies: list[int]  # of each image the number of its group, see `linked`
-    look_alikes: list[LookAlike]
+    mutual = np.flatnonzero((rows < nearest) & (nearest[nearest] == rows) & (labels != labels[nearest]))
+    ordered = mutual[np.argsort(-similarities[mutual], kind="stable")]
+    return [*zip(*(each[ordered].tolist() for each in (rows, nearest, similarities)), strict=True)]
 
 
 def resemblances(
     root: Path,
-    entries: Sequence[Entry],
+    paths: Sequence[str],
+    labels: Labels,
     findings: Findings,
-    features: Float32[np.ndarray, "image feature"],
-    progress: Progress = SILENT,
+    features: Features,
+    progress: Progress,
     orientation: str = APPLIED,
-) -> Resemblances:
+) -> tuple[list[Crop], list[int], list[LookAlike]]:
     """Find images that show a part of another image, and similar images with different labels (look-alikes).
 
-    Only images with similar features are compared.
+    Only images with similar features are compared. Images are given by their positions; between the crops and the
+    look-alikes stands the number of each image's group of copies of any kind.
 
     Args:
         root: the folder of the images.
-        entries: the images that can be read.
+        paths: the images that can be read.
+        labels: the class of each of them.
         findings: the result of `data.check` for these images, with the copies found by bytes and by hashes.
         features: features of each image, computed by a network.
         progress: shows the progress.
         orientation: whether the orientation in EXIF data is applied, see `reading.read_rgb`.
     """
-    paths = [entry.path for entry in entries]
     by_hash = copies_by_hashes(paths, findings)
     neighbours = nearest(features, CANDIDATES + 1, progress)
-
-    def known(first: int, second: int) -> bool:
-        return by_hash[first] == by_hash[second]
-
-    found = crops(neighbours, known, lambda place: read_image(root / paths[place], orientation).image, progress)
-    copies = link(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
-    labels = np.array([entry.label for entry in entries], np.int64)
-    return Resemblances(found, copies, look_alikes(neighbours, labels, copies))
+    found = crops(neighbours, by_hash, lambda place: read_image(root / paths[place], orientation).image, progress)
+    copies = link(len(paths), [*members(by_hash), *(crop[:2] for crop in found)])
+    return found, copies, look_alikes(neighbours, labels, copies)
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
@@ -271,10 +244,10 @@ def find_groups(
     found: list[Group] = []
     if context.processes.leads:
         findings = check.examine(images, None, context.progress, config.orientation)
-        rows = features.take(range(len(loaded)))
-        near = resemblances(images.root, images.entries, findings, rows, context.progress, config.orientation)
+        shown = (findings, features.take(range(len(loaded))), context.progress, config.orientation)
+        _, copies, alike = resemblances(images.root, loaded.paths, loaded.labels, *shown)
         # The images of a group are connected by pairs of copies or look-alikes.
-        groups = link(len(near.copies), [*members(near.copies), *(pair[:2] for pair in near.look_alikes)])
-        found = [[images.entries[position].path for position in group] for group in members(groups)]
+        groups = link(len(copies), [*members(copies), *(pair[:2] for pair in alike)])
+        found = [[loaded.paths[position] for position in group] for group in members(groups)]
     told: list[Group] = context.processes.broadcast_json(found)
     return told
