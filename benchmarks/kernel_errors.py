@@ -131,7 +131,7 @@ def other_kernels() -> dict[str, Any]:
 
 
 def _batch_norm(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return functions.batch_norm(maps, None, None, weight, bias, training=True)
+    return functions.batch_norm(maps, functions.Norm(None, None, weight, bias, training=True))
 
 
 def _torch_batch_norm(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -113,9 +113,8 @@ def _batch_norm(form: str, maps: Tensor, other: Tensor, scale: Tensor, bias: Ten
             training: bool = training,
         ) -> Tensor:
             activation = "relu" if form == "sum" else form
-            return functions.batch_norm(
-                maps, mean, variance, scale, bias, training=training, activation=activation, other=other
-            )
+            norm = functions.Norm(mean, variance, scale, bias, training, activation=activation, other=other)
+            return functions.batch_norm(maps, norm)
 
         inputs = (maps, scale, bias, other) if form == "sum" else (maps, scale, bias)
         found += [*_add_gradients(function, *inputs), mean, variance]

@@ -122,7 +122,7 @@ class Layer:
         padding = self.kernel // 2
         window = (self.kernel, self.kernel, self.stride, self.stride, *4 * [padding])
         shape = Shape(1, self.channels, self.size, self.size, self.outputs, *window, 1)
-        return METHODS[library().number("method", shape, KERNELS.index(kernel))]
+        return METHODS[library().functions["method"](shape, KERNELS.index(kernel))]
 
 
 def layers(image_size: int) -> list[Layer]:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from in4310repro.arithmetic import library
+from in4310repro.arithmetic import functions, library
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -132,6 +132,11 @@ def equal_bits(left: Tensor, right: Tensor) -> bool:
     return bool((equal | (left.isnan() & right.isnan())).all())
 
 
+def batch_norm(maps: Tensor, *norm: Any, **options: Any) -> Tensor:
+    """Return the package's batch norm, given the fields of `functions.Norm`."""
+    return functions.batch_norm(maps, functions.Norm(*norm, **options))
+
+
 def root_mean_square(error: Tensor) -> float:
     return float(error.double().square().mean().sqrt())
 
@@ -143,7 +148,7 @@ class RecordingLibrary(library.Library):
         vars(self).update(vars(kernels))
         self.calls: list[tuple[Any, ...]] = []
 
-    def call(self, function: str, *arguments: Any, threads: int | None = None) -> None:
+    def call(self, function: str, *arguments: Any) -> None:
         fields = [
             {field[0]: getattr(value, field[0]) for field in type(value)._fields_}
             if isinstance(value, ctypes.Structure)
@@ -151,7 +156,7 @@ class RecordingLibrary(library.Library):
             for value in arguments
         ]
         self.calls.append((function, *fields))
-        super().call(function, *arguments, threads=threads)
+        super().call(function, *arguments)
 
 
 @contextmanager

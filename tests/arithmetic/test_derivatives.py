@@ -44,7 +44,7 @@ def networks(training: bool) -> Iterator[nn.Module]:
 CASES: dict[str, Any] = {
     name: FACES[name]
     for name in (
-        *("convolution", "normalised_convolution", "linear", "batch_norm", "adaptive_average_pool", "max_pool"),
+        *("convolution", "convolution, batch norm", "linear", "batch_norm", "adaptive_average_pool", "max_pool"),
         *("add", "fork", "cross_entropy"),
     )
 } | {
@@ -253,7 +253,7 @@ def test_only_gradients_of_gradients_are_recorded() -> None:
     assert gradient.requires_grad
 
 
-@pytest.mark.parametrize("name", ["convolve_and_normalise", "coefficients", "losses", "softmax", "product"])
+@pytest.mark.parametrize("name", ["convolution, batch norm of evaluation", "losses", "softmax", "product"])
 def test_a_function_without_gradients_refuses_a_tangent(name: str) -> None:
     ours, _, tensors = FACES[name]
     for place, given in enumerate(tensors):

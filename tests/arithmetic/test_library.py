@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
 import re
 from collections.abc import Callable
@@ -42,9 +40,7 @@ def test_values_that_are_only_read_may_lie_anywhere(scores: Tensor) -> None:
 
 
 def test_values_on_another_device_are_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"softmax: scores is torch\.float32 of shape \(4, 6\) in steps of \(6, 1\) on meta"
-    ):
+    with pytest.raises(ValueError, match=r"softmax: scores is torch\.float32 of shape \(4, 6\) on meta"):
         softmax(torch.ones(4, 6, device="meta"))
 
 
@@ -61,11 +57,6 @@ def test_checked_values_are_the_values_themselves_with_their_gradient() -> None:
     assert check("maps", values, torch.float32, values.shape) is values
     negative = torch._neg_view(torch.ones(3))
     assert (check("values", negative, torch.float32, (3,)).is_neg(), negative.is_neg()) == (False, True)
-    turned = torch.rand(3, 2).T.requires_grad_()
-    rows = libraries.rows("rows", turned, (2, 3))
-    assert (rows.tolist(), rows.is_contiguous(), rows.requires_grad) == (turned.tolist(), True, False)
-    with pytest.raises(ValueError, match=r"^maps: torch\.float32 of shape \(3, 2\) on cpu; valid is torch\.float32"):
-        libraries.rows("maps", torch.rand(3, 2), (2, 3))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
@@ -112,9 +103,7 @@ def test_a_kernel_gets_threads_addresses_and_numbers() -> None:
     made_up(DECLARATION, f=kernel).call("f", shape, 6, 0.5, None, values)
     *numbers, address = kernel.arguments
     assert numbers == [torch.get_num_threads(), shape, 6, 0.5, None]
-    assert (type(address), ctypes.addressof(address)) == (ctypes.c_float, values.data_ptr())
-    made_up(DECLARATION, f=kernel).call("f", shape, 6, 0.5, None, values, threads=0)
-    assert kernel.arguments[0] == 0
+    assert address == values.data_ptr()
 
 
 def test_what_a_kernel_says_of_memory_and_sizes_is_raised() -> None:
@@ -136,16 +125,14 @@ def test_what_a_kernel_says_of_memory_and_sizes_is_raised() -> None:
 
 
 def test_a_function_that_counts_returns_its_number() -> None:
-    kernel = Kernel(5)
-    assert made_up("ptrdiff_t count(ptrdiff_t rounds)", count=kernel).number("count", 3) == 5
-    assert kernel.arguments == (3,)
     assert fused_operations(20) == 2 * fused_operations(10) > 0
 
 
-def test_the_widest_library_that_the_processor_has_is_taken() -> None:
+def test_the_widest_library_that_the_processor_has_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     usable = {"avx512": 0, "avx2": 1, "base": 1}
     built = {name: made_up("ptrdiff_t usable()", usable=Kernel(status)) for name, status in usable.items()}
-    choose = functools.partial(libraries.available.__wrapped__, built.get)
+    monkeypatch.setattr(libraries, "open_library", built.get)
+    choose = libraries.available.__wrapped__
     assert choose() is built["avx2"]
     assert [each.usable for each in built.values()] == [False, True, True]
     del built["avx2"]
@@ -180,7 +167,7 @@ def test_a_library_of_other_sources_is_refused_and_one_that_does_not_load_is_non
     with pytest.raises(
         ValueError, match=rf"^{re.escape(file.name)} was compiled from others: install again, pip install -e \.$"
     ):
-        libraries.load(file, "0", "others")
+        Library(file, "base", sources="0", others="others")
     (tmp_path / "broken.so").write_bytes(b"nothing")
 
     def kind(file: Path, instruction_set: str) -> tuple[Path, str]:

@@ -19,7 +19,7 @@ def cut(values, size=0):
     return values
 
 def normed(maps, mean):
-    return functions.batch_norm(maps, mean, torch.ones(8), None, None, training=True)
+    return functions.batch_norm(maps, functions.Norm(mean, torch.ones(8), None, None, training=True))
 
 def step(kind, prepare):
     parameter = torch.nn.Parameter(torch.ones(8, 8))

@@ -216,9 +216,9 @@ def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -
     assert [name for name, *_ in calls][:3] == names
 
 
-def test_coefficients_of_another_number_of_channels_are_refused() -> None:
+def test_a_batch_norm_of_another_number_of_channels_is_refused() -> None:
     model = portable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(7))).eval()
-    sentence = r"coefficients: torch\.float32 of shape \(3, 7\) on cpu; valid is torch\.float32 of shape \(3, 8\)"
+    sentence = r"running mean: torch\.float32 of shape \(7,\) on cpu; valid is torch\.float32 of shape \(8,\)"
     with torch.no_grad(), pytest.raises(ValueError, match=sentence):
         model(batch(1)[0])
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import library, shares
-from in4310repro.arithmetic.functions import batch_norm
 from tests.arithmetic.formulas import (
     Doubles,
     assert_same_bits_everywhere,
+    batch_norm,
     batch_sum,
     chain,
     fused,

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import functions, layers
-from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
+from in4310repro.arithmetic.functions import cross_entropy, losses, softmax
 from in4310repro.arithmetic.pooling import adaptive_average_pool, add, fork, max_pool
 from in4310repro.arithmetic.products import convolution, linear, product
-from tests.arithmetic.formulas import batch_sum, record_calls, rows_of
+from tests.arithmetic.formulas import batch_norm, batch_sum, record_calls, rows_of
 
 
 def ones(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Tensor:

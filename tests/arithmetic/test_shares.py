@@ -138,7 +138,7 @@ def test_other_images_than_those_of_the_share_and_computed_weights_are_refused()
         cross_entropy(torch.zeros(8, 6), torch.zeros(8, dtype=torch.int64))
     assert shares.current() is shares.WHOLE
     with pytest.raises(ValueError, match=r"^a weight is computed from other tensors, .*; train in one process$"):
-        share.weight_gradient(torch.zeros(2, requires_grad=True) * 2, 12, lambda *_: None)
+        share.parts(torch.zeros(2, requires_grad=True) * 2)
 
 
 def in_threads(size: int, act: Callable[[shares.Connection], Any]) -> list[Any]:
@@ -170,15 +170,16 @@ def test_sums_and_gradients_in_messages_of_any_length_have_the_bits_of_one_proce
     leaves = np.random.default_rng(images).normal(size=(len(tree.leaves(images)), 40))
 
     def sums(share: shares.Whole, own: range) -> list[torch.Tensor]:
-        def compute(some: range, whole: int, result: torch.Tensor) -> None:
-            assert whole == images
+        def compute(some: range, result: torch.Tensor) -> None:
             start, stop = ((own.start + end) / tree.LEAF for end in (some.start, some.stop))
             total = formulas.tree([*leaves[int(start) : int(np.ceil(stop)), : result.numel()].astype(np.float32)])
             result.as_strided((result.numel(),), (1,)).copy_(torch.from_numpy(total))
 
         weights = [torch.zeros(shape, requires_grad=True) for shape in shapes]
         for weight in weights:
-            weight.grad = share.weight_gradient(weight, len(own), compute)
+            for some, result in share.parts(weight):
+                compute(range(len(own))[some], result)
+                weight.grad = None if share.is_shared else result
         share.finish()
         rows = torch.from_numpy(leaves[own.start // tree.LEAF : -(-own.stop // tree.LEAF)]).clone()
         return [share.total(rows), *(weight.grad for weight in weights if weight.grad is not None)]
@@ -197,7 +198,7 @@ def test_gradients_are_sent_a_million_values_at_a_time(monkeypatch: pytest.Monke
     share = shares.Share(8, shares.Connection(0, 1, Mock(), Mock()))
     calls = []
     for values in (1 << 19, 1 << 19, 1):
-        share.weight_gradient(torch.empty(values, requires_grad=True), 8, lambda *_: None)
+        share.parts(torch.empty(values, requires_grad=True))
         calls.append(sent.call_count)
     assert calls == [0, 0, 1]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import library
 from in4310repro.arithmetic.library import Shape
-from in4310repro.arithmetic.signatures import TYPES, Signature, fits, parse
+from in4310repro.arithmetic.signatures import TYPES, Parameter, Signature, fits, parse
 from in4310repro.features import kernel
 from in4310repro.trace import hashing
 
@@ -45,9 +45,15 @@ def read_exports(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
 
 def list_declarations(signatures: dict[str, Signature]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     return {
-        name: (each.returns.strip(), [(parameter.c_type, parameter.name) for parameter in each.parameters])
+        name: (each.returns.strip(), [(c_type(parameter), parameter.name) for parameter in each.parameters])
         for name, each in signatures.items()
     }
+
+
+def c_type(parameter: Parameter) -> str:
+    """Return the type of a parameter in C++, without its name."""
+    star = " *const *" if parameter.of_list else " *" if parameter.extents or parameter.structure else ""
+    return f"{'const ' if parameter.read_only else ''}{parameter.base}{star}"
 
 
 @rooms
@@ -90,11 +96,11 @@ def test_the_loaded_functions_have_the_declared_types(room: str) -> None:
         assert function.restype is TYPES[signatures[name].returns]
 
 
-def test_ctypes_itself_refuses_a_pointer_to_another_type() -> None:
+def test_ctypes_itself_refuses_a_value_in_place_of_an_address() -> None:
     function = library.library().functions["softmax"]
-    double = ctypes.c_double(0.0)
-    with pytest.raises(ctypes.ArgumentError, match="argument 4"):
-        function(1, 1, 1, double, ctypes.c_float(0.0))
+    for wrong in (ctypes.c_double(0.0), 0.5, torch.ones(1)):
+        with pytest.raises(ctypes.ArgumentError, match="argument 4"):
+            function(1, 1, 1, wrong, 0)
 
 
 ONE = parse(
@@ -137,8 +143,8 @@ def test_a_tensor_that_is_read_has_to_have_the_declared_dtype_and_sizes(wrong: s
         ONE["f"].bind((1, 9, 2, WRONG[wrong], values, None))
 
 
-def at(address: Any, number: int) -> list[float]:
-    return list((ctypes.c_float * number).from_address(ctypes.addressof(address)))
+def at(address: int, number: int) -> list[float]:
+    return list((ctypes.c_float * number).from_address(address))
 
 
 def test_a_tensor_that_is_read_is_copied_where_it_lies_otherwise() -> None:
@@ -160,8 +166,12 @@ def test_lists_have_tensors_of_the_sizes_that_are_told_in_one_layout() -> None:
     first = [torch.ones(2, 3, 4, 5).contiguous(memory_format=torch.channels_last), torch.ones(6, 1)]
     sizes = torch.tensor([120, 6])
     ONE["h"].bind((1, 2, sizes, first, None))
-    _passed, kept = ONE["h"].bind((1, 2, sizes, first, [torch.rand(2, 3, 4, 5), torch.rand(6, 1)]))
-    assert kept[3][0].stride() == first[0].stride()  # type: ignore[index]
+    second = torch.arange(120.0).reshape(2, 3, 4, 5), torch.rand(6, 1)
+    passed, kept = ONE["h"].bind((1, 2, sizes, first, [*second]))
+    begin, other = (ctypes.c_int64 * 2).from_address(passed[4])
+    assert at(begin, 120) == second[0].permute(0, 2, 3, 1).flatten().tolist()
+    assert other == second[1].data_ptr()
+    assert len(kept) == 3  # two tables, and the copy
     # The last one has the strides of its model, but not its shape.
     turned = torch.ones(6, 1).T
     for others in ([first[0], torch.ones(7, 1)], [torch.ones(120), first[1]], [first[0]], [first[0], turned]):
@@ -188,7 +198,8 @@ def test_another_number_of_arguments_is_refused() -> None:
         ((3, 2), (2, 3), False),
         ((6,), (2, 3), True),
         ((2, 1, 3), (2, 3), True),
-        ((2, 5, 5, 3), (2, 25, 3), True),
+        ((2, 3, 5, 5), (2, 25, 3), True),
+        ((2, 5, 5, 3), (2, 25, 3), False),
         ((4, 6), (4, 2, 3), True),
         ((4, 6), (3, 2, 4), False),
         ((), (1,), True),

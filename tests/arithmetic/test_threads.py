@@ -21,7 +21,9 @@ def share_out(items: int, threads: int, rounds: int = 10, factor: float = 3.0) -
     `rounds` multiplications by 1 make the computation of each item longer.
     """
     results, who = torch.zeros(items), torch.full((items,), -1, dtype=torch.int64)
-    library().call("shared_out", items, rounds, factor, results, who, threads=threads)
+    kernels = library()
+    passed, _kept = kernels.signatures["shared_out"].bind((threads, items, rounds, factor, results, who))
+    assert kernels.functions["shared_out"](*passed) == 0
     return results, who
 
 

@@ -17,6 +17,7 @@ from in4310repro.arithmetic import functions, pooling, products, tree
 from in4310repro.features import kernel
 from in4310repro.features.activations import response_keys
 from in4310repro.features.kernel import count
+from tests.arithmetic.formulas import batch_norm
 
 Compute = Callable[..., Any]
 RUNNING = torch.tensor([0.5, -0.5, 0.25]), torch.tensor([1.0, 2.0, 0.5])
@@ -84,7 +85,11 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
     return torch.stack([found[1 : kernel.SIDE].sum(), found[kernel.SIDE :].sum()])
 
 
-NORM = functions.Settings(None, None, True, 0.1, 1e-5, "relu")
+def normalised_convolution(maps: Tensor, weight: Tensor, bias: Tensor, *norm: Any) -> Tensor:
+    given = functions.Norm(*norm, activation="relu")
+    return products.convolution(maps, weight, bias, (1, 1), (0, 0), 1, given)
+
+
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
@@ -92,20 +97,15 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         lambda maps, weight, bias: functional.conv2d(maps, weight, bias, (2, 1), (1, 1)),
         [MAPS, WEIGHT, values(2)],
     ),
-    "convolve_and_normalise": (
-        lambda maps, weight, bias, norm: products.convolve_and_normalise(
-            (maps, weight, bias, (1, 1), (0, 0), 1), norm, "relu"
+    "convolution, batch norm of evaluation": (
+        torch.no_grad()(lambda maps, weight, bias, *norm: normalised_convolution(maps, weight, bias, *norm, False)),
+        lambda maps, weight, bias, *norm: functional.relu(
+            functional.batch_norm(functional.conv2d(maps, weight, bias), *norm)
         ),
-        lambda maps, weight, bias, norm: functional.relu(
-            (functional.conv2d(maps, weight, bias) - norm[0, :, None, None]) * norm[1, :, None, None]
-            + norm[2, :, None, None]
-        ),
-        [MAPS, WEIGHT, values(2), values(3, 2)],
+        [MAPS, WEIGHT, values(2), *(each[:2] for each in RUNNING), values(2), values(2).flip(0)],
     ),
-    "normalised_convolution": (
-        lambda maps, weight, bias, scale, shift: products.normalised_convolution(
-            (maps, weight, bias, (1, 1), (0, 0), 1), (scale, shift, None, NORM)
-        ),
+    "convolution, batch norm": (
+        lambda maps, weight, bias, *norm: normalised_convolution(maps, weight, bias, None, None, *norm, True),
         lambda maps, weight, bias, scale, shift: functional.relu(
             functional.batch_norm(functional.conv2d(maps, weight, bias), None, None, scale, shift, training=True)
         ),
@@ -114,21 +114,16 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "linear": (products.linear, functional.linear, [ROWS, MATRIX, values(5)]),
     "product": (products.product, lambda rows: rows.T @ rows, [DOUBLES]),
     "batch_norm": (
-        lambda maps, weight, bias, other: functions.batch_norm(
+        lambda maps, weight, bias, other: batch_norm(
             maps, None, None, weight, bias, training=True, activation="relu", other=other
         ),
         normalised,
         [MAPS, CHANNELS, values(3).flip(0), values(4, 3, 6, 5).flip(0)],
     ),
     "batch_norm in evaluation": (
-        lambda maps, mean, variance: functions.batch_norm(maps, mean, variance, None, None, training=False),
+        lambda maps, mean, variance: batch_norm(maps, mean, variance, None, None, training=False),
         lambda maps, mean, variance: functional.batch_norm(maps, mean, variance),
         [MAPS, *RUNNING],
-    ),
-    "coefficients": (
-        lambda mean, variance, weight, bias: functions.coefficients(mean, variance, weight, bias, 1e-5),
-        lambda mean, variance, weight, bias: torch.stack([mean, weight / (variance + 1e-5).sqrt(), bias]),
-        [*RUNNING, CHANNELS, values(3).flip(0)],
     ),
     "cross_entropy": (arithmetic.cross_entropy, functional.cross_entropy, [ROWS, LABELS]),
     "losses": (
@@ -300,7 +295,7 @@ def test_the_table_has_every_public_function() -> None:
         }
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
-    internal = {"form_of", "check_maps", "check_norm", "batch_norm_by", "normalise", "normalise_backward", "first_only"}
+    internal = {"check_maps", "check_norm", "coefficients", "normalise", "normalise_backward", "first_only"}
     internal |= {"weight_gradient", "bias_gradient"}
     assert public - FACES.keys() - OTHERS - internal == set()
     assert not hasattr(arithmetic, "Sequential")  # of the module that portable() comes from
@@ -448,11 +443,11 @@ def test_running_statistics_that_a_kernel_cannot_write_are_refused_and_stay(
     running = [value.clone() for value in RUNNING]
     running[place] = way(running[place])
     with pytest.raises(ValueError, match=r"normalise: running_(mean|variance) is .*side by side"):
-        functions.batch_norm(MAPS, running[0], running[1], None, None, training=True)
+        batch_norm(MAPS, running[0], running[1], None, None, training=True)
     assert all(torch.equal(value.clone(), before) for value, before in zip(running, RUNNING, strict=True))
 
 
 def test_running_mean_without_running_variance_is_refused() -> None:
     for running in ((torch.zeros(3), None), (None, torch.ones(3))):
         with pytest.raises(ValueError, match="valid are both and neither"):
-            functions.batch_norm(MAPS, running[0], running[1], None, None, training=True)
+            batch_norm(MAPS, running[0], running[1], None, None, training=True)

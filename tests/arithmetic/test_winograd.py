@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import functions, library
-from in4310repro.arithmetic.products import convolution, convolve_and_normalise
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic import test_weight_gradient, winograd
 from tests.arithmetic.formulas import (
     THREADS,
     Floats,
     assert_same_bits_everywhere,
+    batch_norm,
     compute_with,
     equal_bits,
     libraries,
@@ -57,7 +58,7 @@ def sizes_of(case: Case) -> library.Shape:
 
 
 def by_kernels(case: Case) -> tuple[str, ...]:
-    return tuple(METHODS[library.library().number("method", sizes_of(case), result)] for result in range(3))
+    return tuple(METHODS[library.library().functions["method"](sizes_of(case), result)] for result in range(3))
 
 
 def random_sizes(generator: np.random.Generator) -> Case:
@@ -299,11 +300,12 @@ def test_a_fused_batch_norm_of_a_convolution_has_the_bits_of_a_separate_one(
     norm = mean, torch.ones(case.outputs), scale, shift
 
     def fused() -> list[Tensor]:
-        coefficients = functions.coefficients(*norm, 1e-5)
-        return [convolve_and_normalise((maps, weight, bias, (1, 1), case.padding, 1), coefficients, activation)]
+        given = functions.Norm(*norm, training=False, activation=activation)
+        with torch.no_grad():
+            return [convolution(maps, weight, bias, (1, 1), case.padding, 1, given)]
 
     result = by_ours(case, maps, weight, bias)
-    separate = functions.batch_norm(result, *norm, training=False, epsilon=1e-5, activation=activation)
+    separate = batch_norm(result, *norm, training=False, epsilon=1e-5, activation=activation)
     assert equal_bits(fused()[0], separate)
     assert_same_bits_everywhere(fused)
 

@@ -16,14 +16,13 @@ from torchvision.models import mobilenet_v2, resnet18
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic import pooling, portable
-from in4310repro.arithmetic.functions import batch_norm
 from in4310repro.arithmetic.products import convolution
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.efficientnet import EfficientNetLite
 from in4310repro.report import check_page
 from tests.arithmetic import test_normalisation, test_winograd
-from tests.arithmetic.formulas import equal_bits
+from tests.arithmetic.formulas import batch_norm, equal_bits
 from tests.arithmetic.shapes import Case, random_case
 from tests.oracle.kernel import FILE, FORMS, Kernel, compiled, computed_by, of_rows, rows_of
 from tests.oracle.program import SOURCES

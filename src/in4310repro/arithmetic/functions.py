@@ -5,7 +5,7 @@ Second derivatives and those of forward mode, which autograd would silently comp
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch._C import _are_functorch_transforms_active
 
 from in4310repro.arithmetic import buffers, library, shares, tree
 from in4310repro.arithmetic.library import Maybe
+from in4310repro.arithmetic.signatures import describe
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
 SUM_RELU = 3
@@ -37,15 +38,15 @@ class Function(torch.autograd.Function):
             cls.backward = staticmethod(first_only(cls.backward))  # type: ignore[method-assign]
 
     @classmethod
-    def apply(cls, *arguments: Any) -> Any:
+    def apply(cls, *arguments: Any) -> Tensor:
         """Apply the function, recorded where gradients are; inside of torch.func, raise an error that names it."""
         if not torch.is_grad_enabled():
-            return cls.forward(Unrecorded(), *arguments)
+            return cls.forward(Unrecorded(), *arguments)  # type: ignore[no-any-return]
         if _are_functorch_transforms_active():
             raise ValueError(
                 f"{cls.__name__.strip('_')} inside of torch.func; valid is outside of it; {library.NATIVE}"
             )
-        return super().apply(*arguments)  # type: ignore[no-untyped-call]
+        return super().apply(*arguments)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,25 +91,10 @@ class _Refusal(torch.autograd.Function):
         raise RuntimeError(f"portable arithmetic has no second derivatives of {ctx.name}; {library.NATIVE}")
 
 
-def batch_norm(
-    maps: Tensor,
-    running_mean: Maybe,
-    running_variance: Maybe,
-    weight: Maybe,
-    bias: Maybe,
-    *,
-    training: bool,
-    momentum: float = 0.1,
-    epsilon: float = 1e-5,
-    activation: str = "none",
-    other: Maybe = None,
-) -> Tensor:
-    """Return activation(batch_norm(maps) + other), computed in one pass.
+class Norm(NamedTuple):
+    """The arguments of `batch_norm` after the maps, which mean the same as in torch.nn.functional.batch_norm.
 
-    All arguments except `activation` and `other` mean the same as in torch.nn.functional.batch_norm.
-
-    Args:
-        maps: float32 [image, channel, height, width].
+    Attributes:
         running_mean: float32 [channel]; updated by `momentum` in training, used in evaluation.
         running_variance: float32 [channel]; updated and used like `running_mean`.
         weight: float32 [channel]; 1 if None.
@@ -118,108 +104,90 @@ def batch_norm(
         epsilon: added to the variance.
         activation: "none", "relu" or "relu6".
         other: maps of the same shape, added before the activation; allowed with "relu" only.
+        form: the activation and the sum, of enum Form in normalisation.hpp; `check_norm` sets it.
+    """
+
+    running_mean: Maybe
+    running_variance: Maybe
+    weight: Maybe
+    bias: Maybe
+    training: bool
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+    activation: str = "none"
+    other: Maybe = None
+    form: int = 0
+
+
+def batch_norm(maps: Tensor, norm: Norm) -> Tensor:
+    """Return activation(batch_norm(maps) + other), computed in one pass, for maps [image, channel, height, width].
 
     Raises:
         ValueError: dtypes or shapes are wrong, the activation is unknown, or each channel has only one value in
             training.
     """
-    settings = Settings(running_mean, running_variance, training, momentum, epsilon, activation)
-    return batch_norm_by(maps, weight, bias, other, settings)
-
-
-def batch_norm_by(maps: Tensor, *norm: Any) -> Tensor:
-    """Return the result of `batch_norm`, given weight, bias, second map and `Settings`."""
     maps = check_maps("maps", maps).contiguous(memory_format=torch.channels_last)
-    result: Tensor = _BatchNorm.apply(maps, *check_norm(tuple(maps.shape), *norm))
-    return result
+    return _BatchNorm.apply(maps, *check_norm(maps.shape, norm))
 
 
-class Settings(NamedTuple):
-    """What batch norm needs beside tensors that have gradients."""
-
-    running_mean: Maybe
-    running_variance: Maybe
-    training: bool
-    momentum: float
-    epsilon: float
-    activation: str = "none"
-    form: int = 0  # of enum Form in normalisation.hpp; `check_norm` sets it
-
-
-Norm = tuple[Maybe, Maybe, Maybe, Settings]  # weight, bias, second map, and settings
-
-
-def check_norm(shape: tuple[int, ...], weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> Norm:
-    """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map and settings."""
-    mean, variance, training, *_, activation, _ = settings
-    named = {"running mean": mean, "variance": variance, "weight": weight, "bias": bias}
-    checked = [library.check(name, value, torch.float32, (shape[1],)) for name, value in named.items()]
-    if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
+def check_norm(shape: Sequence[int], norm: Norm) -> tuple[Maybe, Maybe, Maybe, Norm]:
+    """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map, and the rest."""
+    names, other = ("running mean", "variance", "weight", "bias"), norm.other
+    mean, variance, weight, bias = (
+        library.check(name, value, torch.float32, (shape[1],)) for name, value in zip(names, norm, strict=False)
+    )
+    if norm.training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
+        shape = tuple(shape)
         raise ValueError(f"maps of shape {shape} have one value per channel; batch norm in training needs 2 or more")
-    if not training and (mean is None or variance is None):
+    if not norm.training and (mean is None or variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
     if (mean is None) != (variance is None):
         raise ValueError("batch norm with one of running mean and variance; valid are both and neither")
-    form = form_of(activation)
+    if norm.activation not in ACTIVATIONS:
+        raise ValueError(f"no activation {norm.activation!r}; valid are {', '.join(ACTIVATIONS)}")
+    form = ACTIVATIONS[norm.activation]
     if other is not None:
-        if activation != "relu":
-            raise ValueError(f"a second map with activation {activation!r}; valid is relu")
+        if norm.activation != "relu":
+            raise ValueError(f"a second map with activation {norm.activation!r}; valid is relu")
         form, other = SUM_RELU, library.check("second map", other, torch.float32, shape)
     # In training they are updated in place, so that the originals are needed instead of checked copies.
-    mean, variance = (mean, variance) if training else checked[:2]
-    return checked[2], checked[3], other, Settings(mean, variance, *settings[2:-1], form)
+    mean, variance = norm[:2] if norm.training else (mean, variance)
+    return weight, bias, other, Norm(mean, variance, None, None, *norm[4:8], None, form)
 
 
-def form_of(activation: str) -> int:
-    """Return the integer code that the kernels use for an activation function.
-
-    Raises:
-        ValueError: there is no activation with this name.
-    """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"no activation {activation!r}; valid are {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[activation]
-
-
-def coefficients(running_mean: Tensor, running_variance: Tensor, weight: Maybe, bias: Maybe, epsilon: float) -> Tensor:
+def coefficients(weight: Maybe, bias: Maybe, norm: Norm) -> Tensor:
     """Return float32 [centre, scale, shift] per channel for batch norm in evaluation mode, without gradients.
 
-    The arguments are those of `batch_norm`.
-
-    Raises:
-        ValueError: dtypes or shapes are wrong.
+    The arguments are as `check_norm` returns them.
     """
-    given = {"weight": weight, "bias": bias, "running mean": running_mean, "variance": running_variance}
-    tensors = [library.rows(name, value, running_mean.shape) for name, value in given.items()]
-    result = buffers.empty(3, *running_mean.shape)
-    library.call("normalisation_coefficients", len(running_mean), float(epsilon), *tensors, result)
-    return result
+    mean, variance = cast("tuple[Tensor, Tensor]", norm[:2])
+    tensors = weight, bias, mean, variance, buffers.empty(3, len(mean))
+    return library.call("normalisation_coefficients", len(mean), float(norm.epsilon), *tensors)
 
 
-def normalise(maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> tuple[Tensor, Tensor]:
+def normalise(maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, norm: Norm) -> tuple[Tensor, Tensor]:
     """Return the normalised maps, and each channel's mean and 1 / standard deviation as float64 [2, channel].
 
     The arguments are as `check_norm` returns them; `maps` are in channels_last memory.
     """
     images, channels, height, width = maps.shape
-    sizes = (images, height * width, channels, settings.form)
+    sizes, epsilon = (images, height * width, channels, norm.form), float(norm.epsilon)
     result, statistics = buffers.maps(maps.shape), buffers.empty(2, channels, dtype=torch.float64)
-    tensors = (maps, weight, bias, settings.running_mean, settings.running_variance, other, result, statistics)
-    if settings.training:
-        batch, sums = shares.current(), None
-        if batch.is_shared:
-            rows = tree.rows(images, 2 * channels)
-            library.call("normalisation_leaves", *sizes[:3], maps, rows)
-            sums = batch.total(rows)
-        numbers = (batch.images_of_batch(images) * height * width, float(settings.momentum), float(settings.epsilon))
-        library.call("normalise", *sizes, *numbers, sums, *tensors)
-    else:
-        library.call("normalise_by", *sizes, float(settings.epsilon), *tensors)
+    tensors = (maps, weight, bias, *norm[:2], other, result, statistics)
+    if not norm.training:
+        library.call("normalise_by", *sizes, epsilon, *tensors)
+        return result, statistics
+    batch, sums = shares.current(), None
+    if batch.is_shared:
+        rows = tree.rows(images, 2 * channels)
+        sums = batch.total(library.call("normalisation_leaves", *sizes[:3], maps, rows))
+    rows_of_batch = batch.images_of_batch(images) * height * width
+    library.call("normalise", *sizes, rows_of_batch, float(norm.momentum), epsilon, sums, *tensors)
     return result, statistics
 
 
 def normalise_backward(
-    batch: shares.Whole, gradient: Tensor, saved: Sequence[Any], settings: Settings
+    batch: shares.Whole, gradient: Tensor, saved: Sequence[Any], norm: Norm
 ) -> tuple[Tensor, Maybe, Maybe, Maybe]:
     """Return the gradients of maps, weight, bias and second map, from that of the result of `normalise`.
 
@@ -228,36 +196,34 @@ def normalise_backward(
         gradient: the gradient of the result.
         saved: maps, weight and bias of the forward pass, its result, and its statistics. The result is needed with a
             second map only, where it alone shows which values the activation passed.
-        settings: the settings of the forward pass.
+        norm: the last argument of `normalise`.
     """
     maps, weight, bias, result, statistics = saved
     images, channels, height, width = maps.shape
     gradient = gradient.contiguous(memory_format=torch.channels_last)
-    of_maps = buffers.maps(maps.shape)
-    of_other = buffers.maps(maps.shape) if settings.form == SUM_RELU else None
-    of_weight, of_bias = buffers.empty(channels), buffers.empty(channels)
-    sizes, sums = (images, height * width, channels, settings.form), None
+    of_maps, of_weight, of_bias = buffers.maps(maps.shape), buffers.empty(channels), buffers.empty(channels)
+    of_other = buffers.maps(maps.shape) if norm.form == SUM_RELU else None
+    sizes, sums = (images, height * width, channels, norm.form), None
     given = (gradient, maps, result, weight, bias, statistics, of_other)
     if batch.is_shared:
         rows = tree.rows(images, 2 * channels)
-        library.call("normalisation_gradient_leaves", *sizes, *given, rows)
-        sums = batch.total(rows)
-    numbers = (batch.images_of_batch(images) * height * width, int(not settings.training), sums)
+        sums = batch.total(library.call("normalisation_gradient_leaves", *sizes, *given, rows))
+    numbers = (batch.images_of_batch(images) * height * width, int(not norm.training), sums)
     library.call("normalise_backward", *sizes, *numbers, *given, of_maps, of_weight, of_bias)
     return of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other
 
 
 class _BatchNorm(Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, settings: Settings) -> Tensor:
-        result, statistics = normalise(maps, weight, bias, other, settings)
-        ctx.settings, ctx.batch = settings, shares.current()
+    def forward(ctx: Any, maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, norm: Norm) -> Tensor:
+        result, statistics = normalise(maps, weight, bias, other, norm)
+        ctx.norm, ctx.batch = norm, shares.current()
         ctx.save_for_backward(maps, weight, bias, None if other is None else result, statistics)
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
-        return *normalise_backward(ctx.batch, gradient, ctx.saved_tensors, ctx.settings), None
+        return *normalise_backward(ctx.batch, gradient, ctx.saved_tensors, ctx.norm), None
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -273,8 +239,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     scores, labels = _scores_and_labels(scores, labels)
     if not scores.requires_grad:
         return _CrossEntropy.forward(Unrecorded(), scores, labels)
-    result: Tensor = _CrossEntropy.apply(scores, labels)
-    return result
+    return _CrossEntropy.apply(scores, labels)
 
 
 class _CrossEntropy(Function):
@@ -302,8 +267,7 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
     """
     _refuse_gradient("losses", scores)
     scores, labels = _scores_and_labels(scores, labels)
-    images, classes = scores.shape
-    result = buffers.empty(images, dtype=torch.float64)
+    (images, classes), result = scores.shape, buffers.empty(len(scores), dtype=torch.float64)
     library.call("losses", images, images, classes, scores, labels, result, None)
     return result
 
@@ -315,10 +279,8 @@ def softmax(scores: Tensor) -> Tensor:
         ValueError: the scores are not float32 [image, class], or require a gradient, which this function has not.
     """
     _refuse_gradient("softmax", scores)
-    scores = _not_empty("scores", scores, 2, "[image, class]")
-    result = buffers.empty(*scores.shape)
-    library.call("softmax", *scores.shape, scores, result)
-    return result
+    scores = check_maps("scores", scores, "[image, class]")
+    return library.call("softmax", *scores.shape, scores, buffers.empty(*scores.shape))
 
 
 def _refuse_gradient(name: str, scores: Tensor) -> None:
@@ -326,28 +288,24 @@ def _refuse_gradient(name: str, scores: Tensor) -> None:
         raise ValueError(f"portable arithmetic has no gradient of {name}; detach the scores, or call torch's")
 
 
-def check_maps(what: str, maps: Tensor) -> Tensor:
-    """Check that maps are float32 and not empty; return them as a plain tensor (see `library.as_plain`).
+def check_maps(what: str, values: Tensor, axes: str = "[image, channel, height, width]") -> Tensor:
+    """Check that values are float32, have these axes, and are not empty; return them by `library.as_plain`.
 
     Raises:
-        ValueError: the maps are not float32, not [image, channel, height, width], or empty.
+        ValueError: the dtype, the number of axes or the device is another one, or there are no values.
     """
-    return _not_empty(what, maps, 4, "[image, channel, height, width]")
-
-
-def _not_empty(what: str, values: Tensor, axes: int, valid: str) -> Tensor:
-    if library.is_plain(values, torch.float32) and values.ndim == axes:
+    number = axes.count(",") + 1
+    if library.is_plain(values, torch.float32) and values.ndim == number:
         return values
-    fits = not values.is_nested and (values.dtype, values.ndim, values.device.type) == (torch.float32, axes, "cpu")
+    fits = not values.is_nested and (values.dtype, values.ndim, values.device.type) == (torch.float32, number, "cpu")
     if not (fits and values.numel()):
-        raise ValueError(f"{what}: {library.describe(values)}; valid is torch.float32 {valid} on the CPU, not empty")
+        raise ValueError(f"{what}: {describe(values)}; valid is torch.float32 {axes} on the CPU, not empty")
     return library.as_plain(what, values)
 
 
 def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    scores = _not_empty("scores", scores, 2, "[image, class]")
-    images, classes = scores.shape
-    labels = library.check("labels", labels, torch.int64, (images,))
+    scores = check_maps("scores", scores, "[image, class]")
+    labels, classes = library.check("labels", labels, torch.int64, scores.shape[:1]), scores.shape[1]
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; valid are 0 to {classes - 1}")
     return scores, labels

@@ -1,9 +1,8 @@
 """Subclasses of torch's layers, with the same parameters, that compute by the compiled kernels."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch._C import _are_functorch_transforms_active
 from torch.nn import functional
@@ -15,24 +14,11 @@ from in4310repro.arithmetic.library import Maybe
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, computed by products.convolution."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Convolve maps [image, channel, height, width]; the result has the same axes."""
-        return products.convolution(*self._arguments(input))
-
-    def normalise_after(
-        self, maps: Tensor, norm: "BatchNorm2d", activation: str = "none", other: Maybe = None
-    ) -> Tensor:
-        """Return norm.normalise(forward(maps), activation, other) by one function.
-
-        Where no gradients are recorded, it is one pass, which requires norm.is_fixed() and no `other`.
-        """
-        if torch.is_grad_enabled():
-            return products.normalised_convolution(self._arguments(maps), norm.arguments(activation, other))
-        return products.convolve_and_normalise(self._arguments(maps), norm.coefficients(), activation)
-
-    def _arguments(self, maps: Tensor) -> products.Convolution:
-        _refuse(convolution_reason(self))
-        return maps, self.weight, self.bias, pair(self.stride), self._padding(maps), self.groups
+    def forward(self, input: Tensor, norm: functions.Norm | None = None) -> Tensor:  # noqa: A002 - torch's name
+        """Convolve maps [image, channel, height, width], then apply `norm` if given; the result has the same axes."""
+        _refuse(self)
+        stride, padding = pair(self.stride), self._padding(input)
+        return products.convolution(input, self.weight, self.bias, stride, padding, self.groups, norm)
 
     def _padding(self, _maps: Tensor) -> products.Padding:
         if isinstance(self.padding, str):
@@ -61,14 +47,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Normalise each channel of maps [image, channel, height, width], then scale and shift it."""
-        return self.normalise(input)
-
-    def normalise(self, maps: Tensor, activation: str = "none", other: Maybe = None) -> Tensor:
-        """Return activation(forward(maps) + other) in one pass; `other` is optional."""
-        return functions.batch_norm_by(maps, *self.arguments(activation, other))
+        return functions.batch_norm(input, self.arguments())
 
     def arguments(self, activation: str = "none", other: Maybe = None) -> functions.Norm:
-        """Return the arguments of functions.batch_norm_by after the maps, for a pass that begins now: it is counted."""
+        """Return the arguments of functions.batch_norm after the maps, for a pass that begins now: it is counted."""
         momentum = self.momentum
         if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:
             if _are_functorch_transforms_active():
@@ -78,17 +60,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         moved = not self.training or self.track_running_stats
         mean, variance = (self.running_mean, self.running_var) if moved else (None, None)
         training = self.training or self.running_mean is None
-        settings = functions.Settings(mean, variance, training, momentum or 0.0, self.eps, activation)
-        return self.weight, self.bias, other, settings
-
-    def is_fixed(self) -> bool:
-        """Return whether the layer normalises with stored statistics instead of those of the batch."""
-        return not self.training and self.running_mean is not None
-
-    def coefficients(self) -> Tensor:
-        """Return this layer's float32 centre, scale and shift per channel for evaluation; requires `is_fixed()`."""
-        mean, variance = cast("Tensor", self.running_mean), cast("Tensor", self.running_var)
-        return functions.coefficients(mean, variance, self.weight, self.bias, self.eps)
+        tensors = mean, variance, self.weight, self.bias
+        return functions.Norm(*tensors, training, momentum or 0.0, self.eps, activation, other)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
@@ -107,7 +80,7 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return the maximum in each window of maps [image, channel, height, width]."""
-        _refuse(max_pool_reason(self))
+        _refuse(self)
         stride: Any = self.stride  # None stands for the window, though torch's type does not say so
         kernel, padding = pair(self.kernel_size), pair(self.padding)
         return pooling.max_pool(input, kernel, kernel if stride is None else pair(stride), padding, self.ceil_mode)
@@ -126,7 +99,7 @@ class ReLU6(nn.ReLU6):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return min(max(x, 0), 6) element by element, with 0 instead of -0."""
-        _refuse(relu6_reason(self))
+        _refuse(self)
         # Torch's relu6 has a gradient at NaN that depends on the place in a vector of the processor. What is written in
         # place is not needed for the gradient: torch's ReLU keeps its result.
         if self.inplace:
@@ -158,46 +131,35 @@ def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     return rows, columns
 
 
-def _refuse(reason: str | None) -> None:
+def _refuse(layer: nn.Module) -> None:
     """Raise ValueError if there is a reason: attributes can be changed after `portable` has checked them."""
-    if reason:
-        raise ValueError(f"no portable arithmetic for {reason}; otherwise {library.NATIVE}")
+    if wrong := reason(layer):
+        raise ValueError(f"no portable arithmetic for {wrong}; otherwise {library.NATIVE}")
 
 
-def convolution_reason(module: nn.Conv2d) -> str | None:
-    """Return the reason why the kernels cannot compute a convolution with its present attributes; None if they can."""
-    kind = "Conv2dSame" if isinstance(module, same.Conv2dSame) else "Conv2d"
-    padding, sizes = module.padding, tuple(module.weight.shape[2:])
-    if "_conv_forward" in vars(module):
+def reason(layer: nn.Module) -> str | None:
+    """Return the reason why the kernels cannot compute a layer with its present attributes; None if they can."""
+    if isinstance(layer, nn.ReLU6) and (layer.min_val, layer.max_val) != (0, 6):
+        return f"ReLU6 with min_val={layer.min_val} and max_val={layer.max_val}; valid are 0 and 6"
+    if isinstance(layer, nn.MaxPool2d) and (pair(layer.dilation) != (1, 1) or layer.return_indices):
+        return "MaxPool2d with dilation or return_indices; valid are 1 and False"
+    if not isinstance(layer, nn.Conv2d):
+        return None
+    kind = "Conv2dSame" if isinstance(layer, same.Conv2dSame) else "Conv2d"
+    padding, sizes = layer.padding, tuple(layer.weight.shape[2:])
+    if "_conv_forward" in vars(layer):
         wrong = "a _conv_forward() of its own"
-    elif module.padding_mode != "zeros":
-        wrong = f"padding_mode={module.padding_mode!r}; valid is 'zeros'"
-    elif pair(module.dilation) != (1, 1):
-        wrong = f"dilation={module.dilation}; valid is 1"
+    elif layer.padding_mode != "zeros":
+        wrong = f"padding_mode={layer.padding_mode!r}; valid is 'zeros'"
+    elif pair(layer.dilation) != (1, 1):
+        wrong = f"dilation={layer.dilation}; valid is 1"
     elif kind == "Conv2dSame" and padding not in (0, (0, 0)):
         wrong = f"padding={padding!r}; valid is 0"
     elif isinstance(padding, str) and padding not in ("same", "valid"):
         wrong = f"padding={padding!r}; valid are 'same', 'valid' and numbers"
-    elif padding == "same" and any(size % 2 == 0 for size in sizes):
-        wrong = f"padding={padding!r} and an even kernel {sizes}; valid are numbers"
-    elif padding == "same" and pair(module.stride) != (1, 1):
-        wrong = f"padding={padding!r} and stride={module.stride}; valid are numbers"
+    elif padding == "same" and ((even := not all(size % 2 for size in sizes)) or pair(layer.stride) != (1, 1)):
+        given = f"an even kernel {sizes}" if even else f"stride={layer.stride}"
+        wrong = f"padding={padding!r} and {given}; valid are numbers"
     else:
         return None
     return f"{kind} with {wrong}"
-
-
-def max_pool_reason(module: nn.MaxPool2d) -> str | None:
-    """Return the reason why the kernels cannot compute maximum pooling with its present attributes, or None."""
-    if pair(module.dilation) != (1, 1) or module.return_indices:
-        return "MaxPool2d with dilation or return_indices; valid are 1 and False"
-    return None
-
-
-def relu6_reason(module: nn.ReLU6) -> str | None:
-    """Return the reason why a ReLU6 is none with its present attributes, or None."""
-    return (
-        None
-        if (module.min_val, module.max_val) == (0, 6)
-        else f"ReLU6 with min_val={module.min_val} and max_val={module.max_val}; valid are 0 and 6"
-    )

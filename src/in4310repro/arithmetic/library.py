@@ -20,7 +20,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedte
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, in_memory, parse
+from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, describe, in_memory, parse
 
 
 class Shape(ctypes.Structure):
@@ -165,16 +165,18 @@ class Library:
         others: str = "other sources",
     ) -> None:
         self.instruction_set, self.signatures = instruction_set, signatures
-        loaded = load(file, sources or source_hash(), others)
+        loaded = ctypes.CDLL(str(file))
+        if signatures["source"].declare(loaded)().decode() != (sources or source_hash()):
+            raise ValueError(f"{file.name} was compiled from {others}: install again, pip install -e .")
         self.functions = {name: signature.declare(loaded) for name, signature in signatures.items()}
 
     @property
     def usable(self) -> bool:
         """True if this processor can execute the library's instructions."""
-        return bool(self.number("usable"))
+        return bool(self.functions["usable"]())
 
-    def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
-        """Call an exported function. It runs on `threads` threads; None stands for torch's number of threads.
+    def call(self, function: str, *arguments: Argument) -> None:
+        """Call an exported function whose first parameter is a number of threads, with torch's number of threads.
 
         Every tensor is checked against the function's declaration, see `signatures`.
 
@@ -182,24 +184,15 @@ class Library:
             MemoryError: the working memory of the function cannot be allocated.
             ValueError: a tensor does not fit the function's declaration, or the function refuses the sizes.
         """
-        threads = torch.get_num_threads() if threads is None else threads
-        status = self.number(function, threads, *arguments)
+        for value in arguments if _are_functorch_transforms_active() else ():
+            if isinstance(value, Tensor):
+                refuse_transforms(function, value)
+        passed, _kept = self.signatures[function].bind((torch.get_num_threads(), *arguments))
+        status = self.functions[function](*passed)
         if status == NO_MEMORY:
             raise MemoryError(f"no working memory for {function} of {', '.join(_describe_arguments(arguments))}")
         if status:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
-
-    def number(self, function: str, *arguments: Argument) -> int:
-        """Call an exported function with exactly `arguments`, adding no thread count; return its result as an integer.
-
-        Raises:
-            ValueError: a tensor does not fit the function's declaration.
-        """
-        for value in arguments if _are_functorch_transforms_active() else ():
-            if isinstance(value, Tensor):
-                refuse_transforms(function, value)
-        passed, _kept = self.signatures[function].bind(arguments)
-        return int(self.functions[function](*passed) or 0)
 
 
 def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:
@@ -227,25 +220,6 @@ def hash_of(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """Load a compiled library after checking that it was compiled from the current source files.
-
-    Args:
-        file: the compiled library.
-        sources_now: the hash of the current source files.
-        others: words that describe the wrong source files in the error message, such as "other sources".
-
-    Raises:
-        OSError: the library cannot be loaded.
-        ValueError: the library was compiled from source files that differ from the present ones.
-    """
-    loaded = ctypes.CDLL(str(file))
-    loaded.source.restype = ctypes.c_char_p
-    if loaded.source().decode() != sources_now:
-        raise ValueError(f"{file.name} was compiled from {others}: install again, pip install -e .")
-    return loaded
-
-
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
     """Return `kind(file, instruction_set)`; `kind` is a class that loads the compiled library `file`.
 
@@ -268,13 +242,9 @@ def open_library(instruction_set: str) -> Library | None:
 
 
 @functools.cache
-def available(open_set: Callable[[str], Library | None] = open_library) -> Library | None:
-    """Return the library with the widest instruction set that this processor has; None if there is no library.
-
-    Args:
-        open_set: function that opens the library of an instruction set.
-    """
-    return next((library for library in map(open_set, SETS) if library and library.usable), None)
+def available() -> Library | None:
+    """Return the library with the widest instruction set that this processor has; None if there is no library."""
+    return next((library for library in map(open_library, SETS) if library and library.usable), None)
 
 
 def library() -> Library:
@@ -345,8 +315,9 @@ def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
     if is_compiling():
         # Nothing has read memory before. Networks are left uncompiled from the start, see `networks`.
         leave_uncompiled()
-    transformed = values.is_nested or _is_wrapped(values) or forward_ad._current_level >= 0
-    return not transformed and address(values, dtype) != 0
+    if type(values) not in PLAIN or forward_ad._current_level >= 0 or values.is_nested or _is_wrapped(values):
+        return False
+    return address(values, dtype) != 0
 
 
 def _has_tangent(values: Tensor) -> bool:
@@ -376,18 +347,7 @@ def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
     """
     if values is None or (is_plain(values, dtype) and values.shape == shape):
         return values
-    if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
+    found = isinstance(values, Tensor) and not values.is_nested and (values.device.type, values.dtype, values.shape)
+    if found != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
     return as_plain(what, values)  # type: ignore[return-value]  # a Tensor for a Tensor
-
-
-def describe(values: Tensor) -> str:
-    """Return a description of a tensor's dtype, shape and device, for an error message."""
-    if values.is_nested:
-        return "a nested tensor"
-    return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
-
-
-def rows(what: str, values: V, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> V:
-    """Check dtype and shape; return the values as a contiguous tensor without gradients, and None as it is."""
-    return values if values is None else check(what, values, dtype, shape).detach().contiguous()  # type: ignore[return-value]

@@ -5,7 +5,6 @@ function computes a convolution, the batch norm after it, the sum with a second 
 these modules makes them separate functions; the bits are equal in both cases.
 """
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -13,41 +12,52 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, resnet
 
-from in4310repro.arithmetic import layers, library, pooling, same
+from in4310repro.arithmetic import functions, layers, library, pooling
 from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, Conv2dSame, ReLU, ReLU6
 
 library.leave_uncompiled()
 
 
 class Sequential(nn.Sequential):
-    """torch.nn.Sequential that computes batch norm and a following ReLU or ReLU6 in one pass."""
+    """torch.nn.Sequential that computes a convolution, batch norm and a following ReLU or ReLU6 in one pass."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Pass the input through all modules in order; return the last one's output."""
-        return _in_sequence(list(self), input)
+        return in_sequence(tuple(self), input)
 
 
 class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ignore[misc]
     """torchvision's Conv2dNormActivation with batch norm and activation in one pass."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Apply convolution, batch norm and activation to maps [image, channel, height, width]."""
-        return _in_sequence(list(self), input)
+    forward = Sequential.forward
 
 
-def _in_sequence(modules: list[nn.Module], values: Tensor) -> Tensor:
+def in_sequence(modules: tuple[Any, ...], maps: Tensor, other: Tensor | None = None) -> Tensor:
+    """Pass maps through modules in order, and add `other`, where given, before the last one, a ReLU.
+
+    One function computes a convolution, the batch norm after it, the sum, and ReLU or ReLU6, as far as it supports
+    the modules and no hook needs an intermediate result.
+    """
     while modules:
-        module, following, last = (*modules, None, None)[:3]
-        if _can_fuse(module, following):
-            number = 3 if _fusible(following, last) else 2
-            activation = _activation(last) if number == 3 else "none"
-            values = cast("Conv2d", module).normalise_after(values, cast("BatchNorm2d", following), activation)
-        elif _fusible(module, following):
-            number, values = 2, normalise(cast("nn.Module", module), cast("nn.Module", following), values)
+        first = modules[0]
+        convolves = type(first) in (Conv2d, Conv2dSame) and not _is_observed(first)
+        norm, relu = (*modules[convolves:], None, None)[:2]
+        normalises = type(norm) is BatchNorm2d and not _is_observed(norm)
+        acts = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.reason(relu))
+        acts = acts and not _is_observed(relu)
+        number = 1
+        if normalises and (convolves or acts):
+            activation = "none" if not acts else "relu6" if type(relu) is ReLU6 else "relu"
+            arguments = norm.arguments(activation, other if acts else None)
+            maps = first.forward(maps, arguments) if convolves else functions.batch_norm(maps, arguments)
+            number += convolves + acts
+        elif other is None or len(modules) > 1:
+            maps = first(maps)
         else:
-            number, values = 1, cast("nn.Module", module)(values)
+            maps += other
+            maps = first(maps)
         modules = modules[number:]
-    return values
+    return maps
 
 
 class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
@@ -55,7 +65,7 @@ class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply two convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
-        return _add_to_input(self, x, (self.conv1, self.bn1), (self.conv2, self.bn2))
+        return _add_to_input(self, x, self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu)
 
 
 class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
@@ -63,15 +73,15 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply three convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
-        return _add_to_input(self, x, (self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
+        first = self.conv1, self.bn1, self.relu, self.conv2, self.bn2, self.relu
+        return _add_to_input(self, x, *first, self.conv3, self.bn3, self.relu)
 
 
-def _add_to_input(block: Any, x: Tensor, *layers: tuple[nn.Module, nn.Module]) -> Tensor:
+def _add_to_input(block: Any, x: Tensor, *modules: nn.Module) -> Tensor:
     maps, identity = pooling.fork(x)
-    for layer in layers[:-1]:
-        maps = convolve(*layer, block.relu, maps)
+    maps = in_sequence(modules[:-3], maps)
     identity = identity if block.downsample is None else block.downsample(identity)
-    return convolve(*layers[-1], block.relu, maps, identity)
+    return in_sequence(modules[-3:], maps, identity)
 
 
 class ResNet(resnet.ResNet):  # type: ignore[misc]
@@ -79,7 +89,7 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
 
     def _forward_impl(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
-        maps = self.maxpool(convolve(self.conv1, self.bn1, self.relu, x))
+        maps = self.maxpool(in_sequence((self.conv1, self.bn1, self.relu), x))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
         return cast("Tensor", self.fc(torch.flatten(self.avgpool(maps), 1)))
@@ -105,48 +115,6 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
         return cast("Tensor", self.classifier(torch.flatten(maps, 1)))
 
 
-def convolve(
-    convolution: nn.Module, norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None
-) -> Tensor:
-    """Return relu(norm(convolution(maps)) + other), or relu(norm(convolution(maps))) if `other` is None.
-
-    One function computes all of it if it supports the modules and no hook needs an intermediate result.
-    """
-    fused = _fusible(norm, relu, other)
-    if fused and _can_fuse(convolution, norm, other):
-        return cast("Conv2d", convolution).normalise_after(maps, cast("BatchNorm2d", norm), _activation(relu), other)
-    return normalise(norm, relu, convolution(maps), other)
-
-
-def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
-    """Return relu(norm(maps) + other), or relu(norm(maps)) if `other` is None; one function if it supports both."""
-    if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
-        return norm.normalise(maps, _activation(relu), other)
-    maps = norm(maps)
-    if other is not None:
-        maps += other
-    return cast("Tensor", relu(maps))
-
-
-def _activation(relu: nn.Module | None) -> str:
-    return "relu6" if isinstance(relu, nn.ReLU6) else "relu"
-
-
-def _can_fuse(convolution: nn.Module | None, norm: nn.Module | None, other: Tensor | None = None) -> bool:
-    """Return whether one function can compute a convolution, the batch norm after it and the sum with a second map."""
-    return (
-        type(convolution) in (Conv2d, Conv2dSame)
-        and type(norm) is BatchNorm2d
-        and not (_is_observed(cast("nn.Module", convolution)) or _is_observed(norm))
-        and (torch.is_grad_enabled() or (norm.is_fixed() and other is None))
-    )
-
-
-def _fusible(norm: nn.Module | None, relu: nn.Module | None, other: Tensor | None = None) -> bool:
-    follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.relu6_reason(relu))
-    return type(norm) is BatchNorm2d and follows and not (_is_observed(norm) or _is_observed(cast("nn.Module", relu)))
-
-
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -164,12 +132,6 @@ EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
         *(layers.ReLU6, layers.Dropout, layers.Conv2dSame, Sequential, ConvNormActivation, BasicBlock, Bottleneck),
         *(ResNet, InvertedResidual, MobileNetV2),
     )
-}
-# Of layers whose attributes decide whether the kernels can compute them.
-REASONS: dict[tuple[type[nn.Module], ...], Callable[[Any], str | None]] = {
-    (nn.Conv2d, Conv2d, same.Conv2dSame, Conv2dSame): layers.convolution_reason,
-    (nn.MaxPool2d, layers.MaxPool2d): layers.max_pool_reason,
-    (nn.ReLU6, ReLU6): layers.relu6_reason,
 }
 KEPT = (nn.Flatten, nn.Identity)
 
@@ -211,9 +173,8 @@ def _reason(module: nn.Module) -> str | None:
         return f"{kind.__name__} with {wrong[0].dtype} on {wrong[0].device}; valid is torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
-    reason = next((reason(module) for kinds, reason in REASONS.items() if kind in kinds), None)
-    if reason or kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
-        return reason
+    if kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
+        return layers.reason(module)
     calls_others = next(module.children(), None) is not None and next(module.parameters(recurse=False), None) is None
     return None if calls_others else kind.__name__
 

@@ -20,8 +20,7 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     maps = check_maps("maps", maps)
     if min(size) < 1:
         raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
-    result: Tensor = _AveragePool.apply(maps, size)
-    return result
+    return _AveragePool.apply(maps, size)
 
 
 class _AveragePool(Function):
@@ -45,8 +44,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
     sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)
     rows, columns = (_windows(*side, round_up) for side in sides)
     sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
-    result: Tensor = _MaxPool.apply(maps, sizes)
-    return result
+    return _MaxPool.apply(maps, sizes)
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
@@ -69,18 +67,17 @@ class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
         result = buffers.maps((*sizes[:2], *sizes[4:6]))
-        # 32-bit indices stored as floats; no arithmetic is done on them.
-        places = buffers.like(result) if ctx.needs_input_grad[0] else None
+        # 32-bit indices.
+        places = buffers.like(result).view(torch.int32) if ctx.needs_input_grad[0] else None
         ctx.sizes = sizes
         ctx.save_for_backward(places)
-        library.call("max_pool", *sizes, maps, result, None if places is None else places.view(torch.int32))
+        library.call("max_pool", *sizes, maps, result, places)
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
         result = buffers.maps(ctx.sizes[:4])
-        return library.call("max_pool_backward", *ctx.sizes, gradient, places.view(torch.int32), result), None
+        return library.call("max_pool_backward", *ctx.sizes, gradient, *ctx.saved_tensors, result), None
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,8 +96,7 @@ def add(first: Tensor, second: Tensor) -> Tensor:
     """Return the elementwise sum of two maps [image, channel, height, width] of equal shape."""
     first = check_maps("first maps", first)
     second = library.check("second maps", second, torch.float32, first.shape)
-    result: Tensor = _Sum.apply(first, second)
-    return result
+    return _Sum.apply(first, second)
 
 
 class _Sum(Function):

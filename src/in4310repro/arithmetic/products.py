@@ -12,7 +12,6 @@ from in4310repro.arithmetic.library import Maybe, Shape
 
 Pair = tuple[int, int]
 Padding = tuple[int | Pair, int | Pair]
-Convolution = tuple[Tensor, Tensor, Maybe, Pair, Padding, int]  # the arguments of `convolution`
 Gradients = tuple[Maybe, Maybe, Maybe]  # of maps or rows, weight and bias
 
 
@@ -58,6 +57,7 @@ def convolution(
     stride: Pair = (1, 1),
     padding: Padding = (0, 0),
     groups: int = 1,
+    norm: functions.Norm | None = None,
 ) -> Tensor:
     """Convolve maps as torch.nn.functional.conv2d does; the result has channels_last memory layout.
 
@@ -69,59 +69,22 @@ def convolution(
         padding: number of zero rows above and below, and of zero columns left and right. Each is one number for both
             ends or a pair of numbers, as in ((top, bottom), (left, right)).
         groups: number of groups into which channels and outputs are divided.
+        norm: the arguments of `functions.batch_norm` to apply to the result. With gradients, both are one function of
+            autograd; without, both are computed in one pass if statistics are fixed and there is no second map.
 
     Raises:
         ValueError: dtypes or shapes are wrong.
     """
-    result: Tensor = _Convolution.apply(*_check(maps, weight, bias, stride, padding, groups))
-    return result
-
-
-@torch.no_grad()
-def convolve_and_normalise(given: Convolution, coefficients: Tensor, activation: str) -> Tensor:
-    """Return activation(batch_norm(convolution(*given))) in one pass, with batch norm in evaluation mode.
-
-    Args:
-        given: the arguments of `convolution`.
-        coefficients: the result of `functions.coefficients` for the output channels.
-        activation: "none", "relu" or "relu6".
-
-    Returns:
-        The output maps. Gradients cannot be computed through them.
-
-    Raises:
-        ValueError: dtypes or shapes are wrong, or the activation is unknown.
-    """
-    maps, weight, bias, shape = _check(*given)
-    coefficients = library.check("coefficients", coefficients, torch.float32, (3, shape.outputs))
-    return _forward(maps, weight, bias, shape, coefficients, functions.form_of(activation))
-
-
-def normalised_convolution(given: Convolution, norm: functions.Norm) -> Tensor:
-    """Return batch_norm(convolution(*given)) as one function with gradients: one call by autograd instead of two.
-
-    Args:
-        given: the arguments of `convolution`.
-        norm: the arguments of `functions.batch_norm_by` after the maps.
-
-    Raises:
-        ValueError: dtypes or shapes are wrong, or the activation is unknown.
-    """
-    *tensors, shape = _check(*given)
-    checked = functions.check_norm(_result_sizes(shape), *norm)
-    result: Tensor = _NormalisedConvolution.apply(*tensors, *checked[:3], shape, checked[3])
-    return result
-
-
-def _check(
-    maps: Tensor, weight: Tensor, bias: Maybe, stride: Pair, padding: Padding, groups: int
-) -> tuple[Tensor, Tensor, Maybe, Shape]:
-    """Check the arguments of a convolution; return the checked maps, weight and bias, and its sizes."""
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
     shape = _shape(sizes, kernel, tuple(stride), tuple(padding), groups)
     maps = library.check("maps", maps, torch.float32, sizes).contiguous(memory_format=torch.channels_last)
     weight = library.check("weight", weight, torch.float32, kernel)
-    return maps, weight, library.check("bias", bias, torch.float32, kernel[:1]), shape
+    bias = library.check("bias", bias, torch.float32, kernel[:1])
+    checked: Any = functions.check_norm(_result_sizes(shape), norm) if norm else ()
+    if norm and not (torch.is_grad_enabled() or norm.training) and norm.other is None:
+        scale, shift, _, norm = checked
+        return _forward(maps, weight, bias, shape, functions.coefficients(scale, shift, norm), norm.form)
+    return _Convolution.apply(maps, weight, bias, shape, *checked)
 
 
 def _forward(maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, norm: Maybe = None, form: int = 0) -> Tensor:
@@ -137,33 +100,24 @@ def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Maybe) -> None:
 
 class _Convolution(Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape) -> Tensor:
-        _keep(ctx, weight, shape, maps, weight)
-        return _forward(maps, weight, bias, shape)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
-        maps, weight = ctx.saved_tensors
-        gradient = library.as_plain("maps", gradient).contiguous(memory_format=torch.channels_last)
-        return *_gradients(ctx, maps, weight, gradient), None
-
-
-class _NormalisedConvolution(Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, *norm: Any) -> Tensor:
-        scale, shift, other, shape, settings = norm
-        between = _forward(maps, weight, bias, shape)
-        result, statistics = functions.normalise(between, scale, shift, other, settings)
-        kept = None if other is None else result
-        _keep(ctx, weight, shape, maps, weight, bias, between, scale, shift, kept, statistics)
-        ctx.settings = settings
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, *norm: Any) -> Tensor:
+        between = result = _forward(maps, weight, bias, shape)
+        saved: tuple[Maybe, ...] = ()
+        if norm:
+            scale, shift, other, ctx.norm = norm
+            result, statistics = functions.normalise(between, *norm)
+            saved = bias, between, scale, shift, None if other is None else result, statistics
+        _keep(ctx, weight, shape, maps, weight, *saved)
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Maybe, ...]:
-        maps, weight, _bias, *saved = ctx.saved_tensors
-        of_between, *others = functions.normalise_backward(ctx.batch, gradient, saved, ctx.settings)
-        return *_gradients(ctx, maps, weight, of_between), *others, None, None
+        maps, weight, *saved = ctx.saved_tensors
+        others: list[Maybe] = []
+        gradient = library.as_plain("maps", gradient).contiguous(memory_format=torch.channels_last)
+        if saved:
+            gradient, *others = functions.normalise_backward(ctx.batch, gradient, saved[1:], ctx.norm)
+        return *_gradients(ctx, maps, weight, gradient), None, *others, None
 
 
 def _gradients(ctx: Any, inputs: Tensor, weight: Tensor, gradient: Tensor) -> Gradients:
@@ -188,16 +142,14 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
     process. With several processes, the result is None. In this case `batch.finish` stores the weight's gradient
     in its `.grad`.
     """
-
-    def compute(images: range, whole: int, result: Tensor) -> None:
-        part, of_images = shape, (maps, gradient)
-        if len(images) < shape.images:
-            part = Shape.from_buffer_copy(shape)
-            part.images = len(images)
-            of_images = maps[images.start : images.stop], gradient[images.start : images.stop]
-        library.call("weight_gradient", part, whole, *of_images, result)
-
-    return batch.weight_gradient(weight, shape.images, compute)
+    whole, parts = batch.images_of_batch(shape.images), batch.parts(weight)
+    for images, result in parts:
+        part, given = shape, (maps, gradient)
+        if batch.is_shared:
+            part, given = Shape.from_buffer_copy(shape), (maps[images], gradient[images])
+            part.images = len(given[0])
+        library.call("weight_gradient", part, whole, *given, result)
+    return None if batch.is_shared else parts[0][1]
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
@@ -231,8 +183,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Maybe = None) -> Tensor:
         raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
     rows = library.check("rows", rows, torch.float32, rows.shape)
     weight = library.check("weight", weight, torch.float32, weight.shape)
-    result: Tensor = _Linear.apply(rows, weight, library.check("bias", bias, torch.float32, weight.shape[:1]))
-    return result
+    return _Linear.apply(rows, weight, library.check("bias", bias, torch.float32, weight.shape[:1]))
 
 
 class _Linear(Function):
@@ -260,6 +211,6 @@ def product(centred: Tensor) -> Tensor:
     """
     if centred.ndim != 2 or not centred.shape[1]:
         raise ValueError(f"a product of {tuple(centred.shape)}; valid is [row, column] with a column or more")
-    values = library.rows("rows of a product", centred, centred.shape, torch.float64)
+    values = library.check("rows of a product", centred, torch.float64, centred.shape)
     columns = centred.shape[1]
     return library.call("product", *centred.shape, values, buffers.empty(columns, columns, dtype=torch.float64))

@@ -16,7 +16,6 @@ left to a library.
 
 import functools
 import itertools
-from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
@@ -29,9 +28,7 @@ from in4310repro.arithmetic import buffers, tree
 
 BUCKET = 1 << 20  # values of gradients that are sent together, at least
 
-# compute(images, whole, result) writes the gradient of a weight over some images of a batch of `whole`; the images are
-# positions among those of this process.
-Compute = Callable[[range, int, Tensor], None]
+Parts = list[tuple[slice, Tensor]]
 
 
 class Whole:
@@ -57,18 +54,14 @@ class Whole:
         """Return the sum of float64 `rows` over all images of the batch; the memory of `rows` may be overwritten."""
         return tree.add_rows(rows)
 
-    def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Return a weight's gradient over the batch; None if `finish` will store it in `.grad`.
+    def parts(self, weight: Tensor) -> Parts:
+        """Return tensors for a weight's gradient, each with the images in this process over which it has to be summed.
 
-        Args:
-            weight: the weight.
-            images: number of images in this process.
-            compute: function that writes the gradient for a range of images to a tensor. Its arguments are the range,
-                the number of images in the whole batch, and the tensor.
+        It is one tensor for all images, the gradient; of a `Share` there may be several or none, from which `finish`
+        computes the gradient and stores it in `.grad`.
         """
         result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight.detach().contiguous())
-        compute(range(images), images, result)
-        return result
+        return [(slice(None), result)]
 
 
 @dataclass(frozen=True)
@@ -128,7 +121,7 @@ class Share(Whole):
         self.own = tree.share(batch, connection.rank, connection.size)
         self.images = images_of(batch, connection)
         self._nodes = _nodes(batch, connection.size)
-        self._buckets = [_Bucket(self._nodes, connection)]
+        self._buckets: list[_Bucket] = []
 
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch; see `Whole.images_of_batch`.
@@ -154,8 +147,10 @@ class Share(Whole):
         sums = {node: row for nodes, sent_rows in rows_of for node, row in zip(nodes, sent_rows, strict=False)}
         return tree.add(tree.leaves(self.batch), sums)
 
-    def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Queue this process's part of a weight's gradient, which `finish` will sum and store; return None.
+    def parts(self, weight: Tensor) -> Parts:
+        """Return tensors for this process's part of a weight's gradient, which `finish` will sum and store.
+
+        They lie in a bucket. If the current one has too little space left, it is sent and a new one is begun.
 
         Raises:
             ValueError: the weight is computed from other tensors, so that torch does not fill its `.grad`.
@@ -163,33 +158,25 @@ class Share(Whole):
         if not weight.is_leaf:
             computed = "a weight is computed from other tensors, such as by torch.nn.utils.parametrize"
             raise ValueError(f"{computed}, and several processes cannot sum its gradient; train in one process")
-        whole = self.images_of_batch(images)
-        for to, node in zip(self._bucket_for(weight), self._nodes[self.connection.rank], strict=True):
-            of_node = tree.images_of(node, self.batch)
-            compute(range(of_node.start - self.images.start, of_node.stop - self.images.start), whole, to)
-        return None
-
-    def _bucket_for(self, weight: Tensor) -> Tensor:
-        """Return a tensor [node, value] in a bucket for this process's partial sums of a weight's gradient.
-
-        If the current bucket has too little space left, the bucket is sent and a new one is begun.
-        """
-        if (last := self._buckets[-1]).used and last.used + weight.numel() > last.capacity:
+        if not self._buckets or self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity:
             self._send()
-            self._buckets.append(_Bucket(self._nodes, self.connection))
-        return self._buckets[-1].place(weight)
+            self._buckets.append(_Bucket(max(BUCKET, weight.numel()), self._nodes, self.connection))
+        ranges = (tree.images_of(node, self.batch) for node in self._nodes[self.connection.rank])
+        start, rows = self.images.start, self._buckets[-1].place(weight)
+        return [(slice(each.start - start, each.stop - start), to) for each, to in zip(ranges, rows, strict=True)]
 
     def _send(self) -> None:
         """Start sending the current bucket of gradients, then sum the gradients of the previous bucket."""
-        self._buckets[-1].send()
-        if len(self._buckets) > 1:
-            self._buckets[-2].add()
+        for bucket in self._buckets[-1:]:
+            bucket.send()
+        for bucket in self._buckets[-2:-1]:
+            bucket.add()
 
     def finish(self) -> None:
         """Wait until all gradients have been received and stored; see `Whole.finish`."""
-        if self._buckets[-1].used:
-            self._send()
-            self._buckets[-1].add()
+        self._send()
+        for bucket in self._buckets[-1:]:
+            bucket.add()
         for bucket in self._buckets:
             bucket.finish()
 
@@ -197,21 +184,18 @@ class Share(Whole):
 class _Bucket:
     """Gradients of several weights that are sent together to other processes."""
 
-    def __init__(self, nodes: list[list[range]], connection: Connection) -> None:
-        self.used, self.capacity = 0, BUCKET
+    def __init__(self, capacity: int, nodes: list[list[range]], connection: Connection) -> None:
+        self.used, self.capacity = 0, capacity
         self._nodes, self._connection = nodes, connection
         self._weights: list[tuple[Tensor, int]] = []  # and where in the bucket each begins
+        # All processes get pieces of equal size, so the last one may extend beyond the last value.
+        self._values = buffers.empty(len(nodes[connection.rank]), capacity + connection.size)
 
     def place(self, weight: Tensor) -> Tensor:
         """Reserve a tensor [node, value] in the bucket for the partial sums of a weight's gradient; return it.
 
         The tensor has one row for each node of the summation tree that this process sums.
         """
-        if not self.used:
-            self.capacity = max(BUCKET, weight.numel())
-            # All processes get pieces of equal size, so the last one may extend beyond the last value.
-            rows, columns = len(self._nodes[self._connection.rank]), self.capacity + self._connection.size
-            self._values = buffers.empty(rows, columns)
         begin, self.used = self.used, self.used + weight.numel()
         self._weights.append((weight, begin))
         return self._values[:, begin : self.used]
@@ -240,8 +224,6 @@ class _Bucket:
 
     def finish(self) -> None:
         """Store the received sums in the weights' `.grad`."""
-        if not self.used:
-            return
         self._work.wait()
         for weight, begin in self._weights:
             gradient = self._values[begin : begin + weight.numel()]
@@ -279,12 +261,12 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
     return [each[:length].cpu().numpy().tobytes() for each, length in zip(gather(padded), lengths, strict=True)]
 
 
-def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
+def broadcast_bytes(data: bytes) -> bytes:
     """Send the bytes of the process with rank 0 to all processes; return these bytes."""
-    length = torch.tensor([len(data)], device=device_of(group))
-    dist.broadcast(length, 0, group=group)
-    sent = _values(data if dist.get_rank(group) == 0 else bytes(int(length))).to(length.device)
-    dist.broadcast(sent, 0, group=group)
+    length = torch.tensor([len(data)], device=device_of())
+    dist.broadcast(length, 0)
+    sent = _values(data if dist.get_rank() == 0 else bytes(int(length))).to(length.device)
+    dist.broadcast(sent, 0)
     return sent.cpu().numpy().tobytes()
 
 

@@ -28,15 +28,12 @@ Argument = Tensor | Sequence[Tensor] | ctypes.Structure | int | float | None
 Structures = Mapping[str, type[ctypes.Structure]]
 
 DTYPES = {"float": torch.float32, "double": torch.float64, "int32_t": torch.int32, "int64_t": torch.int64}
-TYPES: dict[str, Any] = {
-    "float": ctypes.c_float,
+# Of results, and of parameters that are no arrays.
+TYPES = {
     "double": ctypes.c_double,
-    "int32_t": ctypes.c_int32,
-    "int64_t": ctypes.c_int64,
     "ptrdiff_t": ctypes.c_ssize_t,
     "int": ctypes.c_int,
     "const char *": ctypes.c_char_p,
-    "void": None,
 }
 PLAIN = (Tensor, torch.nn.Parameter)
 STRIDED, CHANNELS_LAST = torch.strided, torch.channels_last
@@ -57,33 +54,13 @@ class Parameter:
     of_list: bool  # an array for each tensor of a list
     structure: type[ctypes.Structure] | None
 
-    @property
-    def c_type(self) -> str:
-        """Type of the parameter in C++, without its name."""
-        star = " *const *" if self.of_list else " *" if self.extents or self.structure else ""
-        return f"{'const ' if self.read_only else ''}{self.base}{star}"
-
-    @property
-    def argtype(self) -> Any:
-        """Type of the parameter in ctypes."""
-        if self.structure:
-            return ctypes.POINTER(self.structure)
-        kind = ctypes.POINTER(TYPES[self.base]) if self.extents else TYPES[self.base]
-        return ctypes.POINTER(kind) if self.of_list else kind
-
     @functools.cached_property
     def dtype(self) -> torch.dtype:
         """The dtype of an array."""
         return DTYPES[self.base]
 
-    @functools.cached_property
-    def at(self) -> Callable[[int], Any]:
-        """Function that returns the value at an address, for ctypes."""
-        at: Callable[[int], Any] = TYPES[self.base].from_address
-        return at
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signature:
     """Signature of a compiled function: result type, name and parameters."""
 
@@ -94,11 +71,16 @@ class Signature:
     def declare(self, library: ctypes.CDLL) -> Any:
         """Return the library's function of this name, with its argument and result types set for ctypes."""
         function = getattr(library, self.name)
-        function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
+        function.restype = TYPES[self.returns]
+        # Arrays are passed as addresses, of tensors that `bind` has checked.
+        function.argtypes = [
+            ctypes.POINTER(each.structure) if each.structure else ctypes.c_void_p if each.extents else TYPES[each.base]
+            for each in self.parameters
+        ]
         return function
 
-    def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
-        """Return the arguments converted for ctypes, and the objects that must stay alive until the call returns.
+    def bind(self, arguments: Sequence[Argument]) -> tuple[list[Any], list[object]]:
+        """Return the arguments for ctypes, with addresses in place of tensors, and what must live until the call ends.
 
         A tensor that is only read may have any memory layout. It is copied if its memory has gaps, if its axes are in
         a wrong order, or if torch stores its values negated (the negative bit). A tensor that is written must have
@@ -111,7 +93,7 @@ class Signature:
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
         passed, kept, models = list[Any](arguments), list[object](), None
-        for place, parameter, extents in self._arrays(*map(operator.call, self._keys, arguments)):
+        for place, parameter, extents in _arrays(self, *map(operator.call, self._keys, arguments)):
             value = passed[place]
             if value is None and parameter.optional:
                 continue
@@ -121,42 +103,39 @@ class Signature:
                 passed[place] = _table(f"{self.name}: {parameter.name}", parameter, value, models, number, sizes, kept)
                 continue
             begin = address(value, parameter.dtype)
-            if not (begin and _holds(value.shape, extents)):
+            if not (begin and fits(value.shape, extents)):
                 value = _fit(f"{self.name}: {parameter.name}", parameter, value, extents)
+                kept.append(value)
                 begin = value.data_ptr()
-            kept.append(value)
-            passed[place] = parameter.at(begin)
+            passed[place] = begin
         return passed, kept
 
     @functools.cached_property
     def _keys(self) -> list[Callable[[Any], Hashable]]:
-        """Functions that turn the first arguments, up to the last size, into keys of the cache in `_arrays`."""
-        named = {name.partition("/")[0] for each in self.parameters for name in each.extents}
-        keys: list[Callable[[Any], Hashable]] = [
-            bytes if each.structure else int if each.name in named and not each.extents else type
-            for each in self.parameters
-        ]
-        return keys[: max((place + 1 for place, key in enumerate(keys) if key is not type), default=0)]
+        """Functions that turn the arguments before the first array into keys of the cache of `_arrays`."""
+        sizes = itertools.takewhile(lambda each: not each.extents, self.parameters)
+        return [bytes if each.structure else int if each.base == "ptrdiff_t" else type for each in sizes]
 
-    @functools.cached_property
-    def _arrays(self) -> Callable[..., list[tuple[int, Parameter, tuple[int, ...]]]]:
-        """Function of the keys that returns the place of each array among the arguments, its parameter and its extents.
 
-        The second extent of a list is the place of the array with the sizes of its tensors.
-        """
+@functools.lru_cache(maxsize=1 << 14)
+def _arrays(signature: Signature, *keys: Any) -> list[tuple[int, Parameter, tuple[int, ...]]]:
+    """Return the place of each array among the arguments, its parameter and its extents.
 
-        @functools.lru_cache(maxsize=1024)
-        def arrays(*keys: Any) -> list[tuple[int, Parameter, tuple[int, ...]]]:
-            numbered = [*enumerate(self.parameters)]
-            sizes: dict[str, Any] = {each.name: place for place, each in numbered if each.base == "int64_t"}
-            for parameter, key in zip(self.parameters, keys, strict=False):
-                sizes[parameter.name] = key
-                if parameter.structure:
-                    sizes[""] = parameter.structure.from_buffer_copy(key)
-            found = [(place, each) for place, each in numbered if each.extents]
-            return [(place, each, tuple([_size(name, sizes) for name in each.extents])) for place, each in found]
+    The second extent of a list is the place of the array with the sizes of its tensors.
+    """
+    numbered = [*enumerate(signature.parameters)]
+    sizes: dict[str, Any] = {each.name: place for place, each in numbered if each.base == "int64_t"}
+    structure: Any = None
+    for each, key in zip(signature.parameters, keys, strict=False):
+        sizes[each.name] = key
+        structure = each.structure.from_buffer_copy(key) if each.structure else structure
 
-        return arrays
+    def size(name: str) -> int:
+        dividend, _, divisor = name.partition("/")
+        value = int(dividend) if dividend.isdigit() else sizes.get(dividend)
+        return -(-(getattr(structure, dividend) if value is None else value) // int(divisor or 1))
+
+    return [(place, each, tuple(map(size, each.extents))) for place, each in numbered if each.extents]
 
 
 def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
@@ -176,25 +155,21 @@ def _parameter(text: str, structures: Structures) -> Parameter:
     return Parameter(name, base, bool(const), bool(optional), tuple(extents.split()), bool(of_list), structure)
 
 
-def _size(name: str, sizes: Mapping[str, Any]) -> int:
-    dividend, slash, divisor = name.partition("/")
-    if slash:
-        return -(-_size(dividend, sizes) // int(divisor))
-    return int(sizes[name] if name in sizes else name if name.isdigit() else getattr(sizes[""], name))
+def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...], model: Any = None) -> Tensor:
+    """Return `value` in the memory order that the function expects; only input tensors may be copied for this.
 
-
-def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
-    """Return `value` in the memory order that the function expects; only input tensors may be copied for this."""
-    fits = _is_plain(value, parameter.dtype) and _holds(value.shape, extents)
-    if fits and (parameter.read_only or _is_in_order(value)):
-        found: Tensor = in_memory(where, value, read_only=parameter.read_only).detach().resolve_neg()
-        return found.contiguous(memory_format=_order(found))
-    valid = f"{parameter.dtype} of sizes {extents} side by side on the CPU"
-    raise ValueError(f"{where} is {describe(value)}; valid is {valid}")
-
-
-def _is_plain(value: Any, dtype: torch.dtype) -> bool:
-    return type(value) in PLAIN and value.dtype is dtype and value.layout is STRIDED and value.is_cpu
+    This is the order of `model`, for a tensor of a list, which must have its shape; else see `fits`.
+    """
+    valid = f"sizes {extents}" if model is None else f"shape {tuple(model.shape)} in steps of {model.stride()}"
+    if type(value) in PLAIN and value.dtype is parameter.dtype and value.layout is STRIDED and value.is_cpu:
+        like = value if model is None else model
+        last = like.ndim == 4 and (model is None or model.is_contiguous(memory_format=CHANNELS_LAST))
+        order = CHANNELS_LAST if last else torch.contiguous_format
+        same = fits(value.shape, extents) and (model is None or value.shape == model.shape)
+        if same and (parameter.read_only or (value.is_contiguous(memory_format=order) and not value.is_neg())):
+            value = in_memory(where, value, read_only=parameter.read_only).detach().resolve_neg()
+            return value.contiguous(memory_format=order)  # type: ignore[no-any-return]
+    raise ValueError(f"{where} is {describe(value)}; valid is {parameter.dtype} of {valid} side by side on the CPU")
 
 
 def address(value: Any, dtype: torch.dtype) -> int:
@@ -248,73 +223,51 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
     return values
 
 
-def _is_in_order(value: Tensor) -> bool:
-    """Return whether values are contiguous in the order of their axes or, for maps, in channels_last order."""
-    return value.is_contiguous(memory_format=_order(value)) and not value.is_neg()
-
-
-def _order(value: Tensor) -> torch.memory_format:
-    return CHANNELS_LAST if value.ndim == 4 else torch.contiguous_format
-
-
 @functools.lru_cache(maxsize=4096)
-def _holds(shape: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether a tensor of this shape, with its channels side by side if it has 4 axes, has these extents."""
-    return fits((shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape, extents)
+def fits(shape: tuple[int, ...], extents: tuple[int, ...]) -> bool:
+    """Return whether `shape` becomes `extents` by only merging adjacent axes, or by only splitting axes.
 
-
-def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether shape `sizes` becomes `extents` by only merging adjacent axes, or by only splitting axes.
+    The channels of maps [image, channel, height, width] lie side by side in memory: they are taken as the last axis.
 
     Examples:
-        >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
+        >>> fits((2, 3, 5, 5), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
         (True, True, False, True)
     """
-    if min(extents, default=0) < 0 or math.prod(sizes) != math.prod(extents):
+    if len(shape) == 4:
+        shape = shape[0], shape[2], shape[3], shape[1]
+    if min(extents, default=0) < 0 or math.prod(shape) != math.prod(extents):
         return False
-    borders, others = ({1, *itertools.accumulate(each, int.__mul__)} for each in (sizes, extents))
+    borders, others = ({1, *itertools.accumulate(each, operator.mul)} for each in (shape, extents))
     return borders <= others or others <= borders
 
 
 def describe(value: object) -> str:
     """Return a description of an argument's type, dtype, shape and strides, for an error message."""
     if not isinstance(value, Tensor):
-        return f"a {type(value).__name__}"
+        return f"{value!r:.60}"
     if value.is_nested or value.layout is not torch.strided:
         return f"a {'nested' if value.is_nested else value.layout} tensor"
     kind = "" if type(value) in PLAIN else f"{type(value).__name__} of "
+    steps = "" if value.is_contiguous() else f" in steps of {value.stride()}"
     negative = " with a negative bit" if value.is_neg() else ""
-    return f"{kind}{value.dtype} of shape {tuple(value.shape)} in steps of {value.stride()}{negative} on {value.device}"
+    return f"{kind}{value.dtype} of shape {tuple(value.shape)}{steps}{negative} on {value.device}"
 
 
 def _table(
     where: str, parameter: Parameter, values: Any, models: Any, number: int, sizes: Any, kept: list[object]
-) -> object:
-    """Check the sizes and memory layouts of tensors; return a ctypes pointer to an array of their addresses."""
+) -> int:
+    """Check the sizes and memory layouts of tensors; return the address of an array of their addresses."""
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
-    tensors, begins = [], []
+    begins = []
     for value, model, size in zip(values, models, sizes.tolist(), strict=True):
         begin = address(value, parameter.dtype)
         same = begin and (value is model or (value.shape == model.shape and value.stride() == model.stride()))
         if not (same and value.numel() == size):
-            value = _match_layout(where, parameter, value, model, size)
+            value = _fit(where, parameter, value, (size,), model)
+            kept.append(value)
             begin = value.data_ptr()
-        tensors.append(value)
         begins.append(begin)
     addresses = torch.tensor(begins, dtype=torch.int64, device="cpu")
-    kept += [tensors, addresses]
-    return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
-
-
-def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """Return `value` in the memory order of `model`; only input tensors may be copied for this."""
-    if _is_plain(value, parameter.dtype) and value.shape == model.shape and value.numel() == size:
-        value = in_memory(where, value, read_only=parameter.read_only)
-        if parameter.read_only and (value.stride() != model.stride() or value.is_neg()):
-            value = torch.empty_like(model, requires_grad=False).copy_(value.detach())
-        dense = value.is_contiguous() or (value.ndim == 4 and _is_in_order(value))
-        if dense and value.stride() == model.stride() and not value.is_neg():
-            return value
-    layout = f"{parameter.dtype} of shape {tuple(model.shape)} in steps of {model.stride()}"
-    raise ValueError(f"{where} is {describe(value)}; valid is {layout}, side by side on the CPU")
+    kept.append(addresses)
+    return addresses.data_ptr()

@@ -43,10 +43,44 @@ class _Steps(torch.optim.Optimizer):
                 )
         for group in self.param_groups:
             names = [each for each in self.moments if each != "momentum_buffer" or group["momentum"]]
-            parameters, states = _states(self, group, names, self.counts)
-            for step, members in _by_step(states).items():
-                moments: list[Any] = [[states[place][each] for place in members] for each in names] or [None]
-                _call(self.kernel, self.numbers(group, step), [parameters[place] for place in members], moments)
+            by_step: dict[int, list[list[Tensor]]] = {}
+            for updated, state in self._states(group, names):
+                step = int(state["step"].item()) if self.counts else 0
+                by_step.setdefault(step, []).append([*updated, *(state[each] for each in names)])
+            for step, rows in by_step.items():
+                parameters, values, *others = map(list, zip(*rows, strict=True))
+                sizes = torch.tensor([each.numel() for each in values], dtype=torch.int64, device="cpu")
+                numbers = map(float, self.numbers(group, step))
+                # None stands for the moments of SGD without momentum.
+                library.call(self.kernel, len(rows), *numbers, sizes, values, *others, *([] if names else [None]))
+                # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using
+                # new values.
+                torch.autograd.graph.increment_version(parameters)
+
+    def _states(self, group: Group, names: Sequence[str]) -> list[tuple[Updated, dict[str, Tensor]]]:
+        """Return the parameters that have gradients, and the optimizer state of each.
+
+        Missing state tensors are created. If `counts` is True, the `step` of each state is increased by 1.
+
+        Raises:
+            ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
+        """
+        parameters = [_check_parameter(parameter) for parameter in group["params"] if parameter.grad is not None]
+        updated = [(each, self.state[each[0]]) for each in parameters]
+        for (parameter, values, _), state in updated:
+            for name in names:
+                if state.get(name) is None:
+                    state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
+                    continue
+                moment = library.check(name, state[name], parameter.dtype, parameter.shape)
+                same = moment.stride() == values.stride()
+                state[name] = moment if same else torch.empty_like(values).copy_(moment)
+            if self.counts:
+                new = torch.tensor(0.0, dtype=torch.float32)
+                state["step"] = check_count(state["step"]) if "step" in state else new
+        if self.counts and updated:
+            torch._foreach_add_([state["step"] for _, state in updated], 1)
+        return updated
 
 
 class AdamW(_Steps, torch.optim.AdamW):
@@ -109,33 +143,6 @@ def power(base: float, exponent: int) -> float:
 _reached: dict[float, tuple[int, float]] = {}
 
 
-def _states(
-    optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
-) -> tuple[list[Updated], list[dict[str, Tensor]]]:
-    """Return the parameters that have gradients, and the optimizer state of each.
-
-    Missing state tensors are created. If `counts` is True, the `step` of each state is increased by 1.
-
-    Raises:
-        ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
-    """
-    parameters = [_check_parameter(parameter) for parameter in group["params"] if parameter.grad is not None]
-    states = [optimizer.state[parameter] for parameter, _, _ in parameters]
-    for (parameter, values, _), state in zip(parameters, states, strict=True):
-        for name in names:
-            if state.get(name) is None:
-                state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
-            elif (moment := check_moment(name, state[name], parameter)).stride() == values.stride():
-                state[name] = moment
-            else:
-                state[name] = torch.empty_like(values).copy_(moment)
-        if counts:
-            state["step"] = check_count(state["step"]) if "step" in state else torch.tensor(0.0, dtype=torch.float32)
-    if counts and states:
-        torch._foreach_add_([state["step"] for state in states], 1)
-    return parameters, states
-
-
 def _check_parameter(parameter: Tensor) -> Updated:
     values, shape = parameter, parameter.shape
     if not library.is_plain(parameter, torch.float32):
@@ -151,48 +158,13 @@ def _check_parameter(parameter: Tensor) -> Updated:
     return parameter, values, gradient
 
 
-def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
-    """Return a tensor of optimizer state after checking that it has the dtype and shape of its parameter.
-
-    Raises:
-        ValueError: dtype or shape differ from the parameter's, or the tensor is not on the CPU.
-    """
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name}: {value!r}; valid is {parameter.dtype} of shape {tuple(parameter.shape)}")
-    return library.check(name, value, parameter.dtype, parameter.shape)
-
-
-def check_count(value: object, name: str = "step") -> Tensor:
+def check_count(value: Tensor, name: str = "step") -> Tensor:
     """Return an optimizer's count of steps after checking it.
 
     Raises:
         ValueError: the count is not a float32 scalar on the CPU, or not a whole number from 0 to `MOST_STEPS`.
     """
-    if not isinstance(value, Tensor):
-        raise ValueError(f"{name}: {value!r}; valid is torch.float32 of shape ()")
     count = library.check(name, value, torch.float32, ())
     if not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
         raise ValueError(f"{name}: {count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
     return count
-
-
-def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
-    """Return a dict from number of optimizer steps to the indices of the parameters with that number."""
-    places: dict[int, list[int]] = {}
-    for place, state in enumerate(states):
-        places.setdefault(int(state["step"].item()) if "step" in state else 0, []).append(place)
-    return places
-
-
-def _call(
-    function: str, numbers: Sequence[int | float], parameters: list[Updated], states: Sequence[list[Tensor] | None]
-) -> None:
-    """Call the kernel named `function` with parameters, their gradients and their optimizer states.
-
-    `numbers` are settings such as the learning rate. In `states`, None stands for a state that is not used.
-    """
-    values, gradients = ([each[place] for each in parameters] for place in (1, 2))
-    sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
-    library.call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
-    # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using new values.
-    torch.autograd.graph.increment_version([parameter for parameter, _, _ in parameters])

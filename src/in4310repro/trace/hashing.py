@@ -305,7 +305,7 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
         _threads(size),
         number,
         (ctypes.c_int64 * (7 * number))(*content),
-        ctypes.c_int32.from_address(_weights().address),
+        _weights().address,
         (ctypes.c_int64 * (4 * number)).from_buffer(results),
     )
     if status:

@@ -9,7 +9,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic.steps import check_count, check_moment
+from in4310repro.arithmetic import library
+from in4310repro.arithmetic.steps import check_count
 from in4310repro.runs.settings import OPTIMIZERS, Kept, OptimizerSetting, obstacle
 
 
@@ -94,7 +95,8 @@ def states_of(
 def _check_kept(kept: Kept, key: str, value: Tensor, parameter: Tensor, new: Tensor) -> Tensor:
     if kept is Kept.COUNT:
         return check_count(value, key)
-    value = check_moment(key, value, parameter if kept.has_shape_of_parameter else torch.empty(()))
+    like = parameter if kept.has_shape_of_parameter else torch.empty(())
+    value = library.check(key, value, like.dtype, like.shape)
     if kept is Kept.FACTOR:
         if not 0 <= value.item() <= 1:
             raise ValueError(f"{key} is {value.item()}; valid is {kept.value}")
