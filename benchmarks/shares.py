@@ -82,7 +82,7 @@ def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, devi
     """
     describe_rank(rank, size, port)
     from in4310repro.arithmetic import tree
-    from in4310repro.models.network import open_network
+    from in4310repro.models.sources import open_network
     from in4310repro.system.numerics import activate
     from in4310repro.system.processes import join
     from in4310repro.training import experiment

@@ -39,7 +39,7 @@ NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
     """Run `in4310repro train --keep-epochs` in this process, with `--resume` if there is a run."""
-    from in4310repro.models.network import open_network
+    from in4310repro.models.sources import open_network
     from in4310repro.system.numerics import activate
     from in4310repro.training import experiment
 

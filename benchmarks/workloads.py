@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from in4310repro import models
 from in4310repro.arithmetic.library import Shape, library
 from in4310repro.models.building import construct
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import optimizers

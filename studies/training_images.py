@@ -29,7 +29,7 @@ from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
-from in4310repro.models import trained_part
+from in4310repro.models import building
 from in4310repro.report import contact_sheet, markup
 from in4310repro.runs import chain, names
 from in4310repro.runs.config import Config
@@ -232,7 +232,7 @@ def score_without(
     images, rows = parts["training"]
     kept = [position for position, path in enumerate(images.paths) if path not in paths]
     fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], 6, strength)
-    layer = trained_part.last_layer(network, config.network)
+    _, layer = building.last_layer(network, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)

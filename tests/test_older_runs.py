@@ -13,7 +13,7 @@ from PIL import Image
 
 from in4310repro.data import scenes
 from in4310repro.evaluation.evaluation import evaluate, label
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.config import change, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.config import Config, change, from_json, to_json
 from in4310repro.runs.finished import FinishedRun

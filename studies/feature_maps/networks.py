@@ -12,8 +12,7 @@ from torch import nn
 from in4310repro.data.folders import Catalogue, Entry, catalogue
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.splits import from_csv
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import FIVE_MODULES, LITE
+from in4310repro.models.sources import FIVE_MODULES, LITE, open_network
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS

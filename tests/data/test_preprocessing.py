@@ -22,7 +22,7 @@ from in4310repro.data.images import evaluation_batches, training_batches
 from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.data.reading import crop_square, decode
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.config import change, from_json, to_json
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun

@@ -15,7 +15,7 @@ from torch import nn
 
 from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import embed
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.processes import Processes

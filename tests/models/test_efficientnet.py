@@ -11,9 +11,8 @@ from in4310repro import models
 from in4310repro.arithmetic import cross_entropy, layers
 from in4310repro.arithmetic.same import Conv2dSame
 from in4310repro.models import efficientnet
-from in4310repro.models.network import open_network
 from in4310repro.models.sources import LITE as NAME
-from in4310repro.models.sources import known_names
+from in4310repro.models.sources import known_names, open_network
 from in4310repro.system import machine
 from in4310repro.system.numerics import Numerics
 

@@ -17,8 +17,7 @@ import torchvision
 
 from in4310repro import models
 from in4310repro.models.building import construct
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import RESNETS
+from in4310repro.models.sources import RESNETS, open_network
 
 
 def torchvision_model(name: str, classes: int) -> torch.nn.Module:

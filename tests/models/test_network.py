@@ -14,8 +14,7 @@ from torch import nn
 
 from in4310repro import models
 from in4310repro.models import modules
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, Network, known_names
+from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, Network, known_names, open_network
 from in4310repro.report.page import make_record
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun

@@ -15,7 +15,7 @@ import torch
 
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from tests.conftest import Call
 

@@ -14,8 +14,7 @@ from torch import nn
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.modules import check_scores, default_modules, outputs
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import SOURCES, Functions, Lite, Network, Timm, Torchvision
+from in4310repro.models.sources import SOURCES, Functions, Lite, Network, Timm, Torchvision, open_network
 from in4310repro.system import machine
 from in4310repro.system.tensors import tensor_bytes
 

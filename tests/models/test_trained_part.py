@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from in4310repro import models
-from in4310repro.models import trained_part
-from in4310repro.models.network import open_network
+from in4310repro.models import building
+from in4310repro.models.sources import open_network
 from in4310repro.runs import presets
 from in4310repro.runs.config import Config, change
 from in4310repro.runs.folder import RunFolder
@@ -85,7 +85,7 @@ def test_a_part_that_does_not_exist_or_fit_is_refused(part: str, optimizer: str,
 
 def test_a_layer_that_the_network_lacks_is_refused_with_those_that_it_has() -> None:
     with pytest.raises(ValueError, match=r"no layer 'layer9' to train from; the network has conv1, bn1, .*fc"):
-        trained_part.frozen_modules(network(), "from:layer9")
+        building.frozen_modules(network(), "from:layer9")
 
 
 def test_the_protocols_that_a_fit_knows_nothing_of_are_refused() -> None:
@@ -102,10 +102,10 @@ def test_the_part_chooses_the_optimizers_where_no_file_names_them() -> None:
 
 def test_a_network_that_does_not_end_in_a_linear_layer_has_no_head_to_fit() -> None:
     with pytest.raises(ValueError, match=r"squeezenet1_1 does not end in one linear layer but in classifier.1"):
-        trained_part.last_layer_name(models.build("squeezenet1_1", 6, 0), open_network("squeezenet1_1"))
+        building.last_layer(models.build("squeezenet1_1", 6, 0), open_network("squeezenet1_1"))
 
 
 def test_the_last_layer_is_the_linear_one_that_scores_come_from() -> None:
     network = models.build("resnet18", 6, 0)
-    assert trained_part.last_layer_name(network, open_network("resnet18")) == "fc"
-    assert trained_part.last_layer(network, open_network("resnet18")) is network.get_submodule("fc")
+    name, layer = building.last_layer(network, open_network("resnet18"))
+    assert (name, layer) == ("fc", network.get_submodule("fc"))

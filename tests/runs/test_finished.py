@@ -14,7 +14,7 @@ import torch
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun, advise, image_root, open_run

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from in4310repro import arithmetic
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.config import Config, change
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS

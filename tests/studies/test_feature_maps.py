@@ -17,7 +17,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from in4310repro.data.images import ImageSet
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
 from studies.feature_maps import changes, figures, measurement, spectra, statements

@@ -14,7 +14,7 @@ import pytest
 from in4310repro.data.comparison import Sample, cifar10
 from in4310repro.data.reading import decode
 from in4310repro.data.splits import from_csv
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.config import read_toml
 from in4310repro.system.files import describe, file_sha256, json_bytes, open_regular, read_json, write_file
 from in4310repro.system.tensors import read_tensors

@@ -20,7 +20,7 @@ from in4310repro.data.cache import cache_folder
 from in4310repro.evaluation import embedding
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import predict
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import configure

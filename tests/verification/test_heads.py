@@ -13,7 +13,7 @@ from benchmarks.soak import small_network
 from in4310repro.data.cache import SUFFIX
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.metrics.scores import Scores
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import FITTED_HEAD, PRESETS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.exceptions import Exit
 
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.system import launch, signals
 from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress, show_import, write_line

@@ -10,8 +10,7 @@ from click.core import ParameterSource
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_line, print_text
 from in4310repro.cli.options import RUN, Place, Text, argument, choices, command, flag, of_config, option
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import RESNETS, known_names, refuse_no_weights
+from in4310repro.models.sources import RESNETS, known_names, open_network, refuse_no_weights
 from in4310repro.runs import names
 from in4310repro.runs.settings import IMAGES, MACHINE, OPTIONS
 from in4310repro.system import machine

@@ -10,7 +10,7 @@ from in4310repro.cli import console
 from in4310repro.cli.console import conclude, print_line
 from in4310repro.cli.options import command, of_config, option
 from in4310repro.data import cache as pixel_cache
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.system import machine
 from in4310repro.system.machine import size_text
 from in4310repro.system.numerics import Numerics, activate

@@ -16,8 +16,7 @@ from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_line, progress
 from in4310repro.cli.options import RUN, Place, Text, command, option
 from in4310repro.data.folders import count_images
-from in4310repro.models.network import HEAD
-from in4310repro.models.sources import refuse_no_weights
+from in4310repro.models.sources import HEAD, refuse_no_weights
 from in4310repro.runs import config as configuration
 from in4310repro.runs import deviations, names, presets
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS

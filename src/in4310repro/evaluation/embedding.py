@@ -16,7 +16,7 @@ from in4310repro.data.cache import cache_folder
 from in4310repro.data.images import ImageSet, decoder, evaluation_batches
 from in4310repro.evaluation.prediction import gather_rows, local_share
 from in4310repro.features.hooks import evaluation_mode
-from in4310repro.models import trained_part
+from in4310repro.models import building
 from in4310repro.models.sources import Network
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock
@@ -71,8 +71,7 @@ def embed(
             full.
     """
     numerics, processes = context.numerics, context.processes
-    layer = trained_part.last_layer_name(model, network)
-    last = trained_part.last_layer(model, network)
+    layer, last = building.last_layer(model, network)
     record = record_type(last.in_features)
     file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
     if processes.leads:

@@ -1,6 +1,6 @@
 """Networks by name from four sources, with their initial weights, modules and trained part.
 
-`network.open_network` is the one place that takes the name of a network apart.
+`sources.open_network` is the one place that takes the name of a network apart.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
         torch.Size([2, 6])
     """
     # Here, since a configuration opens its network and needs no torch for that.
-    from in4310repro.models.network import open_network
+    from in4310repro.models.sources import open_network
 
     network = open_network(name)
     network.check()

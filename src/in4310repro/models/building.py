@@ -1,4 +1,4 @@
-"""Construction of networks, on the meta device if possible; their weights are then drawn, loaded or restored."""
+"""Construction of networks, on the meta device if possible, with their weights, trained part and head."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from in4310repro.models.sources import Network
+from in4310repro.models.sources import FROM, Network
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
 
@@ -81,18 +81,56 @@ def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
     """
     state = model.state_dict()
     for prefix, module in model.named_modules():
-        if isinstance(module, DRAWN):
-            for name, value in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
-                state[name] = _initial_value(module, name, value, seed)
+        if not isinstance(module, DRAWN):
+            continue
+        for name, value in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
+            generator, shape = generator_for(seed, "weights", name), tuple(value.shape)
+            if isinstance(module, nn.Linear):
+                drawn = (generator.random(shape) * 2 - 1) * (1 / math.sqrt(module.in_features))
+            elif isinstance(module, nn.Conv2d) and len(shape) == 4:
+                drawn = generator.standard_normal(shape) * math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+            else:
+                state[name] = torch.full(shape, 1 if name.endswith(("weight", "running_var")) else 0, dtype=value.dtype)
+                continue
+            state[name] = torch.from_numpy(drawn).to(value.dtype)
     return state
 
 
-def _initial_value(module: nn.Module, name: str, value: torch.Tensor, seed: int) -> torch.Tensor:
-    generator, shape = generator_for(seed, "weights", name), tuple(value.shape)
-    if isinstance(module, nn.Linear):
-        bound = 1 / math.sqrt(module.in_features)
-        return torch.from_numpy((generator.random(shape) * 2 - 1) * bound).to(value.dtype)
-    if isinstance(module, nn.Conv2d) and len(shape) == 4:
-        standard_deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
-        return torch.from_numpy(generator.standard_normal(shape) * standard_deviation).to(value.dtype)
-    return torch.full(shape, 1 if name.endswith(("weight", "running_var")) else 0, dtype=value.dtype)
+def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
+    """Return the modules that are not trained, in the network's order; an empty list if `part` is `all`.
+
+    These are the modules before the first trained layer, without the modules that contain this layer.
+
+    Args:
+        model: the network.
+        part: `all`, or `from:LAYER` with the name of the first trained layer.
+
+    Raises:
+        ValueError: the network has no such layer.
+    """
+    if not part.startswith(FROM):
+        return []
+    layer, named = part.removeprefix(FROM), dict(model.named_modules())
+    if layer not in named:
+        examples = ", ".join(name for name, _ in model.named_children())
+        raise ValueError(
+            f"no layer {layer!r} to train from; the network has {examples}, and modules inside of these are valid too"
+        )
+    before = list(named)[: list(named).index(layer)]
+    return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
+
+
+def last_layer(model: nn.Module, network: Network) -> tuple[str, nn.Linear]:
+    """Return the linear layer that computes the scores, with its name.
+
+    Raises:
+        ValueError: the network does not end in a linear layer.
+    """
+    names = sorted({each.rpartition(".")[0] for each in head(network)})
+    layer = model.get_submodule(names[0]) if len(names) == 1 else None
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(
+            f"{network.name} does not end in one linear layer but in {', '.join(names)}; fitting a head and finding "
+            "doubtful labels need the inputs of such a layer as features: resnet18 has one, and --train all needs none"
+        )
+    return names[0], layer

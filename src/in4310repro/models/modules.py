@@ -152,7 +152,7 @@ def obstacle(network: Network, side: int) -> str:
     model = arithmetic.portable(model)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     images = images.to(memory_format=torch.channels_last)
-    seen, stage = set[str](), "evaluation"
+    seen = set[str]()
 
     class Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, function, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
@@ -164,19 +164,24 @@ def obstacle(network: Network, side: int) -> str:
 
     with Listener() as listener:  # type: ignore[no-untyped-call]
         pass_one(model, network.name, side)
-    try:
-        with listener, torch.inference_mode():
-            model.eval()(images)
-        if foreign := sorted(seen - {*EQUAL_EVERYWHERE.split()}):
-            return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
-        stage = "training step"
-        with listener, torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-            scores = model.train()(images)
-            # What else a network may return in training, its loss refuses.
-            if isinstance(scores, Tensor) and scores.requires_grad:
-                # Numbers that are drawn already: to draw others would be heard.
-                scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]
-    except Exception as error:  # code of others
-        return f"its {stage} fails with {type(error).__name__}: {error}"
-    foreign = sorted(seen - {*EQUAL_EVERYWHERE.split(), *EQUAL_BACKWARD.split()})
-    return f"its training step calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""
+    for training, stage, code, equal in (
+        (False, "evaluation", "forward()", EQUAL_EVERYWHERE),
+        (True, "training step", "training step", EQUAL_EVERYWHERE + EQUAL_BACKWARD),
+    ):
+        try:
+            with (
+                listener,
+                torch.random.fork_rng([]),
+                torch.inference_mode(not training),
+                torch.set_grad_enabled(training),
+            ):
+                scores = model.train(training)(images)
+                # What else a network may return in training, its loss refuses.
+                if training and isinstance(scores, Tensor) and scores.requires_grad:
+                    # Numbers that are drawn already: to draw others would be heard.
+                    scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]
+        except Exception as error:  # code of others
+            return f"its {stage} fails with {type(error).__name__}: {error}"
+        if foreign := sorted(seen - {*equal.split()}):
+            return f"its {code} calls {', '.join(foreign)}, whose bits are torch's"
+    return ""

@@ -5,10 +5,10 @@ Methods import torch and other libraries only where they need them: configuratio
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import functools
 import importlib
+import re
 import sys
 import urllib.error
 from abc import ABC, abstractmethod
@@ -41,6 +41,8 @@ LITE_NAMES = """
     _project_conv.=project.0. ._bn2.=.project.1. _conv_stem.=stem.0. _bn0.=stem.1. _conv_head.=last.0. _bn1.=last.1.
     _fc.=classifier.
 """
+# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
+HEAD, ALL, FROM = "head", "all", "from:"
 # Names of the user's functions that the user has given in this process.
 TRUSTED: set[str] = set()
 
@@ -95,7 +97,7 @@ class Network(ABC):
     @property
     def option(self) -> str:
         """Command-line option that allows the user's own network code to run; empty for networks of libraries."""
-        return f" --model {shell_word(self.name)}" if self.named_by_user else ""
+        return f" --model {shell_word(self.name)}" * self.named_by_user
 
     @property
     def is_resnet(self) -> bool:
@@ -333,9 +335,10 @@ class Timm(Network):
         except ImportError:
             raise ValueError(f"the network {self.name} needs timm: {machine.install_command('timm')}") from None
         if not timm.is_model(self._short):
-            near = difflib.get_close_matches(self._short, timm.list_models(), 1)
-            meant = f"did you mean {TIMM}{near[0]}?" if near else "timm.list_models() returns all"
-            raise ValueError(f"timm {timm.__version__} has no model {self._short!r}; {meant}")
+            meant = did_you_mean(self._short, timm.list_models()).replace("mean ", f"mean {TIMM}")
+            raise ValueError(
+                f"timm {timm.__version__} has no model {self._short!r}{meant or '; timm.list_models() returns all'}"
+            )
 
     def create(self, classes: int) -> object:
         """Return the network that timm constructs."""
@@ -446,10 +449,10 @@ class Functions(Network):
         module, _, function = self.name.partition(":")
         imported = self._module()
         if not hasattr(imported, function):
-            close = difflib.get_close_matches(function, [each for each in vars(imported) if each[0] != "_"], 1)
-            meant = f"; did you mean {module}:{close[0]}?" if close else ""
+            close = did_you_mean(function, [each for each in vars(imported) if each[0] != "_"])
             raise ValueError(
-                f"{module} has no {function!r}; MODULE:FUNCTION names a function that returns a network{meant}"
+                f"{module} has no {function!r}; MODULE:FUNCTION names a function that returns a network"
+                + close.replace("mean ", f"mean {module}:")
             )
         try:
             return getattr(imported, function)(num_classes=classes)
@@ -472,3 +475,18 @@ def valid_names() -> str:
 def known_names(pattern: str = "*") -> list[str]:
     """Return the known network names that match a pattern, sorted; sources that cannot list names are omitted."""
     return fnmatch.filter(sorted(name for source in SOURCES for name in source.names()), pattern)
+
+
+@functools.lru_cache(maxsize=1000)
+def open_network(name: str) -> Network:
+    """Return the network with this name. Only the form of the name is checked, and no code of the network runs.
+
+    Raises:
+        ValueError: no kind of network has names of this form.
+    """
+    for source in SOURCES:
+        if re.fullmatch(source.pattern, name):
+            return source(name)
+    near = as_function(name[:100])
+    meant = f"; did you mean {near}?" if near else did_you_mean(name, RESNETS)
+    raise ValueError(f"no model {name[:100]!r}; {valid_names()} are valid{meant}")

@@ -8,7 +8,7 @@ choice.
 from pathlib import Path
 
 from in4310repro.metrics.table import SCALARS
-from in4310repro.models.network import ALL
+from in4310repro.models.sources import ALL
 from in4310repro.report.comparisons import describe_extremes
 from in4310repro.report.exhibit import Sentence, Source
 from in4310repro.report.published_numbers import has_original_classes

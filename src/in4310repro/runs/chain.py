@@ -13,7 +13,7 @@ import rfc8785
 import torch
 
 from in4310repro.data import preprocessing, splits
-from in4310repro.models.network import ALL
+from in4310repro.models.sources import ALL
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import EpochHashes
 from in4310repro.runs.settings import OPTIONS, OptimizerSetting

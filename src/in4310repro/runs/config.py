@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, IGNORED, Preprocessing, channels, refuse_invalid
-from in4310repro.models.network import ALL, FROM, HEAD, open_network
+from in4310repro.models.sources import ALL, FROM, HEAD, open_network
 from in4310repro.runs import deviations
 from in4310repro.runs import settings as s
 from in4310repro.runs.deviations import Protocol

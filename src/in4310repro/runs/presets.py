@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
-from in4310repro.models.network import HEAD
-from in4310repro.models.sources import FIVE_MODULES, LITE
+from in4310repro.models.sources import FIVE_MODULES, HEAD, LITE
 from in4310repro.runs.config import Config, change, read_toml, to_json
 from in4310repro.runs.settings import FITS_HEAD, FORMAT, OPTIONS, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME

@@ -19,8 +19,7 @@ from in4310repro.data.preprocessing import (
     Preprocessing,
 )
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
-from in4310repro.models.network import ALL, HEAD, open_network
-from in4310repro.models.sources import FIVE_MODULES, RESNETS, Network
+from in4310repro.models.sources import ALL, FIVE_MODULES, HEAD, RESNETS, Network, open_network
 from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol
 from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES

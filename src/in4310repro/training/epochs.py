@@ -16,7 +16,7 @@ from in4310repro.arithmetic import shares
 from in4310repro.data.images import Batch, ImageSet, training_batches, training_ranges
 from in4310repro.evaluation.prediction import local_share, predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.models import trained_part
+from in4310repro.models import building
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
@@ -73,7 +73,7 @@ class Epochs:
             # Its batch norm uses the images of all processes.
             self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
             self._network = DistributedDataParallel(self.model)
-        self._frozen = trained_part.frozen_modules(self.model, self.config.trained_part(task.setting))
+        self._frozen = building.frozen_modules(self.model, self.config.trained_part(task.setting))
         for module in self._frozen:
             module.requires_grad_(False)
         head = self.config.network.head() if task.setting.head_learning_rate else ()

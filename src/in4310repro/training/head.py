@@ -14,7 +14,7 @@ from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import measure, scores_of
 from in4310repro.metrics.scores import Scores
-from in4310repro.models import trained_part
+from in4310repro.models import building
 from in4310repro.runs import chain, names, settings
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.system import machine, signals, tensors
@@ -89,7 +89,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
         embed(model, config.network, images, config.evaluation_batch_size, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
-    width = trained_part.last_layer(model, config.network).in_features
+    width = building.last_layer(model, config.network)[1].in_features
     # As float64, twice: the features, and what scikit-learn makes of them.
     machine.refuse_beyond_memory(
         f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
@@ -113,7 +113,7 @@ def fit_row(
     start = time.perf_counter()
     fitted = fit_head(features.training, images.labels, int(images.labels.max()) + 1, strength)
     seconds = time.perf_counter() - start
-    layer = trained_part.last_layer(model, config.network)
+    _, layer = building.last_layer(model, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)

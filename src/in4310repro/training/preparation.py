@@ -20,7 +20,7 @@ from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
 from in4310repro.features import choose
 from in4310repro.metrics import wilson
-from in4310repro.models import modules, sources, trained_part
+from in4310repro.models import building, modules, sources
 from in4310repro.models.weights import Weights
 from in4310repro.runs import presets, settings
 from in4310repro.runs.config import Config, with_preprocessing
@@ -232,9 +232,9 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         config = replace(config, modules=modules.default_modules(model, network.name, config.image_size))
     choose(model, config.modules)
     for setting in config.settings:
-        trained_part.frozen_modules(model, config.trained_part(setting))
+        building.frozen_modules(model, config.trained_part(setting))
         if config.fits_head(setting):
-            trained_part.last_layer_name(model, network)
+            building.last_layer(model, network)
     if numerics.portable and (reason := network.obstacle(config.image_size)):
         raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
     return config

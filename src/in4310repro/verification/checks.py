@@ -8,7 +8,7 @@ from typing import Self
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics import table
-from in4310repro.models.network import FROM
+from in4310repro.models.sources import FROM
 from in4310repro.runs import selection, settings
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification import evidence as ev

@@ -9,7 +9,7 @@ from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.metrics import METRICS, SCALARS, Tolerance, ends
 from in4310repro.metrics.scores import Scores
-from in4310repro.models import network, trained_part
+from in4310repro.models import building, sources
 from in4310repro.runs import deviations, names, settings
 from in4310repro.runs.records import HistoryRow
 from in4310repro.system import schema
@@ -94,7 +94,7 @@ def repeated_fits(setting: SettingEvidence) -> Iterator[Finding]:
 
 def _scores(inputs: epochs.TrainingInputs, features: Embedding, images: ImageSet) -> Scores:
     """Return the scores given by the network's current head."""
-    layer, size = trained_part.last_layer(inputs.model, inputs.config.network), inputs.config.evaluation_batch_size
+    (_, layer), size = building.last_layer(inputs.model, inputs.config.network), inputs.config.evaluation_batch_size
     return head.scores_of_features(layer, features, images, size, inputs.context.numerics)
 
 
@@ -119,7 +119,7 @@ def _saved_head_differences(
 
     def measure() -> tuple[dict[str, Scores], float]:
         """Return the scores by the current head, and the largest derivative of its penalised loss."""
-        layer = trained_part.last_layer(inputs.model, config.network)
+        _, layer = building.last_layer(inputs.model, config.network)
         now = head.Head(*(each.detach().cpu() for each in (layer.weight, layer.bias)))
         slope = head.largest_derivative(now, features.training, inputs.training.labels, strength)
         return {name: _scores(inputs, *part) for name, part in parts.items()}, slope
@@ -153,10 +153,10 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     """
     evidence, run = setting.evidence, setting.run
     part, previous = run.config.trained_part(setting.setting), run.config.setting_before(setting.setting)
-    if not part.startswith(network.FROM) or not (previous or evidence.start_at_hand):
+    if not part.startswith(sources.FROM) or not (previous or evidence.start_at_hand):
         return
     model = evidence.drawn_network if previous else evidence.initial_network
-    frozen = {*trained_part.frozen_modules(model, part)}
+    frozen = {*building.frozen_modules(model, part)}
     modules = dict(model.named_modules())
     still = {name for name in setting.stored if modules.get(name.rpartition(".")[0]) in frozen}
     last = names.of_setting(previous or "", names.LAST_WEIGHTS)

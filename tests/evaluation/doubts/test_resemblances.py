@@ -23,7 +23,7 @@ from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.data.splits import PARTS
 from in4310repro.evaluation.doubts import resemblances
 from in4310repro.evaluation.doubts.resemblances import Neighbours, candidates, crops, find_groups, look_alikes, nearest
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure

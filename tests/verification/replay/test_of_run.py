@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.soak import find_differing_files, small_network
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.models.network import open_network
+from in4310repro.models.sources import open_network
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder

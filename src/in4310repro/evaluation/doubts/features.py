@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from in4310repro.data.folders import Entry
 from in4310repro.data.preprocessing import APPLIED, to_json
 from in4310repro.evaluation.embedding import Features, embed
-from in4310repro.models import modules, trained_part
+from in4310repro.models import building, modules
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import unchanged
@@ -64,7 +64,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
                     )
                 config.network.trust()
             model = run.selected_network()
-            trained_part.last_layer_name(model, config.network)
+            building.last_layer(model, config.network)
             fitted = config.fits_head(config.setting(run.metrics["setting"]))
             trained = () if fitted else run.split.parts[config.protocol.part_read_as("training")]
             known = frozenset(entry.sha256 for entry in trained)
@@ -78,7 +78,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     model = network.build(2, seed=0, weights=read)
     config = with_preprocessing(config, read.preprocessing)
     modules.check_scores(model, network.name, 2, config.image_size)
-    trained_part.last_layer_name(model, network)
+    building.last_layer(model, network)
     return Source(model, config, None, publishable_place(weights))
 
 

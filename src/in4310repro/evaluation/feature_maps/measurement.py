@@ -9,8 +9,7 @@ import torch
 
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.features import FeatureStatistics, ModuleChoice
-from in4310repro.models.network import open_network
-from in4310repro.models.sources import Network
+from in4310repro.models.sources import Network, open_network
 
 IMAGES = 3  # of a channel, those with the largest responses
 
