@@ -30,7 +30,7 @@ from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
 
 DOCS = Path(__file__).parents[1] / "docs"
-JSON, PAGE = DOCS / "check-page.json", DOCS / "check-page.md"
+JSON, PAGE = DOCS / "check-page.json", DOCS / "verification.md"
 BEGIN, END = "<!-- browsers: begin -->\n", "<!-- browsers: end -->"
 VERDICT = re.compile(r"(?P<equal>[\d,]+) values are equal to the bit\. .*?(?P<seconds>[\d.]+) seconds\.")
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bad_input import table
+from tests.docs import caught
 from tests.fuzzing import cases
 
 from in4310repro.evaluation.feature_maps import of_run
@@ -23,29 +23,21 @@ from in4310repro.training import experiment
 # The test suite uses the cases before this one.
 FIRST = 1000
 ENDINGS = ("accepted", "difference", "refused", "fault")
+COLUMNS = ("damaged file", "cases", "accepted (0)", "difference (1)", "refused (2)", "faults")
 
 
-def results(done: Sequence[cases.Case], seconds: float) -> str:
-    """Return a table that counts how the commands ended, by type of file."""
+def results(done: Sequence[cases.Case]) -> list[tuple[object, ...]]:
+    """Return the counts of how the commands ended, by type of file."""
     counts = Counter((case.kind, case.ending) for case in done)
-    commands = Counter(case.command.split()[0] for case in done)
-    listed = ", ".join(f"`{command}` {number:,}" for command, number in sorted(commands.items()))
-    faults = sum(bool(case.faults) for case in done)
-    lines = [
-        f"{len(done):,} damaged files, {seconds / 60:.0f} minutes; {listed}; {faults} faults.",
-        "",
-        "| damaged file | cases | accepted (0) | difference (1) | refused (2) | faults |",
-        "|---|---:|---:|---:|---:|---:|",
+    kinds = sorted({case.kind for case in done})
+    return [
+        (kind, sum(case.kind == kind for case in done), *(counts[kind, each] for each in ENDINGS)) for kind in kinds
     ]
-    for kind in sorted({case.kind for case in done}):
-        numbers = [counts[kind, ending] for ending in ENDINGS]
-        lines.append(f"| {kind} | {sum(numbers)} | " + " | ".join(map(str, numbers)) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s evidence -- fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=2000, help="number of cases; the page is written for 2,000")
+    parser.add_argument("--cases", type=int, default=2000, help="number of cases; the table is written for 2,000")
     parser.add_argument("--first", type=int, default=FIRST, help="number of the first case, which is also its seed")
     arguments = parser.parse_args()
     numerics = activate("auto", "cpu")
@@ -67,10 +59,10 @@ def main() -> None:
                 elif len(done) % 100 == 0:
                     sys.stdout.write(f"{len(done)} of {arguments.cases} cases, {time.monotonic() - start:.0f} s\n")
                 sys.stdout.flush()
-    text = results(done, time.monotonic() - start)
-    sys.stdout.write(f"{text}\n")
+    rows = results(done)
+    sys.stdout.write(caught.text_of(COLUMNS, rows))
     if arguments.cases == 2000 and arguments.first == FIRST:
-        table.update("fuzz", text)
+        caught.write("fuzz", COLUMNS, rows)
     sys.exit(any(case.faults for case in done))
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.kernel_errors
 
-writes docs/kernel-errors.json and docs/kernel-errors.md. The layers are those of torchvision's networks at
+writes docs/kernel-errors.json and docs/arithmetic.md. The layers are those of torchvision's networks at
 64 px and 200 random ones, in channels_last memory; an error is the root mean square difference from torch in double.
 """
 
@@ -18,7 +18,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, random_wide_case, ratios_of, squared_errors
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
@@ -39,7 +39,7 @@ RANDOM = "random, most of odd sizes"
 WIDE = {"random 3x3, 16 to 33 images": (16, 24, 32, 33), "random 3x3, 1 to 9 images": (1, 2, 8, 9)}
 WIDE_SHAPES = 60
 ROOT = Path(__file__).parents[1]
-NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/kernel-errors.md"
+NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/arithmetic.md"
 # A ratio counts as above 1 from this many deviations on, plus a margin for its own rounding.
 DEVIATIONS, LEAST = 4, 1e-3
 
@@ -199,22 +199,9 @@ def layers_table(layers: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def means_table(layers: dict[str, Any]) -> str:
-    """Return a table of the mean relative errors of the random layers."""
-    lines = [f"| layers | | {' | '.join(NAMES)} |", f"|{'---|' * (2 + len(NAMES))}"]
-    for name in (RANDOM, *WIDE):
-        shares = layers[name]["mean shares"]
-        lines += [
-            f"| {name} | {who} | {' | '.join(f'{shares[each][at]:.2g}' for each in NAMES)} |"
-            for at, who in enumerate(("here", "torch"))
-        ]
-    return "\n".join(lines)
-
-
 def with_tables(text: str, numbers: dict[str, Any]) -> str:
-    text = replaced(text, kernels_table(numbers["kernels"]), "kernels")
-    text = replaced(text, layers_table(numbers["layers"]), "layers")
-    return replaced(text, means_table(numbers["layers"]), "means")
+    text = replaced(text, "kernels", kernels_table(numbers["kernels"]))
+    return replaced(text, "layers", layers_table(numbers["layers"]))
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 
 from benchmarks.memory import measure_peak
 from in4310repro.runs.presets import PRESETS
@@ -103,7 +103,7 @@ def table(measured: Mapping[str, Any]) -> str:
 
 
 def with_table(text: str, measured: Mapping[str, Any]) -> str:
-    return replaced(text, table(measured), NAME)
+    return replaced(text, NAME, table(measured))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 from tests.evaluation.doubts import planted
 
 from in4310repro.data import check
@@ -88,7 +88,7 @@ def main() -> None:
         result = measure(Path(place))
     write_file(NUMBERS, json_bytes(result))
     page = PAGE.read_text(encoding="utf-8")
-    write_file(PAGE, replaced(page, table(result), MARK).encode())
+    write_file(PAGE, replaced(page, MARK, table(result)).encode())
     sys.stdout.write(f"{table(result)}\n")
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 
 from benchmarks import arm64
 from in4310repro import models
@@ -281,7 +281,7 @@ def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
 
 
 def with_table(text: str, numbers: dict[str, Any]) -> str:
-    return replaced(text, page_table(numbers), MARK)
+    return replaced(text, MARK, page_table(numbers))
 
 
 def page_table(numbers: dict[str, Any]) -> str:

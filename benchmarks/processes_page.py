@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 
 from in4310repro.system.files import json_bytes, read_json, write_file
 
@@ -21,7 +21,7 @@ def update(name: str, measured: dict[str, Any]) -> None:
 
 
 def with_tables(text: str, numbers: dict[str, Any]) -> str:
-    return replaced(replaced(text, shares_table(numbers["shares"]), "shares"), kills_line(numbers["kills"]), "kills")
+    return replaced(replaced(text, "shares", shares_table(numbers["shares"])), "kills", kills_line(numbers["kills"]))
 
 
 def shares_table(measured: dict[str, Any]) -> str:

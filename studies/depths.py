@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 
 from in4310repro.metrics import SCALARS
 from in4310repro.models.sources import RESNETS
@@ -88,7 +88,7 @@ def _three(value: float) -> str:
 
 
 def with_table(text: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    return replaced(text, table(rows), NAME)
+    return replaced(text, NAME, table(rows))
 
 
 def train_depths(folder: Path) -> list[Path]:

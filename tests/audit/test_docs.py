@@ -1,7 +1,8 @@
-"""docs/audit.md and docs/audit-json.md agree with the program: ranks, options and fields of the JSON."""
+"""docs/audit.md and docs/audit-fields.csv agree with the program: ranks, options and fields of the JSON."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -18,16 +19,15 @@ from in4310repro.cli.application import app
 from tests.audit.habits import report
 from tests.audit.test_html import made_up
 
-PAGE, FIELDS = (
-    (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8") for name in ("audit.md", "audit-json.md")
-)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, FIELDS = ((DOCS / name).read_text(encoding="utf-8") for name in ("audit.md", "audit-fields.csv"))
 PRINTED = Path(__file__).parent / "printed"
 SAMPLES = ("chart_types_weighted.txt", "radar_accuracy_and_samples.txt", "two_classes_report_and_matrix.txt")
 
 
 def documented() -> set[str]:
     """Return the paths in the first column of the table of JSON fields."""
-    return set(re.findall(r"^\| `([^`]+)` \|", FIELDS, flags=re.MULTILINE))
+    return {row["field"] for row in csv.DictReader(FIELDS.splitlines())}
 
 
 def paths(value: Any, path: str = "") -> Iterator[str]:

@@ -12,14 +12,15 @@ from in4310repro.audit.verdicts import Rank
 from tests.audit import peer, validation, validation_page
 from tests.audit.habits import HABITS, report
 from tests.audit.planted import KINDS
+from tests.docs.marks import replaced
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_committed_table_is_what_the_committed_data_says() -> None:
     result = json.loads((DOCS / "audit-validation.json").read_text(encoding="utf-8"))
-    page = (DOCS / "audit-validation.md").read_text(encoding="utf-8")
-    assert validation_page.replaced(page, validation_page.table(result)) == page
+    page = (DOCS / "audit-rules.md").read_text(encoding="utf-8")
+    assert replaced(page, validation_page.NAME, validation_page.table(result)) == page
 
 
 def test_the_committed_validation_accuses_nobody_wrongly() -> None:
@@ -80,7 +81,7 @@ def test_counts_of_the_result_come_from_the_cases() -> None:
     assert result["consistent"]["false_accusations"] == 1
     assert result["consistent"]["class_values_read"] == 2
     assert result["detection"][0]["tried"] == 2
-    assert "| two digits swapped | known | 2 | 1 of 2 |" in validation_page.table(result)
+    assert "| two digits swapped | 2 | 50 % | 50 % |" in validation_page.table(result)
     assert "| two digits swapped | 2 | 50 % | 50 % |" in validation_page.table(result)
 
 
@@ -94,4 +95,4 @@ def test_mlscorecheck_rejects_what_no_counts_give() -> None:
 
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="validation: begin"):
-        validation_page.replaced("# A page", "table")
+        replaced("# A page", validation_page.NAME, "table")

@@ -1,6 +1,6 @@
 """Measures the audit: false accusations on consistent reports, detection of planted errors, beside mlscorecheck.
 
-Run as `python -m tests.audit.validation`: writes docs/audit-validation.json and docs/audit-validation.md.
+Run as `python -m tests.audit.validation`: writes docs/audit-validation.json and a table of docs/audit-rules.md.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.faults.write_text(json.dumps(faults, indent=1, ensure_ascii=False), encoding="utf-8")
     if not options.dry:
         (DOCS / "audit-validation.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        validation_page.update(DOCS / "audit-validation.md", result)
+        validation_page.update(DOCS / "audit-rules.md", result)
     sys.stdout.write(validation_page.table(result) + "\n")
     return int(result["consistent"]["false_accusations"] > 0)
 

@@ -1,10 +1,6 @@
-"""All rows of bad input, and their table in docs/bad-input.md: python -m tests.bad_input.table."""
+"""All rows of bad input, and their table in docs/caught/bad-input.csv: python -m tests.bad_input.table."""
 
 from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 from tests.bad_input import (
     checkpoints,
@@ -21,10 +17,7 @@ from tests.bad_input import (
 )
 from tests.bad_input import weights as weight_files
 from tests.bad_input.row import Row
-
-PAGE = Path(__file__).parents[2] / "docs/bad-input.md"
-BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
-SHOWN = 70  # characters of a command
+from tests.docs import caught
 
 MODULES = (
     images,
@@ -43,48 +36,15 @@ MODULES = (
 ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 
-def table(rows: list[Row]) -> str:
-    """Return the number of test cases by exit code, then a table of the test cases by group."""
-    counts = Counter(row.group for row in rows)
-    codes = Counter(row.code for row in rows)
-    listed = ", ".join(f"{number} end with {code}" for code, number in sorted(codes.items()))
-    return "\n".join([f"{len(rows)} rows; {listed}.", *(line for g in counts for line in _group(g, rows))])
+COLUMNS = ("group", "bad input", "command", "exit code", "the sentence names", "unchanged afterwards")
+SHOWN = 200  # characters of a command
 
 
-def _group(group: str, rows: list[Row]) -> Iterator[str]:
-    yield from ("", f"### {group[0].upper()}{group[1:]}", "")
-    yield "| bad input | command | exit code | the sentence names | unchanged afterwards |"
-    yield "|---|---|---:|---|---|"
-    for row in rows:
-        if row.group == group:
-            words = ", ".join(f"`{_cell(word)}`" for word in row.words)
-            yield f"| {_cell(row.name)} | `{_cell(row.command)}` | {row.code} | {words} | {_cell(row.intact)} |"
-
-
-def _cell(text: str) -> str:
-    """Return a text as a table cell, with unprintable characters escaped and long text truncated."""
-    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|")
-    return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
-
-
-def replaced(page: str, name: str, content: str) -> str:
-    """Return the page with `content` between the HTML comments that mark the section `name`.
-
-    Raises:
-        ValueError: the page has no such marks.
-    """
-    begin, end = BEGIN.format(name), END.format(name)
-    before, mark, rest = page.partition(begin)
-    _, closing, after = rest.partition(end)
-    if not mark or not closing:
-        raise ValueError(f"no {begin} and {end} in the page")
-    return f"{before}{begin}\n{content}\n{end}{after}"
-
-
-def update(name: str, content: str) -> None:
-    page = replaced(PAGE.read_text(encoding="utf-8"), name, content)
-    PAGE.write_text(page, encoding="utf-8")
+def cells(row: Row) -> tuple[str, str, str, int, str, str]:
+    """Return the cells of a row of bad input, a command of more characters shortened."""
+    command = row.command if len(row.command) <= SHOWN else f"{row.command[: SHOWN - 3]}..."
+    return row.group, row.name, command, row.code, "; ".join(row.words), row.intact
 
 
 if __name__ == "__main__":
-    update("table", table(ROWS))
+    caught.write("bad-input", COLUMNS, map(cells, ROWS))

@@ -14,6 +14,7 @@ import pytest
 from tests.bad_input import table
 from tests.bad_input.row import Row, faults
 from tests.bad_input.sandbox import Limits, Sandbox, make_one_setting, time_limit
+from tests.docs import caught
 
 LEAST = 150
 MOST_PROCESSES = 25
@@ -48,9 +49,9 @@ def test_the_table_has_its_rows_and_few_need_a_process() -> None:
     assert [name for name, number in Counter(map(identifier, table.ROWS)).items() if number > 1] == []
 
 
-def test_the_page_shows_the_table() -> None:
-    page = table.PAGE.read_text(encoding="utf-8")
-    assert table.replaced(page, "table", table.table(table.ROWS)) == page
+def test_the_file_holds_every_row() -> None:
+    text = caught.file_of("bad-input").read_text(encoding="utf-8")
+    assert caught.text_of(table.COLUMNS, map(table.cells, table.ROWS)) == text
 
 
 ROW = Row(group="", name="", command="train --preset big", code=2, words=("'big'",))

@@ -1,6 +1,6 @@
 """Numbers in README and the pages of docs/, each with the file that it comes from.
 
-`python -m tests.docs.claims` writes docs/claims.md, and the table of costs in docs/features.md.
+`python -m tests.docs.claims` writes docs/caught/claims.csv, and the table of costs in docs/features.md.
 """
 
 from __future__ import annotations
@@ -12,29 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.docs import caught
+
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("claims.toml")
-PAGE, FEATURES = ROOT / "docs/claims.md", ROOT / "docs/features.md"
+FEATURES = ROOT / "docs/features.md"
+COLUMNS = ("claim", "number", "95 %", "file", "keys", "pages", "command", "tier", "who can repeat it")
 NUMBER = re.compile(r"(?<![\w.,^-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?(?!\w)")
 # Tables, written from rows and files or held by tests of their own.
-TABLES = {
-    f"docs/{name}.md"
-    for names in ("audit-json audit-validation bad-input causes claims", "forgeries kernel-errors mistakes mutants")
-    for name in names.split()
-}
-INTRODUCTION = """# Claims
-
-Which file does a number on README or on a page come from, how firmly is it held, and who can repeat it?
-
-A test holds every number of three or more digits, every number with a decimal point or an exponent, every percentage
-and every "N of M" in the text and tables of these pages: it is what the file below has, or is listed with a reason in
-`tests/docs/claims.toml` (settings, tolerances, constants, examples, predictions, or what another test computes). Not
-held are other whole numbers of one or two digits, numbers written as words, and what stands in code, in back quotes and
-in links. Tables that a program writes into a page are held by tests of that program instead.
-
-Intervals are 95 % and hold sampling error alone: those of reports and published numbers are
-[explained with runs](runs.md#intervals), that of labels is of the weighted shares.
-"""
+TABLES = {"docs/caught.md"}
 
 
 def read() -> dict[str, Any]:
@@ -126,25 +112,20 @@ def interval(claim: dict[str, Any]) -> str:
     return ""
 
 
-def table() -> str:
-    """Return a Markdown table of all claims, which trace numbers in the documentation to files."""
-    heading = ("claim", "number", "95 %", "file and key", "pages", "command", "tier", "who can repeat it")
-    rows = [heading, ("---",) * len(heading)]
+def rows() -> Iterator[tuple[str, ...]]:
+    """Yield a row for each claim, which traces numbers on pages to files."""
     for claim in read()["claim"]:
-        keys = "; ".join(f"`{key}`" for key in claim.get("keys") or [claim["key"]])
-        rows.append(
-            (
-                claim["claim"],
-                (", " if claim.get("take") == "all" else " to ").join(claim["numbers"]),
-                interval(claim),
-                f"`{claim['file']}`: {keys.replace('|', ' / ')}",
-                ", ".join(f"`{page}`" for page in claim["pages"]),
-                f"`{claim['command']}`",
-                claim["tier"],
-                claim["who"],
-            )
+        yield (
+            claim["claim"],
+            (", " if claim.get("take") == "all" else " to ").join(claim["numbers"]),
+            interval(claim),
+            claim["file"],
+            "; ".join(claim.get("keys") or [claim["key"]]),
+            ", ".join(claim["pages"]),
+            claim["command"],
+            claim["tier"],
+            claim["who"],
         )
-    return "\n".join([INTRODUCTION, *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 def cost_table() -> str:
@@ -165,5 +146,5 @@ def with_cost_table(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(table(), encoding="utf-8")
+    caught.write("claims", COLUMNS, rows())
     FEATURES.write_text(with_cost_table(FEATURES.read_text(encoding="utf-8")), encoding="utf-8")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from tests.bad_input.table import replaced
 from tests.docs.commands import FENCE, ROOT
+from tests.docs.marks import replaced
 
 PAGE = ROOT / "docs" / "first-difference.md"
 PICTURE = ROOT / "docs" / "images" / "first-difference.svg"

@@ -1,41 +1,26 @@
-"""The table of all 58 mistakes in docs/mistakes.md, written by python -m tests.mistakes.table."""
+"""The table of all 58 mistakes in docs/caught/mistakes.csv, written by python -m tests.mistakes.table."""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from pathlib import Path
 
+from tests.docs import caught
 from tests.mistakes import contents, hooks, keeping, metrics, preprocessing, reproduction, spectra, split, training
 from tests.mistakes.mistake import Mistake, size_of
 
-PAGE = Path(__file__).parents[2] / "docs/mistakes.md"
 MODULES = (contents, split, preprocessing, training, keeping, metrics, reproduction, hooks, spectra)
 MISTAKES: list[Mistake] = sorted((m for module in MODULES for m in module.MISTAKES), key=lambda m: m.number)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
-HEAD = """# 58 mistakes
-
-Which mistakes does this task invite, and which check finds each?
-
-Each is written as a faulty twin (`tests/mistakes/`): the same check is applied to our code, which passes, and to
-the twin, which fails. The last column is how far the twin is off on drawn scenes of 16 pixels: 120 for training, 48
-for validation, 72 for test, and small networks, so that each costs milliseconds. It shows in which direction a
-number moves, and is no estimate of the error on photographs.
-
-`python -m tests.mistakes.table` writes this page; a test computes every number of it again.
-
-| | mistake | what the check holds | size on drawn scenes |
-|---:|---|---|---|
-"""
+COLUMNS = ("number", "mistake", "what the check holds", "size on drawn scenes")
 
 
-def page() -> str:
-    rows = (f"| {each.number} | {each.name} | {each.finder} | {size_of(each)} |\n" for each in MISTAKES)
-    return HEAD + "".join(rows)
+def rows() -> list[tuple[object, ...]]:
+    return [(each.number, each.name, each.finder, size_of(each)) for each in MISTAKES]
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Return a sentence per line in which two pages differ by more than one in the last digit of a number."""
+    """Return a sentence per line in which two tables differ by more than one in the last digit of a number."""
     one, other = written.splitlines(), computed.splitlines()
     if len(one) != len(other):
         return [f"{len(one)} lines are written and {len(other)} computed"]
@@ -55,4 +40,4 @@ def _last_digit(*numbers: str) -> Decimal:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    caught.write("mistakes", COLUMNS, rows())

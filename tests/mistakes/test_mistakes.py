@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.docs import caught
 from tests.features.conftest import either_way, remove_kernel  # noqa: F401 - fixtures
 from tests.mistakes import hooks, spectra, table
 from tests.mistakes.mistake import Mistake
@@ -39,8 +40,9 @@ def test_every_mistake_of_the_list_has_a_twin() -> None:
     assert all(mistake.finder for mistake in table.MISTAKES)
 
 
-def test_the_page_holds_the_sizes_that_are_computed_now() -> None:
-    assert table.differences(table.PAGE.read_text(encoding="utf-8"), table.page()) == []
+def test_the_file_holds_the_sizes_that_are_computed_now() -> None:
+    written = caught.file_of("mistakes").read_text(encoding="utf-8")
+    assert table.differences(written, caught.text_of(table.COLUMNS, table.rows())) == []
 
 
 @pytest.mark.parametrize(
@@ -55,5 +57,5 @@ def test_the_page_holds_the_sizes_that_are_computed_now() -> None:
         ("one line", "one line\nand another", 1),
     ],
 )
-def test_a_page_with_another_number_or_word_is_found(written: str, computed: str, count: int) -> None:
+def test_a_table_with_another_number_or_word_is_found(written: str, computed: str, count: int) -> None:
     assert len(table.differences(written, computed)) == count

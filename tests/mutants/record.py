@@ -1,4 +1,4 @@
-"""docs/mutants.csv, a line for each module or kernel that was tried, and docs/mutants.md, which sums it up."""
+"""docs/caught/mutants.csv: a line for each module or kernel that was tried, which tests.docs.caught sums up."""
 
 from __future__ import annotations
 
@@ -9,30 +9,11 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from tests.mutants.changes import list_keys
-from tests.mutants.tasks import BUDGET, PACKAGE, ROOT, Outcome, list_modules
+from tests.mutants.tasks import PACKAGE, ROOT, Outcome
 
-FILE, PAGE, REASONS = ROOT / "docs/mutants.csv", ROOT / "docs/mutants.md", Path(__file__).with_name("equivalent.toml")
+FILE, REASONS = ROOT / "docs/caught/mutants.csv", Path(__file__).with_name("equivalent.toml")
 REQUIRED, EQUIVALENT = 0.95, 0.02
 LINES, MANY, FEW = 100, 20, 8  # a module with less lines is tried with fewer changes
-INTRODUCTION = """# Mutants
-
-Can the tests fail? `nox -s evidence -- mutants` changes one thing at a time in every module of the package: a
-condition, a comparison, an operator, a constant, an entry of a table, an argument, a returned value or a call. It runs
-the quick tests that run the changed lines, the quickest first, for at most {budget:.0f} seconds. A change is killed
-where a test fails that passes without it, where Python ends, or where a test runs without end. {many} changes of each
-module ({few} where it has fewer than {lines} lines, all where there are no more) are drawn by the hash of the commit
-that was checked out, so that no test can be written for a draw before it. [mutants.csv](mutants.csv) has a line for
-each module: how many changes are possible, drawn, killed by the tests as they were, killed after tests were added for
-survivors or code without effect was deleted, and left because no test can tell them apart, each with its reason in
-`tests/mutants/equivalent.toml`. The share killed at first is an estimate for changes that were never drawn; the share
-killed in the end is none. At first, all rooms but the audit had 8 seconds of tests for a change in place of
-20, so that their estimates are too low.
-"""
-UNTRIED = """The other modules of the package have not been tried yet.
-"""
-KERNELS = """Faults of the compiled kernels are written by hand, in `tests/mutants/kernels.py`: {killed} of {drawn} are
-killed.
-"""
 
 
 @dataclass(frozen=True)
@@ -112,7 +93,7 @@ def _row(row: dict[str, str]) -> Row:
 
 
 def write(rows: Iterable[Row]) -> None:
-    """Write the rows of modules that there are, kernels last, and the page."""
+    """Write the rows of modules that there are, kernels last."""
     kept = [
         row
         for row in sorted(rows, key=lambda row: (row.module.endswith(".cpp"), row.module))
@@ -122,36 +103,6 @@ def write(rows: Iterable[Row]) -> None:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(field.name for field in fields(Row))
         writer.writerows(astuple(row) for row in kept)
-    PAGE.write_text(page(kept), encoding="utf-8")
-
-
-def page(rows: Sequence[Row]) -> str:
-    modules = [row for row in rows if not row.module.endswith(".cpp")]
-    faults = [row for row in rows if row.module.endswith(".cpp")]
-    rooms = dict.fromkeys(row.module.partition("/")[0] for row in modules)
-    groups = {room: [row for row in modules if row.module.partition("/")[0] == room] for room in rooms}
-    killed, drawn = sum(row.killed for row in faults), sum(row.drawn for row in faults)
-    return "\n".join(
-        [
-            INTRODUCTION.format(budget=BUDGET, many=MANY, few=FEW, lines=LINES),
-            "| room | modules | possible | drawn | killed at first | killed | equivalent |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-            *(_sum(room, group) for room, group in groups.items()),
-            _sum("all", modules),
-            "",
-            *([] if set(list_modules()) <= {row.module for row in rows} else [UNTRIED]),
-            *([KERNELS.format(killed=killed, drawn=drawn)] if faults else []),
-        ]
-    )
-
-
-def _sum(name: str, rows: Sequence[Row]) -> str:
-    possible, drawn, first, killed, equivalent = (
-        sum(getattr(row, field) for row in rows)
-        for field in ("possible", "drawn", "killed_at_first", "killed", "equivalent")
-    )
-    shares = (f"{number / max(drawn - equivalent, 1):.1%}" for number in (first, killed))
-    return f"| {name} | {len(rows)} | {possible} | {drawn} | {' | '.join(shares)} | {equivalent} |"
 
 
 def summarise(

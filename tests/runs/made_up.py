@@ -96,7 +96,7 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 def start_sha256(
     config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training", **also: Any
 ) -> str:
-    """Return the hash of a training's initial state by the formula of docs/replay.md."""
+    """Return the hash of a training's initial state by the formula of docs/verification.md."""
     start = {
         "config": {
             "model": config.model,
@@ -123,7 +123,7 @@ def start_sha256(
 
 
 def canonical_sha256(value: Any) -> str:
-    """Return the sha256 of a value's canonical JSON: the function H in docs/replay.md."""
+    """Return the sha256 of a value's canonical JSON: the function H in docs/verification.md."""
     return digest(canonical(value))
 
 

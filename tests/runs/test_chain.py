@@ -1,4 +1,4 @@
-"""The hash chain of a training, by the formula of docs/replay.md."""
+"""The hash chain of a training, by the formula of docs/verification.md."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 nox -s evidence                     the list
 nox -s evidence -- NAME OPTIONS     runs one; options are those of its module
-nox -s evidence -- sessions         writes docs/sessions.md from the list and from noxfile.py
+nox -s evidence -- sessions         writes docs/commands.md from the list and from noxfile.py
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _LISTED = {
     ),
     "mutants": Evidence(
         "one change at a time in each module and kernel, and whether tests notice it; `mutants metrics` renews a part",
-        "docs/mutants.md",
+        "docs/caught/mutants.csv",
         "15 minutes to record the tests, then hours; a room in half an hour",
         "tests.sessions.mutants",
     ),
     "forgeries": Evidence(
         "a run forged in more than 220 ways, and what catches each: `verify`, `verify --replay`, or nothing",
-        "docs/forgeries.md",
+        "docs/caught/forgeries.csv",
         "minutes",
         "tests.forgeries.table",
     ),
@@ -51,12 +51,12 @@ _LISTED = {
     "fuzz": Evidence(
         "2,000 damaged run folders, TOML files, splits and printed results: no traceback, no hang, no file "
         "that was not named",
-        "docs/bad-input.md",
+        "docs/caught/fuzz.csv",
         "6 minutes",
     ),
     "audit-validation": Evidence(
         "2,000 consistent reports audited, and as many with planted errors",
-        "docs/audit-validation.md",
+        "docs/audit-rules.md",
         "minutes",
         "tests.audit.validation",
     ),
@@ -84,9 +84,7 @@ _LISTED = {
         PRINTED,
         "minutes, g++ on Linux",
     ),
-    "kernel-errors": Evidence(
-        "errors of the kernels beside torch's on the same data", "docs/kernel-errors.md", "minutes"
-    ),
+    "kernel-errors": Evidence("errors of the kernels beside torch's on the same data", "docs/arithmetic.md", "minutes"),
     "kernel-hashes": Evidence(
         "hashes of each kernel's results by instruction set, arm64 among them", PRINTED, "minutes, qemu-user"
     ),
@@ -123,11 +121,13 @@ _LISTED = {
         "the images and runs on them; a minute a network",
         "studies.feature_maps.command",
     ),
-    "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
+    "claims": Evidence(
+        "where each number of the pages comes from", "docs/caught/claims.csv", "seconds", "tests.docs.claims"
+    ),
     "causes": Evidence(
         "more than twenty planted causes of different bits, and what `diff` and `explain` say of each; and of twenty "
         "honest trainings",
-        "docs/causes.md",
+        "docs/caught/causes.csv",
         "minutes, Linux",
     ),
     "depths": Evidence(
@@ -143,7 +143,7 @@ _LISTED = {
     ),
     "check-page": Evidence(
         "the page that checks a run, in Chromium and Firefox: times, sizes, and falsified runs that it finds",
-        "docs/check-page.md",
+        "docs/verification.md",
         "minutes, both browsers",
     ),
     "picture": Evidence(
@@ -152,16 +152,16 @@ _LISTED = {
         "seconds, a run of the demo, Chromium",
     ),
     "mistakes": Evidence(
-        "known mistakes, each beside the right way", "docs/mistakes.md", "seconds", "tests.mistakes.table"
+        "known mistakes, each beside the right way", "docs/caught/mistakes.csv", "seconds", "tests.mistakes.table"
     ),
     "bad-input": Evidence(
-        "what is refused, and in which words", "docs/bad-input.md", "seconds", "tests.bad_input.table"
+        "what is refused, and in which words", "docs/caught/bad-input.csv", "seconds", "tests.bad_input.table"
     ),
     "checks": Evidence(
         "what `verify` recomputes and compares", "docs/verification.md", "seconds", "tests.verification.table"
     ),
     "rooms": Evidence("the rooms of the package", "docs/architecture.md", "seconds", "tests.docs.rooms"),
-    "sessions": Evidence("this page", "docs/sessions.md", "seconds", "tests.sessions.page"),
+    "sessions": Evidence("this page", "docs/commands.md", "seconds", "tests.sessions.page"),
 }
 EVIDENCE = {
     name: each._replace(module=each.module or f"benchmarks.{name.replace('-', '_')}") for name, each in _LISTED.items()

@@ -1,4 +1,4 @@
-"""The tables in docs/sessions.md, from the docstrings of noxfile.py and from the list of evidence."""
+"""The table of sessions in docs/commands.md, from the docstrings of noxfile.py."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from pathlib import Path
 import nox
 import noxfile
 
-from tests.audit.validation_page import replaced
-from tests.sessions.evidence import EVIDENCE, PRINTED
+from tests.docs.marks import replaced
 
-PAGE = Path(noxfile.__file__).parent / "docs/sessions.md"
+PAGE = Path(noxfile.__file__).parent / "docs/commands.md"
 
 
 def renew(page: str) -> str:
-    """Return the page with its tables replaced by current ones."""
-    return replaced(replaced(page, sessions_table(), "sessions"), evidence_table(), "evidence")
+    """Return the page with its table of sessions replaced by the current one."""
+    return replaced(page, "sessions", sessions_table())
 
 
 def sessions_table() -> str:
@@ -25,14 +24,6 @@ def sessions_table() -> str:
         for name, session in nox.registry.get().items()
     ]
     return "\n".join(["| session | what it does |", "| --- | --- |", *rows])
-
-
-def evidence_table() -> str:
-    rows = [
-        f"| `{name}` | {each.what} | {each.writes if each.writes == PRINTED else f'`{each.writes}`'} | {each.cost} |"
-        for name, each in EVIDENCE.items()
-    ]
-    return "\n".join(["| name | what it measures or shows | writes | takes |", "| --- | --- | --- | --- |", *rows])
 
 
 if __name__ == "__main__":

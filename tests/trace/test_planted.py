@@ -13,6 +13,7 @@ import pytest
 from in4310repro.trace.causes import explain
 from in4310repro.trace.comparison import compare
 from in4310repro.trace.processes import Processes, Training
+from tests.docs import caught
 from tests.trace import trainings
 from tests.trace.honest import HONEST
 from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Planted, examine, nearly_equal_pixels, with_head
@@ -63,12 +64,13 @@ READS = ("default_rng(", "listdir(", "glob(", "seed()", "start()", "as_completed
 MAKES = ("environ", "DataLoader(", "imap_unordered(")
 
 
-def test_the_page_has_every_training_and_names_lines_that_read_what_is_planted() -> None:
-    page = (ROOT / "docs/causes.md").read_text(encoding="utf-8")
+def test_the_tables_have_every_training_and_name_lines_that_read_what_is_planted() -> None:
+    planted, honest = caught.read("causes"), caught.read("honest")
     source = Path(trainings.__file__).read_text(encoding="utf-8").splitlines()
-    assert [each.what for each in PLANTED if f"| {each.what} |" not in page] == []
-    assert [each.__name__ for each in HONEST if f"| `{each.__name__}` | equal | no cause |" not in page] == []
-    assert "not named" not in page
-    lines = {source[int(number) - 1].strip() for number in re.findall(r"trainings\.py:(\d+)", page)}
+    assert [row["planted"] for row in planted[:-1]] == [each.what for each in PLANTED]
+    assert [tuple(row.values())[:3] for row in honest] == [(each.__name__, "equal", "no cause") for each in HONEST]
+    said = [row["explain"] for row in planted]
+    assert "not named" not in said
+    lines = {source[int(number) - 1].strip() for number in re.findall(r"trainings\.py:(\d+)", " ".join(said))}
     assert len(lines) > 10
     assert [line for line in lines if not any(each in line for each in (*READS, *MAKES))] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from in4310repro.verification.checks import CHECKS, Check
 from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, SHOWN_BY
-from tests.bad_input.table import replaced
+from tests.docs.marks import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 SHOWN = {

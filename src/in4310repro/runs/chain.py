@@ -1,6 +1,6 @@
 """Hash chain of a training: each epoch's entry includes the hash of the previous entry.
 
-The last hash therefore fixes all epochs. The formula is in docs/replay.md.
+The last hash therefore fixes all epochs. The formula is in docs/verification.md.
 """
 
 import hashlib

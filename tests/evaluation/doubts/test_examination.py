@@ -19,7 +19,7 @@ from in4310repro.evaluation.doubts import examination
 from in4310repro.evaluation.doubts.examination import Doubts, examine
 from in4310repro.metrics import wilson
 from in4310repro.system.files import read_json
-from tests.audit.validation_page import replaced
+from tests.docs.marks import replaced
 from tests.evaluation.doubts import planted
 
 EACH = 6  # scenes of each class
@@ -139,7 +139,7 @@ def test_what_needs_a_split_is_null_and_not_printed_without_one(
 def test_the_committed_table_is_what_the_committed_data_says() -> None:
     page = session.PAGE.read_text(encoding="utf-8")
     result = read_json(session.NUMBERS)
-    assert replaced(page, session.table(result), session.MARK) == page
+    assert replaced(page, session.MARK, session.table(result)) == page
 
 
 def test_most_of_what_was_planted_was_found_and_most_of_what_was_found_was_planted() -> None:

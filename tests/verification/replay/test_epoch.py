@@ -416,7 +416,7 @@ def test_the_table_has_no_more_false_epochs_than_there_are_others() -> None:
 
 
 def test_the_table_of_the_docs_has_these_chances() -> None:
-    page = (Path(__file__).parents[3] / "docs/replay.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/verification.md").read_text(encoding="utf-8")
     draws = [int(k) for k in re.findall(r"K = (\d+) \|", page)]
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| m = ")]
     assert len(draws) == 5

@@ -1,1 +1,1 @@
-"""Replay: train epochs of a run again from their saved starts, and compare the results bitwise (docs/replay.md)."""
+"""Replay: train epochs again from their saved starts, and compare the results bitwise (docs/verification.md)."""

@@ -1,0 +1,24 @@
+"""The page of what the tests catch shows rows and counts of the tables that there are."""
+
+import pytest
+
+from tests.docs import caught
+
+
+def test_the_page_shows_what_the_tables_hold_now() -> None:
+    page = caught.PAGE.read_text(encoding="utf-8")
+    assert caught.renew(page) == page
+    assert caught.renew(page.replace("247 forgeries", "248 forgeries")) == page
+
+
+@pytest.mark.parametrize("name", caught.TELLING)
+def test_the_page_shows_ten_rows_of_a_table(name: str) -> None:
+    column, names = caught.TELLING[name]
+    assert len({*names}) == len(names) == 10
+    assert {*names} <= {row[column] for row in caught.read(name)}
+
+
+def test_a_cell_keeps_its_column_and_one_line() -> None:
+    text = caught.text_of(("a", "b"), [("x, y", "line\nbreak")])
+    assert text == 'a,b\n"x, y",line\\nbreak\n'
+    assert caught.markdown([{"a": "x|y", "b": "z" * 200}]).splitlines()[2] == f"| x\\|y | {'z' * 97}... |"
