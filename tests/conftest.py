@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from in4310repro import cli
-from in4310repro.golden import ENVIRONMENTS, NOT_COMPARED, TIERS, Comparison, read_environments
+from in4310repro.golden import Comparison
+from in4310repro.golden.claims import NOT_COMPARED, TIERS
+from in4310repro.golden.folder import ENVIRONMENTS, read_environments
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics, activate

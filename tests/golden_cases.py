@@ -37,7 +37,9 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images, training_batches
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.feature_maps import of_run
-from in4310repro.golden import Case, Claim, renew, update
+from in4310repro.golden import Claim, update
+from in4310repro.golden.claims import Case
+from in4310repro.golden.writing import renew
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures

@@ -47,7 +47,7 @@ def test_the_images_are_those_of_the_golden_file(
     if not folder:
         pytest.skip(f"{COURSE_IMAGES} names no folder of the 17,034 photographs")
     versions = fingerprint(numerics)["versions"]
-    environments = golden.read_environments(FOLDER)
+    environments = golden.folder.read_environments(FOLDER)
     comparison = compare("course", part_of_file("images/"), course_images(folder), numerics, versions, environments)
     golden_tiers(comparison)
     assert comparison.differences == []
@@ -67,7 +67,7 @@ def test_runs_on_them_measure_what_the_golden_file_says(
         name: Claim(**{trait: part["values"][name][trait] for trait in TRAITS}, value=claim.value)
         for name, claim in course_numbers(corrected, published).items()
     }
-    environments = golden.read_environments(FOLDER)
+    environments = golden.folder.read_environments(FOLDER)
     numerics_of_run = recorded_arithmetic(recorded, numerics)
     comparison = compare("course", part, got, numerics_of_run, recorded["versions"], environments)
     golden_tiers(comparison)
@@ -76,7 +76,7 @@ def test_runs_on_them_measure_what_the_golden_file_says(
 
 def test_the_file_is_listed_with_the_arithmetic_of_the_run(file: dict[str, Any], numerics: Numerics) -> None:
     recorded = json.loads((REPORTS / "course" / "run.json").read_text())["fingerprint"]
-    made_in, written = recorded_arithmetic(recorded, numerics), golden.read_environments(FOLDER).written_in(file)
+    made_in, written = recorded_arithmetic(recorded, numerics), golden.folder.read_environments(FOLDER).written_in(file)
     assert written
     assert (
         (written.numerics, written.numeric_class)

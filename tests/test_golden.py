@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.golden import NOT_COMPARED, Claim, Comparison, Environment, Environments, compare
-from in4310repro.golden.claims import compare_values
+from in4310repro.golden import Claim, Comparison, compare
+from in4310repro.golden.claims import NOT_COMPARED, compare_values
+from in4310repro.golden.folder import Environment, Environments
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.files import read_json
@@ -52,7 +53,7 @@ def marked(case: str) -> Any:
 def test_a_case_equals_its_golden_file(
     case: str, numerics: Numerics, golden_tiers: Callable[[Comparison], None]
 ) -> None:
-    environments, versions = golden.read_environments(FOLDER), fingerprint(numerics)["versions"]
+    environments, versions = golden.folder.read_environments(FOLDER), fingerprint(numerics)["versions"]
     if case in TRAINED and not numerics.portable and not environments.has(numerics, versions):
         pytest.skip(f"{case}: of networks that were trained in portable arithmetic; not compared")
     comparison = compare(case, golden.read(FOLDER, case), CASES[case](), numerics, versions, environments)
@@ -62,13 +63,13 @@ def test_a_case_equals_its_golden_file(
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_golden_file_is_of_the_portable_kernels_of_now(case: str, numerics: Numerics) -> None:
-    content, environments = golden.read(FOLDER, case), golden.read_environments(FOLDER)
+    content, environments = golden.read(FOLDER, case), golden.folder.read_environments(FOLDER)
     written = environments.written_in(content)
     assert written
     assert written.numerics == "portable"
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
-    assert golden.stale_faults(case, content, numerics, environments) == []
+    assert golden.folder.stale_faults(case, content, numerics, environments) == []
 
 
 def claims() -> dict[str, Claim]:
@@ -82,13 +83,13 @@ def claims() -> dict[str, Claim]:
     }
 
 
-VERSIONS = dict.fromkeys(golden.LIBRARIES, "1.0")
+VERSIONS = dict.fromkeys(golden.folder.LIBRARIES, "1.0")
 OTHER = VERSIONS | {"torch": "2.0"}
 
 
 @pytest.fixture
 def file(numerics: Numerics) -> dict[str, Any]:
-    content: dict[str, Any] = dict.fromkeys(golden.PROVENANCE, "made up")
+    content: dict[str, Any] = dict.fromkeys(golden.folder.PROVENANCE, "made up")
     content |= {"case": "x", "versions": VERSIONS, "numeric_class": numerics.numeric_class, "device_name": "cpu"}
     return json.loads(json.dumps(content | {"values": {name: claim.to_json() for name, claim in claims().items()}}))  # type: ignore[no-any-return]
 
@@ -236,7 +237,7 @@ def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
         more = copy.deepcopy(content)
         more["values"][f"{key} again"] = entry
         yield f"{key} again", more, True
-    for name in golden.PROVENANCE:
+    for name in golden.folder.PROVENANCE:
         yield f"the file lacks {name}", drop(content, name), True
     for one, other in itertools.pairwise(content["values"]):
         swapped = copy.deepcopy(content)
@@ -250,7 +251,7 @@ def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 def test_every_mutation_of_a_golden_file_is_caught_and_named(case: str, numerics: Numerics) -> None:
     content = golden.read(FOLDER, case)
     here = replace(numerics, mode="native", numeric_class=content["numeric_class"])
-    truth, environments = read_claims(content), golden.read_environments(FOLDER)
+    truth, environments = read_claims(content), golden.folder.read_environments(FOLDER)
     assert compare(case, content, truth, here, content["versions"], environments).differences == []
     caught = total = 0
     for key, mutated, shows_elsewhere in list_mutations(content):

@@ -10,18 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro.golden import (
-    LIBRARIES,
-    NOT_COMPARED,
-    PROVENANCE,
-    Claim,
-    Comparison,
-    Environment,
-    Environments,
-    compare,
-)
-from in4310repro.golden.claims import compare_values, find_claim_faults
-from in4310repro.golden.folder import stale_faults
+from in4310repro.golden import Claim, Comparison, compare
+from in4310repro.golden.claims import NOT_COMPARED, compare_values, find_claim_faults
+from in4310repro.golden.folder import LIBRARIES, PROVENANCE, Environment, Environments, stale_faults
 from in4310repro.system.numerics import Numerics
 
 WEAKER: dict[str, Any] = {"tolerance": 0.5, "reason": "made up"}

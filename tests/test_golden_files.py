@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.golden import ENVIRONMENTS, Case
-from in4310repro.golden.claims import TRAITS
+from in4310repro.golden.claims import TRAITS, Case
+from in4310repro.golden.folder import ENVIRONMENTS
 from in4310repro.system.files import file_sha256
 from in4310repro.system.numerics import Numerics
 from tests.golden_cases import CARD_CASES, CASES, COURSE_CASES, FOLDER
 from tests.test_golden import compare_unlisted, read_claims
 
 KNOWN = CASES | COURSE_CASES
-FILES = golden.list_files(FOLDER)
+FILES = golden.folder.list_files(FOLDER)
 
 
 def find_cases(name: str) -> Mapping[str, Case]:
@@ -48,7 +48,7 @@ def change(value: Any) -> Any:
 
 def change_each_word(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield copies of a golden file with one changed field of its provenance, versions or values."""
-    for name in golden.PROVENANCE:
+    for name in golden.folder.PROVENANCE:
         if name not in ("versions", "values"):
             yield name, content | {name: change(content[name])}
     for library, version in content["versions"].items():
@@ -61,16 +61,16 @@ def change_each_word(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_word_of_a_golden_file_that_is_changed_is_a_fault(name: str, copied_folder: Path) -> None:
-    environments = golden.read_environments(copied_folder)
+    environments = golden.folder.read_environments(copied_folder)
     content = json.loads((copied_folder / name).read_text())
-    assert golden.find_file_faults(copied_folder, name, find_cases(name), environments) == []
+    assert golden.folder.find_file_faults(copied_folder, name, find_cases(name), environments) == []
     words = 0
     for word, other in change_each_word(content):
         (copied_folder / name).write_text(json.dumps(other))
-        found = golden.find_file_faults(copied_folder, name, find_cases(name), environments)
+        found = golden.folder.find_file_faults(copied_folder, name, find_cases(name), environments)
         assert any(name in line for line in found), word
         words += 1
-    assert words >= len(golden.PROVENANCE) + len(TRAITS) * len(content["values"])
+    assert words >= len(golden.folder.PROVENANCE) + len(TRAITS) * len(content["values"])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -109,16 +109,16 @@ def test_an_origin_that_contradicts_itself_is_a_fault_even_where_the_hash_was_wr
     missed = set()
     for word, other in change_each_word(content):
         (copied_folder / name).write_text(json.dumps(other))
-        if not golden.find_file_faults(copied_folder, name, find_cases(name), update_hash(copied_folder, name)):
+        if not golden.folder.find_file_faults(copied_folder, name, find_cases(name), update_hash(copied_folder, name)):
             missed.add(word)
     origin = {word for word in missed if not word.startswith("values/")}
     assert origin == FORM_ALONE
     assert {word.rpartition("/")[2] for word in missed - origin} <= {"value", "tolerance", "reason"}
 
 
-def update_hash(folder: Path, name: str) -> golden.Environments:
+def update_hash(folder: Path, name: str) -> golden.folder.Environments:
     """Return the list of environments with the file's current sha256."""
-    environments = golden.read_environments(FOLDER)
+    environments = golden.folder.read_environments(FOLDER)
     lines = [
         replace(each, files={**each.files, name: file_sha256(folder / name)}) if name in each.files else each
         for each in environments.environments

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
-from in4310repro.golden import ENVIRONMENTS, LIBRARIES, PROVENANCE, Claim, Environment, Environments, read_environments
+from in4310repro.golden import Claim
 from in4310repro.golden import folder as golden_folder
 from in4310repro.golden.folder import (
+    ENVIRONMENTS,
     HEAD,
+    LIBRARIES,
+    PROVENANCE,
+    Environment,
+    Environments,
     device_folder,
     find_faults,
     find_file_faults,
@@ -22,6 +27,7 @@ from in4310repro.golden.folder import (
     find_orphans,
     list_files,
     read,
+    read_environments,
 )
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.numerics import Numerics

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from in4310repro.golden import PYTEST, Claim, plugin, read_environments
+from in4310repro.golden import Claim, plugin
 from in4310repro.golden.claims import find_claim_faults
+from in4310repro.golden.folder import PYTEST, read_environments
 from in4310repro.system.files import file_sha256, json_bytes
 from tests.docs.commands import list_pages
 
@@ -28,8 +29,8 @@ def test_weights(golden):
     golden("weights", np.array([[0.1, 2.0]], dtype="float32"))
 
 def test_spectrum(golden):
-    golden("spectrum", {"values": np.array([2.0, 1.0]), "names": Claim(value=["a", "b"])}, tier="bitwise",
-           otherwise="numerical", tolerance=1e-9, reason="order of sums")
+    values = Claim(value=np.array([2.0, 1.0]), tier="bitwise", otherwise="numerical", tolerance=1e-9, reason="sums")
+    golden("spectrum", {"values": values, "names": Claim(value=["a", "b"])})
 """
 # Without a collection of garbage and without plugins that each session would import anew.
 QUICK = [f"-pno:{name}" for name in ("cacheprovider", "unraisableexception", "xdist", "benchmark", "hypothesispytest")]
@@ -196,8 +197,7 @@ def test_an_update_that_fails_shows_one_error_and_leaves_no_folder(project: Proj
         "    golden(case, {'it': [[1, 2], [1, 'a']]} if case == 'mixed' else {1: 0, '1': 0})\n"
     )
     # Names that no test uses are known after all have run.
-    names = ("mixed", "other,more")
-    code, text = project.run(*(f"--golden-update={name}" for name in names), "--golden-reason", "first values")
+    code, text = project.update("mixed,other,more")
     assert code == 4
     assert "golden: no test uses case 'other', 'more'; cases used: alike, mixed" in text
     assert "golden: mixed: it[1][1] is a text, and mixed: it[1][0] is a number; a list is of one kind" in text
@@ -306,7 +306,7 @@ def test_a_session_that_writes_says_so_and_that_it_compared_nothing_and_names_un
 
 def test_values_are_claimed_by_name_and_a_claim_among_them_keeps_its_tier() -> None:
     bits = Claim(value="c0ffee", tier="bitwise")
-    assert plugin.make_claims({1: bits, "b": 2}, {"tier": "exact"}) == {"1": bits, "b": Claim(value=2)}
+    assert plugin.make_claims({1: bits, "b": 2}) == {"1": bits, "b": Claim(value=2)}
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "float16", "float32", "float64", "<U3"])

@@ -15,18 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.golden import (
-    ENVIRONMENTS,
-    Case,
-    Claim,
-    compare,
-    find_faults,
-    read,
-    read_environments,
-    renew,
-    update,
-    writing,
-)
+from in4310repro.golden import Claim, compare, find_faults, read, update, writing
+from in4310repro.golden.claims import Case
+from in4310repro.golden.folder import ENVIRONMENTS, read_environments
+from in4310repro.golden.writing import renew
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.golden import ENVIRONMENTS, Case, Claim, compare
+from in4310repro.golden import Claim, compare
+from in4310repro.golden.claims import Case
+from in4310repro.golden.folder import ENVIRONMENTS
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
 from tests.test_golden_files import change_each_word
@@ -47,7 +49,7 @@ def commit(checkout: Path) -> None:
 
 
 def compare_file(folder: Path, file: Path, numerics: Numerics, versions: Mapping[str, str]) -> golden.Comparison:
-    return compare("x", json.loads(file.read_text()), x(), numerics, versions, golden.read_environments(folder))
+    return compare("x", json.loads(file.read_text()), x(), numerics, versions, golden.folder.read_environments(folder))
 
 
 def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from(
@@ -60,7 +62,7 @@ def test_an_update_writes_a_file_that_compares_equal_and_says_where_it_came_from
     assert content["reason"] == "it moved"
     assert len(content["commit"]) == 40
     assert golden.find_faults(folder, {"x": x}, {}) == []
-    environments = golden.read_environments(folder)
+    environments = golden.folder.read_environments(folder)
     assert environments.provenance == {name: content[name] for name in ("reason", "created", "commit", "command")}
     (environment,) = environments.environments
     assert (environment.numeric_class, environment.numerics) == (numerics.numeric_class, numerics.mode)
@@ -76,7 +78,7 @@ def test_the_golden_files_of_a_card_carry_its_name_and_are_not_those_of_another(
     file = update_case(checkout, card)
     folder = checkout / "golden"
     assert file == folder / "cards" / "Maker-Card-1" / "x.json"
-    content = golden.read(golden.device_folder(folder, card.device_name), "x")
+    content = golden.read(golden.folder.device_folder(folder, card.device_name), "x")
     assert content["device_name"] == "Maker Card 1"
     assert "--device cuda" in content["command"]
     versions = fingerprint(card)["versions"]
@@ -97,15 +99,15 @@ def test_the_golden_files_of_a_card_carry_its_name_and_are_not_those_of_another(
 def test_the_words_of_a_cards_golden_file_are_guarded(checkout: Path, numerics: Numerics) -> None:
     card = replace(numerics, mode="native", device="cuda:0", device_name="Maker Card 1", numeric_class="of card 1")
     file, folder = update_case(checkout, card), checkout / "golden"
-    name, environments = file.relative_to(folder).as_posix(), golden.read_environments(checkout / "golden")
-    assert golden.find_file_faults(folder, name, {"x": x}, environments) == []
+    name, environments = file.relative_to(folder).as_posix(), golden.folder.read_environments(checkout / "golden")
+    assert golden.folder.find_file_faults(folder, name, {"x": x}, environments) == []
     for word, other in change_each_word(json.loads(file.read_text())):
         file.write_text(json.dumps(other))
-        assert golden.find_file_faults(folder, name, {"x": x}, environments), word
+        assert golden.folder.find_file_faults(folder, name, {"x": x}, environments), word
 
 
 def renew_all(checkout: Path, numerics: Numerics, case: Case = x) -> list[str]:
-    return golden.renew(checkout / "golden", {"x": case}, "the probe covers more", numerics, {})
+    return golden.writing.renew(checkout / "golden", {"x": case}, "the probe covers more", numerics, {})
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
 
 def test_a_tiny_run_equals_the_golden_file_of_this_card(golden_tiers: Callable[[golden.Comparison], None]) -> None:
     card = golden_cases.numerics("cuda")
-    folder = golden.device_folder(golden_cases.FOLDER, card.device_name)
+    folder = golden.folder.device_folder(golden_cases.FOLDER, card.device_name)
     if not folder.is_dir():
         pytest.skip(f'no golden files of {card.device_name}: nox -s golden -- tiny_bits --device cuda --reason "first"')
-    environments, versions = golden.read_environments(golden_cases.FOLDER), fingerprint(card)["versions"]
+    environments, versions = golden.folder.read_environments(golden_cases.FOLDER), fingerprint(card)["versions"]
     if not environments.has(card, versions):
         pytest.skip(f"other libraries or another driver than the golden files of {card.device_name}; not compared")
     for case, claims in golden_cases.CARD_CASES.items():

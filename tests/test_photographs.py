@@ -39,7 +39,7 @@ def test_runs_measure_what_the_golden_file_says(numerics: Numerics) -> None:
         photographs_numbers(runs),
         recorded_arithmetic(recorded, numerics),
         recorded["versions"],
-        golden.read_environments(FOLDER),
+        golden.folder.read_environments(FOLDER),
     )
     assert comparison.differences == []
 

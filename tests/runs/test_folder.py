@@ -29,7 +29,7 @@ from in4310repro.runs.folder import (
 )
 from in4310repro.system.files import is_locked_here, json_bytes, release, write_atomically
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run
+from in4310repro.verification.folder import describe, recorded_files, unchecked_in
 from tests.conftest import Call
 from tests.processes import held_by_another_process
 
@@ -344,12 +344,12 @@ def test_an_unfinished_run_says_how_its_training_ended(unfinished: RunFolder, ca
 def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) -> None:
     write_status(unfinished.folder, 0, "", 0)
     assert unfinished.manifest().keys() == {"config.json"}
-    assert describe(unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})) == (
+    assert describe(unchecked_in(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})) == (
         "not checked: status.json (a training leaves them)"
     )
     (unfinished.folder / "adamw").mkdir()
     (unfinished.folder / "status.json").rename(unfinished.folder / "adamw/status.json")
-    listed = unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})
+    listed = unchecked_in(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})
     assert describe(listed) == "not checked: unknown: adamw/status.json"
 
 

@@ -18,7 +18,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
 from in4310repro.training.step_log import formats_of
-from in4310repro.verification.folder import unchecked_in_run
+from in4310repro.verification.folder import unchecked_in
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
 from tests.training.test_checkpoints import CutOffError, cut_after
@@ -82,7 +82,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 def kinds_of_logs(folder: Path) -> set[str]:
     """Return the kinds of file (such as "log") that `verify` reports in the run's folder logs/."""
-    listed = unchecked_in_run(folder, (), {"adamw": 2})
+    listed = unchecked_in(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 
 

@@ -15,7 +15,7 @@ from in4310repro.training import experiment, training
 from in4310repro.training.step_log import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task
 from in4310repro.verification.compare import compare_traces, read_traces
-from in4310repro.verification.folder import unchecked_in_run
+from in4310repro.verification.folder import unchecked_in
 from tests.conftest import active
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_step_log import CSV, rows_of
@@ -71,7 +71,7 @@ def test_no_byte_of_a_result_depends_on_a_trace(mode: str, tmp_path: Path) -> No
         assert (tmp_path / "plain/adamw" / name).read_bytes() == (tmp_path / "traced/adamw" / name).read_bytes()
     assert RunFolder(tmp_path / "plain").manifest().keys() == RunFolder(tmp_path / "traced").manifest().keys()
     assert not (tmp_path / "plain/logs/adamw.trace").exists()
-    listed = unchecked_in_run(tmp_path / "traced", (), {"adamw": 2})
+    listed = unchecked_in(tmp_path / "traced", (), {"adamw": 2})
     assert {"path": "logs/adamw.trace", "kind": "log"} in listed
 
 

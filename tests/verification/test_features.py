@@ -12,9 +12,9 @@ import pytest
 from in4310repro.runs.deviations import parse
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.checks import Circumstances
+from in4310repro.verification.checks import Verification
 from in4310repro.verification.evidence import Evidence
-from in4310repro.verification.features import absent_sets, activation_differences, feature_differences, feature_tier
+from in4310repro.verification.features import absent_sets, feature_differences, feature_tier, module_differences
 from tests.builders import inside_json
 from tests.forgeries.measured import claim_native
 from tests.verification.given import evidence_of
@@ -80,22 +80,22 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     pooled = replace(run, config=replace(run.config, protocol=parse("accumulator-not-reset")))
     third = run.features["sets"][2]["name"] if run.features else ""
     assert absent_sets(evidence_of(pooled, evidence.context.numerics, decoded=decoded)) == ("ImageNet", third)
-    listed = [claim.what for claim in Circumstances.expected(run).claims]
+    listed = [claim.what for claim in Verification.expected(run).claimed]
     assert listed[-1] == "the feature maps of ImageNet, whose folder is unavailable"
-    assert Circumstances.expected(evidence.run).claims == [
-        claim for claim in Circumstances.expected(run).claims if "ImageNet" not in claim.what
+    assert Verification.expected(evidence.run).claimed == [
+        claim for claim in Verification.expected(run).claimed if "ImageNet" not in claim.what
     ]
 
 
 def test_weights_from_elsewhere_leave_claims_that_drawn_ones_do_not(evidence: Evidence) -> None:
     run = evidence.run
-    drawn = Circumstances.expected(run)
-    pretrained = Circumstances.expected(replace(run, config=replace(run.config, weights="imagenet")))
+    drawn = Verification.expected(run)
+    pretrained = Verification.expected(replace(run, config=replace(run.config, weights="imagenet")))
     of_drawn = {"the initial weights from the seed", "the feature maps"}
     assert set(drawn.computed_again) - set(pretrained.computed_again) == of_drawn
-    assert len(pretrained.claims) == len(drawn.claims) + 2
+    assert len(pretrained.claimed) == len(drawn.claimed) + 2
     # A set that is absent is one of the feature maps, which are a claim as a whole.
-    assert replace(pretrained, absent=("ImageNet",)).claims == pretrained.claims
+    assert replace(pretrained, absent=("ImageNet",)).claimed == pretrained.claimed
 
 
 def test_a_weaker_comparison_of_feature_maps_is_said(evidence: Evidence) -> None:
@@ -160,7 +160,12 @@ def activations(**changed: Any) -> Any:
     ],
 )
 def test_other_arithmetic_moves_values_into_the_next_bin_and_no_further(saved: Any, named: list[str]) -> None:
-    sentences = [*activation_differences("here", saved, OURS, False)]
-    assert [sentence.split(" is ")[0].removeprefix("here: ").split(".-")[0] for sentence in sentences] == named
-    assert [*activation_differences("here", OURS, OURS, False)] == []
-    assert [*activation_differences("here", saved, OURS, True)] != []
+    def differences(saved: Any, bitwise: bool) -> list[str]:
+        module: Any = {"eigenvalues": [1.0], "non_positive": 0.5}
+        both = (module | {"activations": each} for each in (saved, OURS))
+        return [*module_differences("here", *both, "exact", bitwise)]
+
+    sentences = differences(saved, False)
+    assert [each.split(" is ")[0].removeprefix("here: activations.").split(".-")[0] for each in sentences] == named
+    assert differences(OURS, False) == []
+    assert differences(saved, True) != []

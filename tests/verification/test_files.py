@@ -26,7 +26,6 @@ from in4310repro.verification.evidence import Note, requires_bits
 from in4310repro.verification.files import (
     fingerprint_differences,
     form_differences,
-    tensors_form,
     weights_differences,
     weights_form,
 )
@@ -119,9 +118,11 @@ def test_weights_have_the_metadata_of_the_configuration_and_no_room_in_their_hea
     ],
 )
 def test_weights_have_the_names_and_types_of_their_network(
-    stored: dict[str, torch.Tensor], sentence: str | None
+    stored: dict[str, torch.Tensor], sentence: str | None, finished_run: Path, numerics: Numerics
 ) -> None:
-    found = [*tensors_form(Path("best.safetensors"), stored, torch.nn.Linear(3, 2))]
+    selected = evidence_of(FinishedRun.open(finished_run), numerics).selected
+    selected.stored, selected.network = stored, torch.nn.Linear(3, 2)
+    found = [each for each in weights_differences(selected) if "a run writes " in each]
     assert len(found) == (sentence is not None)
     assert (sentence or "") in "".join(found)
 

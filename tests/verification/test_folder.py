@@ -16,14 +16,13 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import json_bytes
 from in4310repro.verification.folder import (
+    altered_files,
     changed_essentials,
     changed_files,
     describe,
-    files_without_line,
     other_manifest,
     recorded_files,
     unchecked_in,
-    unchecked_in_run,
     wrong_in_manifest,
 )
 
@@ -79,7 +78,7 @@ def test_a_file_of_a_run_without_its_line_is_a_difference(small: RunFolder, name
     manifest = {key: value for key, value in small.manifest().items() if key != name}
     (small.folder / names.MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
     assert changed_files(small) == []
-    assert files_without_line(small) == [f"{small.folder} has no manifest entry for {name}"]
+    assert altered_files(small) == [f"{small.folder} has no manifest entry for {name}"]
 
 
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json", "scores.npz", "sgd/best.safetensors"])
@@ -123,7 +122,7 @@ def test_a_setting_that_the_configuration_dropped_leaves_files_that_are_of_no_ru
     assert sentence in wrong_in_manifest(FinishedRun.open(own_records))
     lines = {name: sha256 for name, sha256 in files.manifest().items() if not name.startswith(f"{dropped}/")}
     (own_records / names.MANIFEST).write_text(json.dumps(lines, indent=1) + "\n")
-    assert f"{own_records} has no manifest entry for {dropped}/history.json" in files_without_line(files)
+    assert f"{own_records} has no manifest entry for {dropped}/history.json" in altered_files(files)
 
 
 def test_the_hash_of_a_run_ignores_its_feature_maps_alone(small: RunFolder) -> None:
@@ -158,7 +157,7 @@ def add(folder: Path, name: str) -> None:
 
 
 def kinds(folder: Path) -> dict[str, str]:
-    return {each["path"]: each["kind"] for each in unchecked_in_run(folder, CHECKED, {"adamw": 2})}
+    return {each["path"]: each["kind"] for each in unchecked_in(folder, CHECKED, {"adamw": 2})}
 
 
 def test_of_a_folder_that_is_checked_whole_nothing_is_said(folder: Path) -> None:
@@ -210,7 +209,7 @@ def test_each_file_is_listed_with_its_kind(name: str, kind: str, folder: Path) -
         pytest.skip("no such name on this system")
     add(folder, name)
     assert kinds(folder) == {name: kind}
-    assert describe(unchecked_in_run(folder, CHECKED, {"adamw": 2})).startswith("not checked: ")
+    assert describe(unchecked_in(folder, CHECKED, {"adamw": 2})).startswith("not checked: ")
 
 
 def test_links_empty_folders_and_special_files_are_listed(folder: Path, tmp_path: Path) -> None:
@@ -247,7 +246,7 @@ def test_many_files_make_one_short_sentence_and_a_whole_list(folder: Path) -> No
     for number in range(30):
         add(folder, f"adamw/epochs/{number + 1:06d}.safetensors")
         add(folder, f"notes/{number:02d}.txt")
-    listed = unchecked_in_run(folder, CHECKED, {"adamw": 30})
+    listed = unchecked_in(folder, CHECKED, {"adamw": 30})
     assert len(listed) == 60
     said = describe(listed)
     assert "adamw/epochs/ (30 files)" in said

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,11 @@ from tests.builders import inside_json, made_up_scores
 from tests.conftest import Call
 from tests.verification.given import evidence_of
 
-NOTHING = CORRECTED_PROTOCOL
+
+def evidence(bitwise: bool = False, classes: Sequence[str] = ()) -> Any:
+    """Return what a comparison of records reads of the evidence of a run by the corrected protocol."""
+    run = SimpleNamespace(classes=classes, config=SimpleNamespace(protocol=CORRECTED_PROTOCOL))
+    return SimpleNamespace(bitwise=bitwise, run=run)
 
 
 def record(scores: Scores) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def record(scores: Scores) -> dict[str, Any]:
 @pytest.mark.parametrize("bitwise", [True, False])
 def test_the_record_of_the_scores_themselves_has_no_difference(bitwise: bool) -> None:
     scores = made_up_scores()
-    assert [*record_differences("m", record(scores), record(scores), scores, NOTHING, bitwise=bitwise)] == []
+    assert [*record_differences(evidence(bitwise), "m", record(scores), record(scores), scores)] == []
 
 
 @pytest.mark.parametrize(
@@ -56,19 +62,19 @@ def test_every_invented_value_is_named_with_what_it_should_be(place: str, value:
     saved, computed = record(scores), record(scores)
     inner, key = inside_json(saved, place)
     inner[key] = value
-    sentences = [*record_differences("metrics.json", saved, computed, scores, NOTHING, bitwise=bitwise)]
+    sentences = [*record_differences(evidence(bitwise), "metrics.json", saved, computed, scores)]
     assert any(place.split("/")[0] in each and "computed again it is" in each for each in sentences)
 
 
 def test_a_last_bit_counts_in_one_numeric_class_and_not_in_another() -> None:
     scores = made_up_scores()
     saved = record(scores) | {"loss": float(np.nextafter(scores.loss, 2))}
-    (difference,) = record_differences("m", saved, record(scores), scores, NOTHING, bitwise=True)
+    (difference,) = record_differences(evidence(bitwise=True), "m", saved, record(scores), scores)
     assert difference.startswith("m: loss is 1.0000000000000002; computed again it is 1.0")
-    assert [*record_differences("m", saved, record(scores), scores, NOTHING, bitwise=False)] == []
+    assert [*record_differences(evidence(), "m", saved, record(scores), scores)] == []
     # Of a loss below 1 the tolerance is absolute.
     for loss, count in ((0.010009, 0), (0.010011, 1)):
-        found = record_differences("m", {"loss": loss}, {"loss": 0.01}, scores, NOTHING, bitwise=False)
+        found = record_differences(evidence(), "m", {"loss": loss}, {"loss": 0.01}, scores)
         assert len([*found]) == count
 
 
@@ -85,9 +91,9 @@ def test_average_precision_in_another_class_is_open_only_as_far_as_close_scores_
     assert saved["average_precision"] != computed["average_precision"]
     kept = {"average_precision", "mean_average_precision"}
     first, second = ({key: value for key, value in each.items() if key in kept} for each in (saved, computed))
-    assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)] == []
+    assert [*record_differences(evidence(), "m", first, second, scores)] == []
     first["average_precision"] = [value - 0.3 for value in saved["average_precision"]]
-    assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)]
+    assert [*record_differences(evidence(), "m", first, second, scores)]
 
 
 @pytest.mark.parametrize("key", ["mean_class_accuracy", "mean_average_precision", "accuracy"])
@@ -115,13 +121,13 @@ def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> 
         column = scores.softmax[:, label].astype(float)
         ends = [average_precision_score(own, column + sign * 1e-9 * np.where(own, 1, -1)) for sign in (-1, 1)]
         assert ranges[label] == pytest.approx(ends, abs=1e-15)
-    values = scores.metrics()["average_precision"]
-    said = open_precisions("the average precision", values, ["sea", "ice"], scores, NOTHING)
+    values, of_two = scores.metrics()["average_precision"], evidence(classes=["sea", "ice"])
+    said = [*open_precisions(of_two, "", scores.metrics(), scores)]
     assert len(said) == 2
     assert said[0].what.startswith(f"the average precision of sea, which is {values[0]:.4f}: ")
     assert f"leave {ranges[0][0]:.4f} to {ranges[0][1]:.4f} open" in said[0].what
     apart = replace(scores, softmax=np.linspace(0.1, 0.9, 12, dtype=np.float32).reshape(6, 2))
-    assert open_precisions("the average precision", values, ["sea", "ice"], apart, NOTHING) == []
+    assert [*open_precisions(of_two, "", scores.metrics(), apart)] == []
 
 
 @pytest.mark.parametrize(("bitwise", "count"), [(True, 0), (False, 6)])
@@ -154,7 +160,7 @@ def test_a_key_too_many_or_too_few_is_a_difference() -> None:
     scores = made_up_scores()
     more = record(scores) | {"epoch": 1}
     for saved, computed in ((more, record(scores)), (record(scores), more)):
-        (difference,) = record_differences("m", saved, computed, scores, NOTHING, bitwise=False)
+        (difference,) = record_differences(evidence(), "m", saved, computed, scores)
         assert "absent" in difference
 
 
@@ -167,9 +173,9 @@ def test_a_metric_that_older_runs_lack_may_be_absent_and_no_other(bitwise: bool)
             # Its mean is held against it.
             continue
         saved = {key: value for key, value in computed.items() if key != name}
-        found = [*record_differences("m", saved, computed, scores, CORRECTED_PROTOCOL, bitwise=bitwise)]
+        found = [*record_differences(evidence(bitwise), "m", saved, computed, scores)]
         assert len(found) == metric.in_every_run
-    *_, last = record_differences("m", {}, computed | {"setting": "sgd"}, scores, NOTHING, bitwise=bitwise)
+    *_, last = record_differences(evidence(bitwise), "m", {}, computed | {"setting": "sgd"}, scores)
     assert last == "m: setting is absent; computed again it is sgd"
 
 

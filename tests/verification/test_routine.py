@@ -20,11 +20,11 @@ from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification import checks, routine
-from in4310repro.verification.checks import CHECKS, Circumstances, of_each_setting
+from in4310repro.verification.checks import CHECKS, Verification, of_each_setting
 from in4310repro.verification.evidence import IN_CLASS, REPLAY, Claim, Evidence, Note
 from in4310repro.verification.files import preset_findings
 from in4310repro.verification.folder import changed_files
-from in4310repro.verification.routine import Verification, answer, verify
+from in4310repro.verification.routine import answer, verify
 from tests.verification import table
 
 
@@ -61,7 +61,7 @@ def test_what_another_class_leaves_open_is_said_with_what_is_computed_again_and_
     run, other_class = FinishedRun.open(finished_run), replace(numerics, mode="native", numeric_class="another")
     fitted = replace(run, config=replace(run.config, train="head"))
     claim = Claim("the average precision of sea", IN_CLASS)
-    monkeypatch.setattr(routine, "make_checks", lambda _: {"head fits": [], "test scores": [claim]})
+    monkeypatch.setattr(routine, "make_checks", lambda _: [claim])
     verified = verify(finished_run, Context(other_class), opened=fitted)
     assert verified.claimed[-1] == claim
     for words in ("average precisions as far as", "feature maps within 0.0001", "every fit of the head (losses within"):
@@ -220,23 +220,23 @@ def test_nothing_is_confirmed_or_claimed_of_a_run_with_differences() -> None:
 
 def test_claims_are_put_together_by_what_would_show_them(finished_run: Path) -> None:
     found = [Claim("a", IN_CLASS), Claim("b", REPLAY), Claim("c", IN_CLASS)]
-    claimed = replace(Circumstances.expected(FinishedRun.open(finished_run)), found=found).claimed
+    claimed = replace(Verification.expected(FinishedRun.open(finished_run)), found=found).grouped_claims
     assert (claimed[IN_CLASS], claimed[REPLAY][-1]) == (["a", "c"], "b")
 
 
 def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has_none(finished_run: Path) -> None:
-    def left(circumstances: Circumstances) -> set[str]:
-        return {claim.what for claim in circumstances.claims}
+    def left(verified: Verification) -> set[str]:
+        return {claim.what for claim in verified.claimed}
 
     run = FinishedRun.open(finished_run)
     losses, _ = checks.OF_EPOCHS
     named = f"{losses} (setting adamw, epoch 2; setting rmsprop; setting sgd)"
-    again = replace(Circumstances.expected(run), replayed={"adamw": [1], "sgd": []})
+    again = replace(Verification.expected(run), replayed={"adamw": [1], "sgd": []})
     assert again.wordings[losses] == [named]
     assert named in left(again)
     assert [each for each in again.computed_again if "training" in each] == ["the training of setting adamw, epoch 1"]
-    fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))
-    assert {losses, checks.TRAINING_PIXELS} <= left(Circumstances.expected(run)) - left(fitted)
+    fitted = Verification.expected(replace(run, config=replace(run.config, train="head")))
+    assert {losses, checks.TRAINING_PIXELS} <= left(Verification.expected(run)) - left(fitted)
     assert left(fitted) - left(replace(fitted, fits_repeat=True)) == {"tensor hashes of fits other than the best"}
 
 
@@ -276,10 +276,10 @@ def test_what_is_confirmed_and_claimed_of_a_run_beside_what_is_of_every_run(
     config: dict[str, Any], facts: dict[str, Any], confirmed: set[str], claimed: set[str], finished_run: Path
 ) -> None:
     run = FinishedRun.open(finished_run)
-    plain = Circumstances.expected(run)
-    other = replace(Circumstances.expected(replace(run, config=replace(run.config, **config))), **facts)
+    plain = Verification.expected(run)
+    other = replace(Verification.expected(replace(run, config=replace(run.config, **config))), **facts)
     assert {*other.computed_again} - {*plain.computed_again} == confirmed
-    assert {each.what for each in other.claims} - {each.what for each in plain.claims} == claimed
+    assert {each.what for each in other.claimed} - {each.what for each in plain.claimed} == claimed
 
 
 def test_a_check_of_each_setting_begins_with_the_selected_one(finished_run: Path, numerics: Numerics) -> None:

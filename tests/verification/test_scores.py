@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.verification.scores import LOGIT_TOLERANCE, SCORE_TOLERANCE, score_differences, softmax_range
+from in4310repro.verification.records import LOGIT_TOLERANCE, SCORE_TOLERANCE, score_differences, softmax_range
 from tests.builders import made_up_scores
 
 
@@ -50,21 +50,6 @@ def test_a_changed_prediction_is_a_difference_at_any_tolerance() -> None:
 def test_a_nan_is_a_difference() -> None:
     assert score_differences(made_up_scores(), nudged(float("nan")), bitwise=False)
     assert score_differences(nudged(float("nan")), made_up_scores(), bitwise=False)
-
-
-def test_scores_of_other_images_or_in_another_order_are_a_difference() -> None:
-    saved = made_up_scores()
-    assert "are of other images" in score_differences(saved, replace(saved, paths=saved.paths[::-1]), bitwise=False)[0]
-    lost = Scores(saved.paths[1:], saved.labels[1:], saved.softmax[1:], 1.0)
-    assert "000.png" in score_differences(saved, lost, bitwise=False)[0]
-
-
-def test_another_label_of_an_image_is_named_with_both() -> None:
-    saved = made_up_scores()
-    labels = saved.labels.copy()
-    labels[7] += 1
-    (difference,) = score_differences(replace(saved, labels=labels), saved, bitwise=True)
-    assert difference == f"007.png has label {saved.labels[7] + 1} in the scores, {saved.labels[7]} now"
 
 
 def test_logits_saved_as_softmax_are_a_difference() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,7 +89,7 @@ def _verify_bundle(file: Path, asked: SimpleNamespace) -> Verdict:
             document = document | {"not_checked_in_bundle": listed}
             lines = [lines[0], f"{file}: {describe_unchecked(listed)}", *lines[1:]]
         lines, document = [*map(shown, lines)], _show_all(document, shown)
-        return replace(answer, lines=lines, document=document, error=shown(answer.error))
+        return answer._replace(lines=lines, document=document, error=shown(answer.error))
 
 
 def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
@@ -112,12 +111,12 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
     from in4310repro.system.fingerprint import Fingerprint
-    from in4310repro.verification import folder, routine
+    from in4310repro.verification import checks, folder, routine
 
     files = folder.recorded_files(run)
     committed = [*asked.differences, *folder.other_manifest(files, asked.manifest_sha256)]
     if essentials := folder.changed_essentials(files):
-        return routine.answer(run, routine.Verification(differences=[*committed, *essentials]))
+        return routine.answer(run, checks.Verification(differences=[*committed, *essentials]))
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
     console.trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
@@ -132,10 +131,10 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
-            return routine.answer(run, routine.Verification(differences=[*committed, str(error)]))
+            return routine.answer(run, checks.Verification(differences=[*committed, str(error)]))
         raise
     if found := [*committed, *verified.differences, *of_report]:
-        return routine.answer(run, routine.Verification(differences=found))
+        return routine.answer(run, checks.Verification(differences=found))
     in_report = folder.unchecked_in(report, list_report_files(report)) if report else None
     agree = partial(routine.answer, run, verified, report, in_report)
     if not opened or not plans:
@@ -186,7 +185,7 @@ def _replayed(
         # Hours of computing: what was found before is printed whatever ends the replay.
         stopped = agree(results, ended=False)
         if isinstance(error, ValueError):
-            return replace(stopped, error=str(error))
+            return stopped._replace(error=str(error))
         print_line(*map(asked.shown, stopped.lines))
         raise
     fewer = filter(None, (describe_cap(plan, asked.replay) for plan in plans))

@@ -15,7 +15,7 @@ from in4310repro.report.page import make_record
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.system.text import cells, code, markdown, verbatim
-from in4310repro.verification.checks import Circumstances
+from in4310repro.verification.checks import Verification
 
 FILE = "README.md"
 BETWEEN = "\n\n"  # paragraphs
@@ -130,7 +130,7 @@ def _verify(run: FinishedRun) -> list[str]:
     sha256 = run.files.manifest()[weights]
     first, second = facts.verify_commands(run)
     fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
-    listed = Circumstances.expected(run).claimed
+    listed = Verification.expected(run).grouped_claims
     claimed = _items(f"{'; '.join(each)} ({shown_by})" for shown_by, each in listed.items())
     return [
         f"The weights are {code(weights)} of the run folder, sha256 `{sha256}`. With the run folder,",

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
 from in4310repro.system.schema import Count, PositiveCount, Sha256, Text, check
-from in4310repro.verification.routine import BITWISE, NUMERICAL
+from in4310repro.verification.checks import BITWISE, NUMERICAL
 
 LEFT_OUT = "what `verify` computes again: no result of `in4310repro verify RUN --json` was given"
 

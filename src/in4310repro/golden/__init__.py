@@ -5,29 +5,8 @@ A "case" is a function that computes named values; its golden file holds the val
 A golden file shows that results have not changed; other tests must show that they are right.
 """
 
-from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Comparison
-from in4310repro.golden.folder import (
-    ENVIRONMENTS,
-    LIBRARIES,
-    NOX,
-    PROVENANCE,
-    PYTEST,
-    Command,
-    Environment,
-    Environments,
-    compare,
-    device_folder,
-    find_faults,
-    find_file_faults,
-    find_orphans,
-    list_files,
-    read,
-    read_environments,
-    stale_faults,
-)
-from in4310repro.golden.writing import renew, update
+from in4310repro.golden.claims import Claim, Comparison
+from in4310repro.golden.folder import compare, find_faults, find_orphans, read
+from in4310repro.golden.writing import update
 
-__all__ = ["ENVIRONMENTS", "LIBRARIES", "NOT_COMPARED", "NOX", "PROVENANCE", "PYTEST", "TIERS", "Case", "Claim"]
-__all__ += ["Command", "Comparison", "Environment", "Environments", "compare", "device_folder", "find_faults"]
-__all__ += ["find_file_faults", "find_orphans", "list_files", "read", "read_environments", "renew", "stale_faults"]
-__all__ += ["update"]
+__all__ = ["Claim", "Comparison", "compare", "find_faults", "find_orphans", "read", "update"]

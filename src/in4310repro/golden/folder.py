@@ -76,6 +76,7 @@ class Environments:
 
     provenance: Words  # HEAD
     environments: tuple[Environment, ...]
+    command: Command = NOX  # which writes golden files, for the hints
 
     def written_in(self, golden: Content) -> Environment | None:
         """Return the environment in which a golden file was written; None if this environment is not listed."""
@@ -111,7 +112,7 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
         ValueError: the list is missing, is damaged, or was edited by hand.
     """
     file = folder / ENVIRONMENTS
-    content = _read_object(file)
+    content = read(folder, file.stem)
     if lost := [name for name in (*HEAD, "environments", "sha256") if name not in content]:
         raise ValueError(f"{file} lacks {', '.join(lost)}; write it by {command.program}")
     if content.pop("sha256") != _hash(content):
@@ -121,7 +122,7 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
     except ValidationError as error:
         place = "/".join(map(str, error.errors()[0]["loc"]))
         raise ValueError(f"{file} is not a list of environments: {place}: {error.errors()[0]['msg']}") from None
-    return Environments(provenance={name: content[name] for name in HEAD}, environments=listed)
+    return Environments(provenance={name: content[name] for name in HEAD}, environments=listed, command=command)
 
 
 def _hash(content: Content) -> str:
@@ -134,11 +135,7 @@ def read(folder: Path, case: str) -> dict[str, Any]:
     Raises:
         ValueError: the file is missing or damaged.
     """
-    return _read_object(folder / f"{case}.json")
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    content = read_json(file)
+    content = read_json(file := folder / f"{case}.json")
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; expected an object")
     return content
@@ -182,9 +179,7 @@ def find_faults(folder: Path, cases: Cases, card_cases: Cases) -> list[str]:
     return found
 
 
-def find_file_faults(
-    folder: Path, name: str, cases: Cases, environments: Environments, command: Command = NOX
-) -> list[str]:
+def find_file_faults(folder: Path, name: str, cases: Cases, environments: Environments) -> list[str]:
     """List the faults of one golden file, as messages, without running its case.
 
     Args:
@@ -192,12 +187,11 @@ def find_file_faults(
         name: path of the file below the folder.
         cases: the cases that may have written the file, by name.
         environments: the environments that the folder's environments.json lists.
-        command: the command that writes golden files.
     """
     case = Path(name).stem
     if case not in cases or not name.endswith(".json"):
         return [f"{name} belongs to no case; remove it"]
-    again = f"only {command(case)} may write it"
+    again = f"only {environments.command(case)} may write it"
     listing = environments.listing(name)
     if listing is None:
         return [f"{name} is in no environment of {ENVIRONMENTS}; {again}"]
@@ -207,7 +201,7 @@ def find_file_faults(
         golden = read((folder / name).parent, case)
     except ValueError as error:
         return [*found, str(error)]
-    found += find_key_faults(case, golden) or _find_provenance_faults(name, golden, cases[case], command)
+    found += find_key_faults(case, golden) or _find_provenance_faults(name, golden, cases[case], environments.command)
     if not set(PROVENANCE) - set(golden) and listing != environments.written_in(golden):
         found.append(f"{name} names another environment than {ENVIRONMENTS} lists it in; {again}")
     return found
@@ -260,13 +254,7 @@ def is_moment(text: Any) -> bool:
 
 
 def compare(
-    case: str,
-    golden: Content,
-    got: Claims,
-    numerics: Numerics,
-    versions: Words,
-    environments: Environments,
-    command: Command = NOX,
+    case: str, golden: Content, got: Claims, numerics: Numerics, versions: Words, environments: Environments
 ) -> Comparison:
     """Compare the computed values of a case with its golden file; a missing or an extra value is a difference.
 
@@ -290,13 +278,13 @@ def compare(
         numerics: the arithmetic of this process.
         versions: the library versions of this process.
         environments: the environments in which golden files were written.
-        command: the command that writes golden files, for the hints.
 
     Returns:
         One sentence for each difference, and the number of values compared at each tier.
 
     Examples:
-        >>> from in4310repro.golden import LIBRARIES, PROVENANCE, Claim, Environment
+        >>> from in4310repro.golden import Claim
+        >>> from in4310repro.golden.folder import LIBRARIES, PROVENANCE, Environment
         >>> here = Numerics(mode="portable", numeric_class="a", probe={}, threads=2, device="cpu")
         >>> versions = dict.fromkeys(LIBRARIES, "1.0")
         >>> place = {"numeric_class": "a", "versions": versions, "device_name": "cpu"}
@@ -313,10 +301,11 @@ def compare(
         return Comparison(faults)
     if (written := environments.written_in(golden)) is None:
         place = f"numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and versions match"
-        return Comparison([f"{case}: the file's {place} no environment in {ENVIRONMENTS}; {command(case)} writes it"])
+        again = f"{environments.command(case)} writes it"
+        return Comparison([f"{case}: the file's {place} no environment in {ENVIRONMENTS}; {again}"])
     same = written.numerics == "portable" if numerics.portable else written.computes(numerics, versions)
     result = compare_values(case, golden["values"], got, same)
-    result.differences[:0] = stale_faults(case, golden, numerics, environments, command)
+    result.differences[:0] = stale_faults(case, golden, numerics, environments)
     lost = result.tiers[NOT_COMPARED]
     if lost and (numerics.portable or environments.has(numerics, versions)):
         where = "in portable arithmetic" if numerics.portable else f"in an environment that {ENVIRONMENTS} lists"
@@ -326,9 +315,7 @@ def compare(
     return result
 
 
-def stale_faults(
-    case: str, golden: Content, numerics: Numerics, environments: Environments, command: Command = NOX
-) -> list[str]:
+def stale_faults(case: str, golden: Content, numerics: Numerics, environments: Environments) -> list[str]:
     """Return a list with a message if a golden file's numeric class is outdated or wrongly listed as native.
 
     Otherwise the list is empty. In native arithmetic nothing is checked.
@@ -341,8 +328,10 @@ def stale_faults(
         return []
     if not portable:
         return [f"{case}: {ENVIRONMENTS} lists the class {written.numeric_class} as {written.numerics}; it is portable"]
-    all_at_once = command("environments", EXAMPLE_OF_CLASSES)
-    renewal = f"{all_at_once} writes all files again whose values did not move, and " if command is NOX else ""
+    command, renewal = environments.command, ""
+    if command is NOX:
+        all_at_once = command("environments", EXAMPLE_OF_CLASSES)
+        renewal = f"{all_at_once} writes all files again whose values did not move, and "
     return [
         f"{case}: the file has the portable class {written.numeric_class} and the kernels now have class "
         f"{numerics.numeric_class}; {renewal}{command(case)} writes it where they did"

@@ -20,8 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from in4310repro.golden import ENVIRONMENTS, PYTEST, compare, find_file_faults, list_files, read, read_environments
-from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Claim, Claims, Comparison
+from in4310repro.golden import folder as files
+from in4310repro.golden.claims import NOT_COMPARED, TIERS, Case, Cases, Claim, Claims, Comparison
+from in4310repro.golden.folder import ENVIRONMENTS, PYTEST
 from in4310repro.golden.writing import clean_commit, refuse_unguarded, update
 from in4310repro.system.numerics import Numerics, activate
 
@@ -37,16 +38,7 @@ PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
 class Golden(Protocol):
     """Type of the fixture `golden`, a function that compares values with a golden file."""
 
-    def __call__(
-        self,
-        case: str,
-        values: Any,
-        *,
-        tier: str = "exact",
-        otherwise: str | None = None,
-        tolerance: float | None = None,
-        reason: str = "",
-    ) -> None:
+    def __call__(self, case: str, values: Any) -> None:
         """Compare values with the golden file of a case; fail the test if a value differs or the file is missing.
 
         The numeric class is a hash that identifies the arithmetic of a process. In native arithmetic, values of the
@@ -54,18 +46,14 @@ class Golden(Protocol):
         this process. In portable arithmetic, they can be compared if the file was written in portable arithmetic; the
         test fails if the numeric class has changed since then.
 
-        Bitwise values that cannot be compared are compared at the weaker tier `otherwise`. If this is None, the rest
-        of the test is skipped. In portable arithmetic, and in environments that `environments.json` lists, the test
+        Bitwise values that cannot be compared are compared at the claim's weaker tier. If it has none, the rest of
+        the test is skipped. In portable arithmetic, and in environments that `environments.json` lists, the test
         fails instead.
 
         Args:
             case: the name of the file: letters, digits, - and _. Each name may be used only once, by one test.
-            values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
-            tier: exact, bitwise or numerical, for all values that are not a `Claim`.
-            otherwise: the tier for bitwise values that cannot be compared bit by bit: numerical or statistical.
-                None: these values are not compared.
-            tolerance: the absolute tolerance of a numerical or statistical tier.
-            reason: the reason for the tolerance.
+            values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these. What is
+                not a `Claim` is compared at the tier "exact".
 
         Raises:
             ValueError: the name or a claim is invalid.
@@ -75,8 +63,8 @@ class Golden(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's command-line options and ini settings."""
     group = parser.getgroup("golden")
-    names = "Write the golden files of these cases, separated by commas, instead of comparing; can be repeated."
-    group.addoption("--golden-update", metavar="NAME", action="append", default=[], help=names)
+    names = "Write the golden files of these cases, separated by commas, instead of comparing."
+    group.addoption("--golden-update", metavar="NAME", default="", help=names)
     group.addoption("--golden-reason", metavar="WORDS", default="", help="Why their values moved.")
     parser.addini("golden_folder", "Folder of the golden files, beside this file.", default="golden")
     parser.addini("golden_numerics", "Arithmetic of torch: native, portable or auto.", default="native")
@@ -140,8 +128,8 @@ class GoldenSession(MetaPathFinder):
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
         # Of the files to write.
-        given = (name.strip() for option in config.getoption("golden_update") for name in option.split(","))
-        self.names = list(dict.fromkeys(given))
+        given = config.getoption("golden_update")
+        self.names = [*dict.fromkeys(map(str.strip, given.split(",")))] if given else []
         self.native = config.getini("golden_numerics") == "native"
         self.written: list[str] = []
         self.tests: dict[str, str] = {}  # case -> the test that used it
@@ -179,7 +167,7 @@ class GoldenSession(MetaPathFinder):
             spec.loader.exec_module = run_and_activate  # type: ignore[method-assign]
         return spec
 
-    def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
+    def check(self, test: pytest.Item, case: str, values: Any) -> None:
         """Compare the values of a case with its golden file, or write the file, as documented in `Golden`."""
         __tracebackhide__ = True
         import pytest
@@ -191,14 +179,13 @@ class GoldenSession(MetaPathFinder):
                 "set, with all of its values"
             )
         self.tests[case] = test.nodeid
-        claims = make_claims(values, traits)
+        cases, comparison = {case: make_case(test.nodeid, make_claims(values))}, Comparison(tiers=Counter({WRITTEN: 1}))
         try:
             if case in self.names:
-                cases, reason = {case: _make_case(test, claims)}, self.config.getoption("golden_reason")
+                reason = self.config.getoption("golden_reason")
                 update(self.folder, case, cases, reason, self.numerics, os.environ, command=PYTEST)
-                test.user_properties.append((PROPERTY, (case, {WRITTEN: 1})))
-                return
-            comparison = self._compare(test, case, claims)
+            else:
+                comparison = self._compare(case, cases)
         except (ValueError, OSError) as error:
             raise pytest.fail.Exception(f"golden: {error}", pytrace=False) from None
         test.user_properties.append((PROPERTY, (case, dict(comparison.tiers))))
@@ -208,12 +195,12 @@ class GoldenSession(MetaPathFinder):
         if missing := comparison.tiers[NOT_COMPARED]:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")
 
-    def _compare(self, test: pytest.Item, case: str, claims: Claims) -> Comparison:
-        name = f"{case}.json"
+    def _compare(self, case: str, cases: Cases) -> Comparison:
+        name, claims = f"{case}.json", cases[case]()
         if not (self.folder / name).exists():
             return Comparison([f"{case}: {self.folder.name}/{name} does not exist"])
-        environments = read_environments(self.folder, PYTEST)
-        if faults := find_file_faults(self.folder, name, {case: _make_case(test, claims)}, environments, PYTEST):
+        environments = files.read_environments(self.folder, PYTEST)
+        if faults := files.find_file_faults(self.folder, name, cases, environments):
             return Comparison(faults)
         # Other tiers do not depend on the arithmetic and libraries of this process, which may not have imported torch.
         numerics, versions = Numerics("native", "", {}, 0, "cpu"), dict[str, str]()
@@ -221,7 +208,7 @@ class GoldenSession(MetaPathFinder):
             from in4310repro.system.fingerprint import fingerprint
 
             numerics, versions = self.numerics, fingerprint(self.numerics)["versions"]
-        return compare(case, read(self.folder, case), claims, numerics, versions, environments, PYTEST)
+        return files.compare(case, files.read(self.folder, case), claims, numerics, versions, environments)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark each test that uses the fixture `golden`.
@@ -259,7 +246,7 @@ class GoldenSession(MetaPathFinder):
         whole = config.args_source != type(config).ArgsSource.ARGS and config.invocation_params.dir == config.rootpath
         if self.partial or not whole or not self.folder.is_dir():
             return []
-        return [name for name in list_files(self.folder) if name.removesuffix(".json") not in self.tests]
+        return [name for name in files.list_files(self.folder) if name.removesuffix(".json") not in self.tests]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Set exit code 1 if golden files are unused, and 4 if no test used a case of `--golden-update`."""
@@ -285,15 +272,15 @@ class GoldenSession(MetaPathFinder):
             write(f"golden: no test uses {self.folder.name}/{name}; remove it or restore its test")
 
 
-def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
+def make_claims(values: Any) -> dict[str, Claim]:
     """Return claims by name: one for each entry if `values` is a mapping, otherwise a single one named `value`.
 
     Raises:
-        ValueError: tier, tolerance and reason are inconsistent, a mapping is empty, or two of its names print alike.
+        ValueError: a mapping is empty, or two of its names print alike.
     """
     if not isinstance(values, Mapping):
         values = {"value": values}
-    claims = {f"{k}": v if isinstance(v, Claim) else Claim(value=v, **traits) for k, v in values.items()}
+    claims = {f"{name}": each if isinstance(each, Claim) else Claim(value=each) for name, each in values.items()}
     if not claims:
         raise ValueError("an empty mapping has no values to compare")
     if len(claims) < len(values):
@@ -301,7 +288,7 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
     return claims
 
 
-def _make_case(test: pytest.Item, claims: Claims) -> Case:
+def make_case(test: str, claims: Claims) -> Case:
     """Return a function that returns `claims`, for use as a case in `update`.
 
     Its module and name are those of the test, so that the golden file records the test.
@@ -310,6 +297,6 @@ def _make_case(test: pytest.Item, claims: Claims) -> Case:
     def compute() -> Claims:
         return claims
 
-    path, _, name = test.nodeid.rpartition("::")
+    path, _, name = test.rpartition("::")
     compute.__module__, compute.__name__ = path.removesuffix(".py").replace("/", "."), name.partition("[")[0]
     return compute

@@ -23,8 +23,7 @@ from in4310repro.system import archive
 from in4310repro.system.files import file_sha256, write_file
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.evidence import IMAGENET_CLASSES
-from in4310repro.verification.records import LOSS_TOLERANCE, OPEN
-from in4310repro.verification.scores import LEAST, LOGIT_TOLERANCE, ROUNDING, SCORE_TOLERANCE
+from in4310repro.verification.records import LEAST, LOGIT_TOLERANCE, LOSS_TOLERANCE, OPEN, ROUNDING, SCORE_TOLERANCE
 
 PAGE, IMAGES, PIXELS = "check.html", "check-images.zip", "check-pixels.safetensors"
 # The numeric class that the kernel of the page computes. A test compares it with that of the package's own kernels.

@@ -28,7 +28,7 @@ from in4310repro.runs.presets import publishable, reproducing_command
 from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.verification.checks import Circumstances
+from in4310repro.verification.checks import Verification
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
@@ -183,7 +183,7 @@ def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecor
 
 
 def _context(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Any]:
-    comparable, circumstances = has_original_classes(run.classes), Circumstances.expected(run)
+    comparable, expected = has_original_classes(run.classes), Verification.expected(run)
     title, place = "Scenes in six classes, beside the report", publishable(run.config).data or "drawn scenes"
     if not comparable:
         title = f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
@@ -211,8 +211,8 @@ def _context(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Any
         "tiers": list(tiers(run).values())[: None if comparable else -1],
         "conditions": describe_differences(run.config, run.metrics),
         "fingerprint": run.fingerprint,
-        "computed_again": circumstances.computed_again,
-        "claimed": circumstances.claimed,
+        "computed_again": expected.computed_again,
+        "claimed": expected.grouped_claims,
         "manifest_sha256": run.files.manifest_sha256(),
     }
 

@@ -18,8 +18,7 @@ from in4310repro.runs.selection import unit
 from in4310repro.system.text import visible
 from in4310repro.verification import heads
 from in4310repro.verification.features import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
-from in4310repro.verification.records import LOSS_TOLERANCE
-from in4310repro.verification.scores import LOGIT_TOLERANCE
+from in4310repro.verification.records import LOGIT_TOLERANCE, LOSS_TOLERANCE
 
 VERIFY, REPLAY = "verify", "verify --replay, for the epochs that it trains again"
 AT_HAND = "verify, where images and first weights are available"

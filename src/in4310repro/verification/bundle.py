@@ -15,7 +15,8 @@ from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system import archive, signals
 from in4310repro.system.files import describe as describe_error
-from in4310repro.system.files import file_sha256, read_json, read_text, regular_file
+from in4310repro.system.files import file_sha256, read_json, read_text
+from in4310repro.system.schema import differences
 from in4310repro.verification.folder import Unchecked, first_of
 
 README = "README.txt"
@@ -29,8 +30,8 @@ BESIDE_HASHES, UNKNOWN = "what it says beside sha256", "unknown file"
 SIZE = "contentSize"  # of a file in an RO-Crate, in bytes
 ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 HEX = re.compile(r"[0-9a-fA-F]{64,}")
-# A type of a file in an RO-Crate, whose context makes both one; it may be a whole address.
-FILE_TYPE = re.compile(r"(?s)(.*[/:#])?(File|MediaObject)")
+# In the types of a file in an RO-Crate, whose context makes both one; each may be a whole address.
+FILE_TYPE = re.compile(r"(^|[/:#'])(File|MediaObject)('|$)")
 SELECTED = ("setting", "epoch", "weights_sha256")
 Digests = list[tuple[Any, dict[str, Any]]]  # name and digests, by algorithm, of each file that a JSON value is about
 # What is not compared, by file or folder.
@@ -51,14 +52,14 @@ class Bundle:
     @cached_property
     def descriptions(self) -> dict[str, Any]:
         """The JSON of the RO-Crate and of each in-toto statement by its file; None of a crate that is no JSON."""
-        described: dict[str, Any] = dict.fromkeys({CRATE} & {*self.names})
+        described: dict[str, Any] = {}
         for name in self.names:
             if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
+                content = None
                 with suppress(ValueError):
                     content = read_json(self.folder / name)
-                    kind = f"{content.get('_type')}" if isinstance(content, Mapping) else ""
-                    if name == CRATE or kind.startswith(IN_TOTO):
-                        described[name] = content
+                if name == CRATE or (isinstance(content, dict) and f"{content.get('_type')}".startswith(IN_TOTO)):
+                    described[name] = content
         return described
 
     def shown(self, text: str) -> str:
@@ -116,8 +117,8 @@ def bundle_differences(bundle: Bundle) -> list[str]:
     hashes: Digests = [(match[2], {"sha256": match[1]}) for match in matches.values() if match]
     if f"{RUN}/{names.MANIFEST}" not in dict(hashes):
         return [f"{bundle.file}/{README} does not name the sha256 of {RUN}/{names.MANIFEST}"]
-    differences = [*_hash_differences(bundle, README, hashes)]
-    differences += [
+    found = [*_hash_differences(bundle, README, hashes)]
+    found += [
         f"{bundle.file}/{README}: {line[:200]!r} has a hash and no file's name behind it, as sha256sum writes it"
         for line, match in matches.items()
         if not match and HEX.search(line)
@@ -129,11 +130,11 @@ def bundle_differences(bundle: Bundle) -> list[str]:
     for source, content in bundle.descriptions.items():
         named = _digests(content, source == CRATE)
         if not named:
-            differences.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
-        differences += _hash_differences(bundle, source, named)
+            found.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
+        found += _hash_differences(bundle, source, named)
         if run:
-            differences += _contradictions(bundle, source, content, named, run)
-    return differences
+            found += _contradictions(bundle, source, content, named, run)
+    return found
 
 
 def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, run: FinishedRun) -> Iterator[str]:
@@ -143,43 +144,39 @@ def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, r
     more hex digits that are no hash of the bundle or its run, whose hashes are also those that its files hold, such
     as of weights and images; and places in the folders of a bundle that are not there.
     """
-    said, place = content.get("predicate") if source != CRATE else None, f"{bundle.file}/{source}"
-    said, manifest = said if isinstance(said, Mapping) else {}, run.files.manifest()
-    hashes = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
-    compared: list[tuple[str, Any, Any]] = [(name, value, said.get(name, value)) for name, value in hashes.items()]
+    said, place = _inside(content, "predicate"), f"{bundle.file}/{source}"
+    ours: dict[str, Any] = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
+    theirs = {name: said.get(name, value) for name, value in ours.items()}
     if "selected" in said:
-        inner = said["selected"] if isinstance(said["selected"], Mapping) else {}
-        of_run = {name: value for name, value in run.metrics.items() if name in SELECTED}
-        compared += [(f"selected.{name}", value, inner.get(name)) for name, value in of_run.items()]
-    for name, value, found in compared:
-        if found != value or type(found) is not type(value):
-            words = f"{found}"[:100] if isinstance(found, type(value)) else "no text"
-            yield f"{place}: {name} is {words}; the run has {value}"
-    texts = [read_text(run.folder / name) for name in manifest if name.endswith((".json", ".csv"))]
+        ours["selected"] = {name: value for name, value in run.metrics.items() if name in SELECTED}
+        theirs["selected"] = {name: _inside(said, "selected").get(name) for name in SELECTED}
+    for each in differences(ours, theirs, rules={}):
+        words = f"{each.second}"[:100] if isinstance(each.second, type(each.first)) else "no text"
+        yield f"{place}: {each.path} is {words}; the run has {each.first}"
+    listed, text = run.files.manifest(), json.dumps(content)
+    texts = [read_text(run.folder / name) for name in listed if name.endswith((".json", ".csv"))]
     known = {
-        *(each for text in texts for each in HEX.findall(text)),
-        *manifest.values(),
-        *(file_sha256(regular_file(bundle.folder, name)) for name in bundle.names),
-        run.files.manifest_sha256(),
+        *HEX.findall(" ".join([*texts, *listed.values(), ours["manifest_sha256"]])),
+        *(file_sha256(bundle.folder / name) for name in bundle.names),
         *(chain.sha256_of(each[-1], run.config) for each in run.tensors.values()),
         *(value for _, digests in named for value in digests.values()),
     }
-    for sha256 in dict.fromkeys(HEX.findall(json.dumps(content))):
+    for sha256 in dict.fromkeys(HEX.findall(text)):
         if sha256 not in known:
             yield f"{place} names {sha256[:200]}, which is no hash of the bundle or of its run"
-    for path in dict.fromkeys(_places(content)):
-        if not any(f"{name}/".startswith(f"{path.rstrip('/')}/") for name in bundle.names):
+    places: list[Any] = []
+    # Called with each object anywhere in the description.
+    json.loads(text, object_hook=lambda inner: places.append(inner.get("@id")))
+    for path in dict.fromkeys(each.removeprefix("./") for each in places if isinstance(each, str)):
+        there = any(f"{name}/".startswith(f"{path.rstrip('/')}/") for name in bundle.names)
+        if path.partition("/")[0] in (RUN, *OTHER_FOLDERS) and not there:
             yield f"{place} names {path[:200]}, which the bundle does not hold"
 
 
-def _places(content: Any) -> Iterator[str]:
-    """Yield each `@id` anywhere in a JSON value that is a place in the folders of a bundle."""
-    if isinstance(content, dict | list):
-        for each in content.values() if isinstance(content, dict) else content:
-            yield from _places(each)
-    place = content.get("@id") if isinstance(content, dict) else None
-    if isinstance(place, str) and place.removeprefix("./").partition("/")[0] in (RUN, *OTHER_FOLDERS):
-        yield place.removeprefix("./")
+def _inside(content: Any, key: str) -> Mapping[str, Any]:
+    """Return the mapping under a key of a JSON value; an empty one if it has another form."""
+    inner = content.get(key) if isinstance(content, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
 
 
 def _digests(content: Any, of_crate: bool) -> Digests:
@@ -187,9 +184,9 @@ def _digests(content: Any, of_crate: bool) -> Digests:
     try:
         named = (
             [
-                (each["@id"], {name: each[name] for name in ("sha256", SIZE, *ALGORITHMS) if name in each})
+                (each["@id"], {name: each[name] for name in (*ALGORITHMS, SIZE) if name in each})
                 for each in content["@graph"]
-                if "sha256" in each or _is_file(each.get("@type"))
+                if "sha256" in each or FILE_TYPE.search(f"{each.get('@type')}")
             ]
             if of_crate
             else [(each["name"], dict(each["digest"])) for each in content["subject"]]
@@ -200,11 +197,6 @@ def _digests(content: Any, of_crate: bool) -> Digests:
     return named if all(texts) and all("sha256" in found for _, found in named) else []
 
 
-def _is_file(types: Any) -> bool:
-    """Return whether an entry of an RO-Crate with these types is a file."""
-    return any(FILE_TYPE.fullmatch(f"{each}") for each in (types if isinstance(types, list) else [types]))
-
-
 def _hash_differences(bundle: Bundle, source: str, named: Digests) -> Iterator[str]:
     """Yield a message if no file of a name, in the bundle or in its run, has the hashes that `source` names."""
     for name, digests in named:
@@ -212,12 +204,11 @@ def _hash_differences(bundle: Bundle, source: str, named: Digests) -> Iterator[s
         if not present:
             yield f"{bundle.file}/{source} names {name[:200]}, which the bundle does not hold"
             continue
-        files = [regular_file(bundle.folder, each) for each in present]
         for algorithm, digest in digests.items():
-            if algorithm not in (SIZE, *ALGORITHMS):
-                place = f"{algorithm[:100]} of {present[0]}"
-                yield f"{bundle.file}/{source} names a {place}; of hashes, {', '.join(ALGORITHMS)} are compared"
-            elif all(_measure(file, algorithm) != digest for file in files):
+            if algorithm not in (*ALGORITHMS, SIZE):
+                known = f"of hashes, {', '.join(ALGORITHMS)} are compared"
+                yield f"{bundle.file}/{source} names a {algorithm[:100]} of {present[0]}; {known}"
+            elif digest not in {_measure(bundle.folder / each, algorithm) for each in present}:
                 yield f"{bundle.file}/{present[0]} has another {algorithm} than {source} names"
 
 
@@ -236,15 +227,16 @@ def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> li
         data: the folder of images that was compared.
         report: the report that was compared; the files of another one in the bundle are listed.
     """
-    split = from_csv(bundle.run / names.SPLIT, bundle.folder)
-    checked = {f"{IMAGES}/{entry.path}" for entry in split.catalogue().entries} if data == bundle.images else set()
-    skipped = (RUN, REPORT) if report == bundle.report else (RUN,)
-    kinds = {name: KINDS.get(name.partition("/")[0], UNKNOWN) for name in bundle.names if name not in checked}
-    kinds |= dict.fromkeys(bundle.descriptions, BESIDE_HASHES)
-    return [Unchecked(path=name, kind=kind) for name, kind in kinds.items() if name.partition("/")[0] not in skipped]
+    # Without a kind: what was compared.
+    kinds = {**KINDS, RUN: "", **({REPORT: ""} if report == bundle.report else {})}
+    listed = {name: kinds.get(name.partition("/")[0], UNKNOWN) for name in bundle.names}
+    listed |= dict.fromkeys(bundle.descriptions, BESIDE_HASHES)
+    if data == bundle.images:
+        entries = from_csv(bundle.run / names.SPLIT, bundle.folder).catalogue().entries
+        listed |= {f"{IMAGES}/{entry.path}": "" for entry in entries}
+    return [Unchecked(path=name, kind=kind) for name, kind in listed.items() if kind]
 
 
 def describe_unchecked(listed: list[Unchecked]) -> str:
     """Return a sentence on the files of a bundle that were not checked."""
-    places = [f"{each['path']} ({each['kind']})" for each in listed]
-    return f"not checked: {first_of(places)}"
+    return "not checked: " + first_of([f"{each['path']} ({each['kind']})" for each in listed])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import Self
+from typing import Any, Self
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics import table
@@ -12,7 +12,7 @@ from in4310repro.models.sources import FROM
 from in4310repro.runs import selection, settings
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification import evidence as ev
-from in4310repro.verification import features, files, folder, heads, images, records
+from in4310repro.verification import features, files, folder, heads, records
 from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, Evidence, Finding
 
 WITHOUT_EFFECT = (
@@ -53,56 +53,79 @@ WITHIN_TOLERANCES = (
 )
 
 
+BITWISE = "bit for bit"
+NUMERICAL = f"within tolerances (logits {records.LOGIT_TOLERANCE:g} of their size), in another numeric class"
 Find = Callable[[Evidence], Iterable[Finding]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """The facts that decide which statements of a run are recomputed."""
+class Verification:
+    """The result of a verification: differences, or the facts that decide what was confirmed and what remains a claim.
 
-    run: FinishedRun
-    start: bool  # the weights that training began from are drawn or available
-    bitwise: bool = True  # equal bits are required
+    The facts are of a run without differences.
+    """
+
+    differences: Sequence[str] = field(default_factory=list)
+    run: Any = None  # a `FinishedRun`
+    start: bool = False  # the weights that training began from are drawn or available
+    bitwise: bool = False  # equal bits are required, else values within tolerances, in another numeric class
     fits_repeat: bool = False  # every fit of a head, made again, has the bits of the run's
     found: Sequence[ev.Claim] = ()  # by the checks themselves, such as average precisions that close scores leave open
+    notes: Sequence[str] = ()  # what is no difference and worth a look
     replayed: Mapping[str, Collection[int]] = field(default_factory=dict)  # setting -> epochs trained again, equal
     feature_tier: str = ""  # how far feature maps may differ, as words after them
     absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable
     bodies_compared: bool = True  # what precedes a fitted head was compared with the weights before training
+    not_checked: Sequence[folder.Unchecked] = ()  # what lies in the folder and was compared with nothing
+    manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Self:
-        """Return the circumstances to expect for a verification in which bits must be equal.
+        """Return the result to expect of a verification of a run, in which bits must be equal.
 
         Files of initial weights count as unavailable. Of the additional image sets of the feature maps, only
         those that Python libraries provide count as available.
         """
         sets = [images["name"] for images in run.features["sets"][1:]] if run.features else []
         absent, start = tuple(name for name in sets if name not in ev.IN_LIBRARY), run.config.weights == "none"
-        return cls(run=run, start=start, absent=absent, bodies_compared=ev.draws_head(run))
+        return cls(run=run, bitwise=True, start=start, absent=absent, bodies_compared=ev.draws_head(run))
+
+    @property
+    def tier(self) -> str:
+        """How exactly the values agree, in words."""
+        return BITWISE if self.bitwise else NUMERICAL
 
     @property
     def computed_again(self) -> list[str]:
-        """The statements about the run that a verification confirms if it finds no differences."""
+        """The statements about the run that are confirmed."""
         return [words for check in CHECKS.values() for what in check.computed for words in self._words(what, True)]
 
     @property
-    def claims(self) -> list[ev.Claim]:
-        """The statements that a verification leaves unconfirmed, even if it finds no differences.
-
-        They are sorted by the kind of evidence that would confirm them.
-        """
+    def claimed(self) -> list[ev.Claim]:
+        """The statements about the run that are not confirmed, sorted by the evidence that would confirm them."""
         made = [each for check in CHECKS.values() for each in check.claims.items()]
         listed = [ev.Claim(words, shown_by) for what, shown_by in made for words in self._words(what, False)]
         return sorted([*listed, *self.found], key=lambda claim: ev.SHOWN_BY.index(claim.shown_by))
 
     @property
-    def claimed(self) -> dict[str, list[str]]:
+    def grouped_claims(self) -> dict[str, list[str]]:
         """The texts of the unconfirmed statements, grouped by the evidence that would confirm them."""
-        return {by: [each.what for each in of] for by, of in groupby(self.claims, lambda each: each.shown_by)}
+        return {by: [each.what for each in of] for by, of in groupby(self.claimed, lambda each: each.shown_by)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is found, confirmed and claimed as JSON values, what is confirmed under the name `proven`."""
+        return {
+            "differences": self.differences,
+            "bitwise": self.bitwise,
+            "proven": self.computed_again,
+            "claimed": [each._asdict() for each in self.claimed],
+            "notes": self.notes,
+            "not_checked": self.not_checked,
+            "manifest_sha256": self.manifest_sha256,
+        }
 
     def _words(self, what: str, computed: bool) -> list[str]:
-        words = self.wordings.get(what, computed)
+        words = self.wordings.get(what, computed) if self.run else []
         return words if isinstance(words, list) else [what] * (words is computed)
 
     @cached_property
@@ -122,7 +145,7 @@ class Circumstances:
             for setting in config.settings
             if config.trained_part(setting).startswith(FROM)
         ]
-        decoded = images.decodes_training(run) or any(again.values())
+        decoded = files.decodes_training(run) or any(again.values())
         left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
         best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
         besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
@@ -138,13 +161,11 @@ class Circumstances:
             OWN_CODE: [OWN_CODE.replace("MODULE:FUNCTION", config.network.name)] * bool(config.network.option),
             BEGAN: [f"that training began from {weights}"] * (not start),
             WITHOUT_EPOCHS: bool(trained),
-            images.ENDS: None,  # the check itself finds it, of images in a folder
+            files.ENDS: None,  # the check itself finds it, of images in a folder
             GROUPS: start and self.bitwise if config.group == settings.LOOK_ALIKES else None,
             TRAINING_PIXELS: decoded or not run.fingerprint.get("pixels_sha256"),
             OPEN_PRECISIONS: None,  # the check itself finds which they are
-            TEST_METRICS: [
-                TEST_METRICS + OPEN * any(claim.shown_by == IN_CLASS for claim in self.found),
-            ],
+            TEST_METRICS: [TEST_METRICS + OPEN * any(claim.shown_by == IN_CLASS for claim in self.found)],
             BEST_LOSS: config.protocol.scores_test_each_epoch,
             SELECTION: [f"the selection by {table.SCALARS[config.select].label} on validation"],
             TRAINED: [f"the training of {epochs}" for epochs in self._of_epochs(again)],
@@ -237,7 +258,7 @@ CHECKS = {
     ),
     "split": Check(
         "`split.csv` | the split that seed and sizes draw from its images, byte for byte",
-        images.split_differences,
+        files.split_differences,
         ["the split from the images and the seed"],
     ),
     "fingerprint": Check(
@@ -254,23 +275,23 @@ CHECKS = {
     ),
     "drawn scenes": Check(
         "`split.csv` | the scenes that are drawn now, where the images are drawn ones",
-        images.scene_differences,
+        files.scene_differences,
         needed=True,
     ),
     "images": Check(
         "`split.csv` | every image's sha256 now, and the images that are in its folder",
-        images.image_differences,
-        claims={images.ENDS: NOT_SHOWN},
+        files.image_differences,
+        claims={files.ENDS: NOT_SHOWN},
     ),
     "look-alikes": Check(
         "`groups.json` | the groups that features of the initial weights give, where bits must be equal",
-        images.group_differences,
+        files.group_differences,
         [GROUPS],
         {GROUPS: ELSEWHERE},
     ),
     "pixels": Check(
         "`fingerprint.json`, `pixels.json` | the decoded pixels of test and validation images",
-        images.decoded_differences,
+        files.decoded_differences,
         claims={TRAINING_PIXELS: REPLAY},
     ),
     "weights": Check(

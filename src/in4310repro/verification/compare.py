@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,20 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
     Raises:
         ValueError: weights are missing or damaged.
     """
-    mismatches = [*_result_mismatches(first, second)]
+    if not (mismatches := [*_result_mismatches(first, second)]):
+        return []
     one, other = ({"config": config.to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
-    found = [(*each.path.partition("."), each) for each in schema.differences(one, other)]
-    explanations = [f"{name} differs: {path} {each.first!r} and {each.second!r}" for name, _, path, each in found]
-    return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])] if mismatches else []
+    explanations = [
+        f"{each.path.replace('.', ' differs: ', 1)} {each.first!r} and {each.second!r}"
+        for each in schema.differences(one, other)
+    ]
+    return mismatches + (explanations or ["configuration and fingerprint are equal"])
 
 
 def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
     if first.split.parts != second.split.parts or first.split.classes != second.split.classes:
         yield "the splits list other images or parts"
-    for name in dict.fromkeys([*first.histories, *second.histories]):
+    for name in {**first.histories, **second.histories}:
         if name in first.histories and name in second.histories:
             yield from _setting_mismatches(first, second, name)
         else:
@@ -51,7 +55,7 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
     scores, others = first.scores, second.scores
     if scores.paths != others.paths or not np.array_equal(scores.labels, others.labels):
         yield "the test scores are of other images, in another order or of other classes"
-    elif scores.softmax.shape != others.softmax.shape or scores.softmax.tobytes() != others.softmax.tobytes():
+    elif scores.softmax.tobytes() != others.softmax.tobytes():
         yield "test scores differ"
     if any(known_differences(first.metrics, second.metrics)):
         yield "test metrics differ"
@@ -71,9 +75,10 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
         fields = dict.fromkeys(each.path.partition(".")[0] for each in rows)
         changed = [*schema.differences(hashes["tensors"], other_hashes["tensors"])]
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
-            count = f"{len(changed)} of {len(hashes['tensors'])} in all"
-            detail = f"; first tensor {changed[0].path}, {count}" if changed else ""
-            return row["epoch"], f"({', '.join(fields or [names.TENSORS])}){detail}"
+            words = f"({', '.join(fields or [names.TENSORS])})"
+            if changed:
+                words += f"; first tensor {changed[0].path}, {len(changed)} of {len(hashes['tensors'])} in all"
+            return row["epoch"], words
     return None
 
 
@@ -95,8 +100,8 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
         yield f"setting {name} has {one} epochs in one run and {other} in the other"
     for run, hashes in zip(runs, saved, strict=True):
         if changed := best_hash_differences(run, name, hashes):
-            file = run.folder / names.of_setting(name, names.TENSORS)
-            yield f"{file} has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"
+            words = f"has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"
+            yield f"{run.folder / names.of_setting(name, names.TENSORS)} {words}"
 
 
 def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:
@@ -110,12 +115,11 @@ def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:
     """
     paths = [file.relative_to(run.folder).as_posix() for file in (run.folder / names.LOGS).glob("*.trace")]
     found = sorted((before, path) for path in paths if (before := names.steps_before(path, setting)) is not None)
-    ends = [*(before for before, _ in found[1:]), math.inf]
-    traces = [read_trace(run.file(path)) for _, path in found]
-    return [
-        replace(trace, steps=tuple(step for step in trace.steps if step.number < end))
-        for trace, end in zip(traces, ends, strict=False)
-    ]
+    traces = []
+    for (_, path), (end, _) in pairwise([*found, (math.inf, "")]):
+        trace = read_trace(run.file(path))
+        traces.append(replace(trace, steps=tuple(step for step in trace.steps if step.number < end)))
+    return traces
 
 
 def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
@@ -147,9 +151,8 @@ def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
     traces cannot be read or compared, it says why. The traces are those of the first setting in which an
     epoch differs. The list is empty if no epoch differs.
     """
-    both = [name for name in first.histories if name in second.histories]
-    for setting, found in ((name, _different_epoch(first, second, name)) for name in both):
-        if found:
+    for setting in first.histories:
+        if setting in second.histories and (found := _different_epoch(first, second, setting)):
             return [f"setting {setting}, by traces: {_describe_first_tensor(first, second, setting, found[0])}"]
     return []
 
@@ -164,8 +167,8 @@ def _describe_first_tensor(first: FinishedRun, second: FinishedRun, setting: str
         return f"they cannot be compared: {error}"
     if comparison is None:
         which = " and ".join(f"{run.folder}" for run, each in zip((first, second), traces, strict=True) if not each)
-        reason = f"there is no trace in {which}" if which else "the traces have no step in common"
-        return f"{reason}; {how}, so that the first tensor that differs can be named"
+        words = f"{how}, so that the first tensor that differs can be named"
+        return f"{f'there is no trace in {which}' if which else 'the traces have no step in common'}; {words}"
     if comparison.equal:
         return f"both runs are equal until after step {comparison.growth[-1].step}; {how}"
     diff = text.shell_command(["in4310repro", "diff", *map(str, comparison.places)])
@@ -175,11 +178,11 @@ def _describe_first_tensor(first: FinishedRun, second: FinishedRun, setting: str
 def traced_steps(run: FinishedRun, setting: str, epoch: int) -> set[int]:
     """Return the numbers of an epoch's steps that the run has traced; empty if a trace is damaged."""
     try:
-        traces = read_traces(run.files, setting)
+        traced = {step.number for trace in read_traces(run.files, setting) for step in trace.steps}
     except (ValueError, OSError):
         # `describe_replay` says so if the epoch differs.
         return set()
-    return {step.number for trace in traces for step in trace.steps} & set(steps_of_epoch(run, epoch))
+    return traced & {*steps_of_epoch(run, epoch)}
 
 
 def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
@@ -193,9 +196,8 @@ def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
         replayed: the trace of the replay; the file does not exist if the run has no trace of the repeated steps.
     """
     try:
-        traces = read_traces(run.files, setting)
         again = [replace(read_trace(replayed), place="the replay")] if replayed.exists() else []
-        comparison = compare_traces(traces, again)
+        comparison = compare_traces(read_traces(run.files, setting), again)
     except (ValueError, OSError) as error:
         return f"it cannot be compared: {error}"
     if comparison and comparison.equal:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -38,15 +39,13 @@ IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
 SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """A remark, not a difference, in the result of a verification."""
 
     sentence: str
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A statement of a run that the verification did not recompute, and what would confirm it."""
 
     what: str
@@ -114,6 +113,7 @@ class Evidence:
         data: the present folder of the run's images, if they moved.
         decoded: the images that `images` returned, by part.
         bodies_compared: False once what precedes a fitted head could not be compared with the weights before training.
+        fits_repeat: False once a fit of a head, made again, had other bits than the run's.
     """
 
     folder: Path
@@ -121,6 +121,7 @@ class Evidence:
     data: str | None = None
     decoded: dict[str, ImageSet] = field(default_factory=dict)
     bodies_compared: bool = True
+    fits_repeat: bool = True
 
     @cached_property
     def files(self) -> RunFolder:

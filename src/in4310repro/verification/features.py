@@ -7,7 +7,6 @@ from in4310repro.data import comparison
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.activations import RELATIVE_ERROR
 from in4310repro.runs import names, records
-from in4310repro.system import schema
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification import files
 from in4310repro.verification.evidence import Evidence, Finding, requires_bits
@@ -35,12 +34,12 @@ def feature_tier(features: records.FeatureMaps | None, numerics: Numerics) -> st
     maps, which may differ from those of the run.
     """
     if features and not requires_bits(features["fingerprint"], numerics):
-        but = "but for silent channels and top images"
-        return f" within {SHARE_TOLERANCE:g}, which their arithmetic leaves open, {but}"
+        open_to = "which their arithmetic leaves open, but for silent channels and top images"
+        return f" within {SHARE_TOLERANCE:g}, {open_to}"
     if features is None or features["precision"] == "exact":
         return ""
-    tolerance = SPECTRUM_TOLERANCE[features["precision"]]
-    return f" within {tolerance:g} of the largest eigenvalue, which their precision leaves open"
+    open_to = "of the largest eigenvalue, which their precision leaves open"
+    return f" within {SPECTRUM_TOLERANCE[features['precision']]:g} {open_to}"
 
 
 def feature_differences(evidence: Evidence) -> Iterator[Finding]:
@@ -63,7 +62,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
     needed = {"network": of_run.network_name(run), "spectra_mode": config.protocol.batch_norm_mode}
-    yield from contradictions(place, {key: features[key] for key in needed}, needed)  # type: ignore[literal-required]
+    yield from contradictions(place, features, {**features, **needed})
     if (model := evidence.measured_network) is None:
         return
     bitwise = requires_bits(features["fingerprint"], evidence.context.numerics)
@@ -74,7 +73,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
         yield from contradictions(of_set, saved, now, {"modules": None})
         for name in config.modules:
             modules = saved["modules"][name], now["modules"][name]
-            yield from _module_differences(f"{of_set}.modules.{name}", *modules, config.precision, bitwise)
+            yield from module_differences(f"{of_set}.modules.{name}", *modules, config.precision, bitwise)
 
 
 def absent_sets(evidence: Evidence) -> tuple[str, ...]:
@@ -84,43 +83,29 @@ def absent_sets(evidence: Evidence) -> tuple[str, ...]:
     return tuple(record["name"] for record, images in named if images is None)
 
 
-def _module_differences(
+def module_differences(
     place: str, saved: records.ModuleFeatures, now: records.ModuleFeatures, precision: str, bitwise: bool
 ) -> Iterator[str]:
-    share = SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE
-    allowed = share * max(now["eigenvalues"], default=0.0)
-    rules = {f"eigenvalues.{n}": around(value, allowed) for n, value in enumerate(now["eigenvalues"])}
-    if not bitwise:
-        count = sum(now["activations"]["powers_of_two"].values())
-        rules["non_positive"] = around(now["non_positive"], _movable(count) / max(count, 1))
-    yield from contradictions(place, saved, now, rules | {"activations": None})
-    # Records of earlier versions have none, and claim none.
-    if "activations" in saved:
-        yield from activation_differences(f"{place}.activations", saved["activations"], now["activations"], bitwise)
+    """Yield a message for each difference between the saved and the measured statistics of a module.
 
-
-def _movable(count: int) -> float:
-    return max(SHARE_TOLERANCE * count, FEW_VALUES)
-
-
-def activation_differences(
-    place: str, saved: records.ActivationFeatures, measured: records.ActivationFeatures, bitwise: bool
-) -> Iterator[str]:
-    """Yield a message for each difference between the saved and the measured activation statistics of a module.
-
-    If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
-    and images are not compared.
+    If `bitwise`, every value but the eigenvalues must be equal. Otherwise quantiles and counts are compared within
+    tolerances, and channels and images are not compared.
     """
-    rules: dict[str, schema.Limits] = {}
+    allowed = (SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * max(now["eigenvalues"])
+    rules = {f"eigenvalues.{n}": around(value, allowed) for n, value in enumerate(now["eigenvalues"])}
+    # Records of earlier versions have none, and claim none.
+    before, ours = saved.get("activations", now["activations"]), now["activations"]
     if not bitwise:
-        values, counts, now = saved["quantiles"], saved["powers_of_two"], measured["powers_of_two"]
-        slack = SHARE_TOLERANCE * max(map(abs, measured["quantiles"].values()))
-        for share, value in measured["quantiles"].items():
-            widest = max(abs(value), abs(values.get(share, value)))
-            rules[f"quantiles.{share}"] = around(value, NEXT_BIN * widest + slack)
+        then, counts, quantiles = before["powers_of_two"], ours["powers_of_two"], ours["quantiles"]
+        movable = max(SHARE_TOLERANCE * sum(counts.values()), FEW_VALUES)
+        rules["non_positive"] = around(now["non_positive"], movable / sum(counts.values()))
+        slack = SHARE_TOLERANCE * max(map(abs, quantiles.values()))
+        for share, value in quantiles.items():
+            widest = max(abs(value), abs(before["quantiles"].get(share, value)))
+            rules[f"activations.quantiles.{share}"] = around(value, NEXT_BIN * widest + slack)
         # A value that moves is missing in one bin and new in another.
-        moved = sum(abs(counts.get(each, 0) - now.get(each, 0)) for each in {*counts, *now})
-        if moved > 2 * _movable(sum(now.values())):
-            yield from contradictions(place, {"powers_of_two": f"{counts}"}, {"powers_of_two": f"{now}"})
-        rules |= dict.fromkeys(("powers_of_two", "never_positive", "top_images"))
-    yield from contradictions(place, saved, measured, rules)
+        if sum(abs(then.get(each, 0) - counts.get(each, 0)) for each in {*then, *counts}) > 2 * movable:
+            saved_counts, now_counts = ({"activations.powers_of_two": f"{each}"} for each in (then, counts))
+            yield from contradictions(place, saved_counts, now_counts)
+        rules |= dict.fromkeys(f"activations.{each}" for each in ("powers_of_two", "never_positive", "top_images"))
+    yield from contradictions(place, {**saved, "activations": before}, now, rules)

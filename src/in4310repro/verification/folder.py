@@ -5,6 +5,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -65,24 +66,18 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
     try:
         now = files.manifest_sha256()
     except (ValueError, OSError) as error:
-        return [str(error)]
+        return [f"{error}"]
     return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now}, and not {sha256}"]
 
 
 def altered_files(files: RunFolder) -> list[str]:
     """Return a message for each difference between a run's files and its manifest, in either direction."""
-    return [*changed_files(files), *files_without_line(files)]
-
-
-def files_without_line(files: RunFolder) -> list[str]:
-    """Return a message for each file that has the name of a run file but is not listed in the manifest."""
-    try:
-        listed = files.manifest()
-    except (ValueError, OSError):
-        # Which `changed_files` says.
-        return []
-    found = files_of_run(files.folder)
-    return [f"{files.folder} has no manifest entry for {name}" for name in found if name not in listed]
+    found = changed_files(files)
+    # Of a damaged manifest `changed_files` says so.
+    with suppress(ValueError, OSError):
+        unlisted = [name for name in files_of_run(files.folder) if name not in files.manifest()]
+        found += [f"{files.folder} has no manifest entry for {name}" for name in unlisted]
+    return found
 
 
 def needed_files(run: finished.FinishedRun) -> list[str]:
@@ -146,15 +141,14 @@ def changed_essentials(files: RunFolder) -> list[str]:
         ValueError: the configuration is intact, but this version cannot read its format.
     """
     # Of all files only where they are wanted: a run's weights take long to hash, and `verify` does it once more.
-    essential = [files.folder / name for name in ESSENTIAL]
     if changed_files(files, ESSENTIAL) or not files.manifest().keys() >= {names.CONFIG, names.FINGERPRINT}:
-        missing = [f"{file} is not there" for file in essential if not file.exists()]
-        return list(dict.fromkeys(altered_files(files))) or missing
+        absent = [file for file in map(files.folder.joinpath, ESSENTIAL) if not file.exists()]
+        return altered_files(files) or [f"{file} is not there" for file in absent]
     try:
         files.read_record(names.FINGERPRINT, fingerprint.Fingerprint)
         recorded = files.read_json(names.CONFIG)
     except (ValueError, OSError) as error:
-        return [*changed_files(files), str(error)]
+        return [*changed_files(files), f"{error}"]
     configuration.check_format(recorded, f"{files.folder / names.CONFIG}")
     return []
 
@@ -172,58 +166,51 @@ class Unchecked(TypedDict):
     kind: str
 
 
-def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[str, int]) -> list[Unchecked]:
-    """List everything in a run folder except the checked files, sorted by path.
+def unchecked_in(folder: Path, checked: Collection[str], settings: Mapping[str, int] | None = None) -> list[Unchecked]:
+    """List everything in a folder except the checked files, sorted by path.
+
+    Hidden files are included; links are not followed. A path has escapes in place of bytes that are not UTF-8.
 
     Args:
-        folder: the run folder.
+        folder: the folder of a run or a report.
         checked: paths of the checked files, relative to the folder.
-        settings: number of epochs of each setting of the run. Files of other settings or later epochs are
-            unexpected, so that their kind is listed as unknown.
+        settings: number of epochs of each setting, in the folder of a run. Files of other settings or later epochs
+            are unexpected, so that their kind is listed as unknown.
     """
-    listed = unchecked_in(folder, checked)
-    for each in listed:
-        path, epochs = each["path"], settings.get(each["path"].split("/")[0], -1)
-        kinds = {
-            STATUS: path == names.STATUS,
-            LOG: names.setting_of_log(path) in settings,
-            KEPT_EPOCH: names.is_kept_epoch(path, epochs),
-            CHECKPOINT: names.is_checkpoint(path, epochs),
-        }
-        if each["kind"] == UNKNOWN:
-            each["kind"] = next((kind for kind, fits in kinds.items() if fits), UNKNOWN)
+    listed = []
+    for path, kind in sorted(_entries(folder)):
+        if settings and kind == UNKNOWN:
+            epochs = settings.get(path.partition("/")[0], -1)
+            kinds = {
+                STATUS: path == names.STATUS,
+                LOG: names.setting_of_log(path) in settings,
+                KEPT_EPOCH: names.is_kept_epoch(path, epochs),
+                CHECKPOINT: names.is_checkpoint(path, epochs),
+            }
+            kind = next((each for each, fits in kinds.items() if fits), UNKNOWN)
+        if path not in checked or kind == LINK:
+            listed.append(Unchecked(path=os.fsencode(path).decode(errors="backslashreplace"), kind=kind))
     return listed
-
-
-def unchecked_in(folder: Path, checked: Collection[str]) -> list[Unchecked]:
-    """List everything in a folder except the checked files, hidden files included; links are not followed.
-
-    A path has escapes in place of bytes that are not UTF-8.
-    """
-    entries = sorted((path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK)
-    return [Unchecked(path=os.fsencode(path).decode(errors="backslashreplace"), kind=kind) for path, kind in entries]
 
 
 def describe(listed: Collection[Unchecked]) -> str:
     """Return a sentence on what was not checked; an empty text if everything was."""
     of_training, unknown = Counter[str](), []
     for path, kind in ((each["path"], each["kind"]) for each in listed):
-        if kind in (CHECKPOINT, KEPT_EPOCH):
-            of_training[f"{path.rpartition('/')[0]}/"] += 1
-        elif kind in (LOG, STATUS):
-            of_training[path if kind == STATUS else f"{names.LOGS}/"] += 1
+        above = f"{path.rpartition('/')[0]}/"
+        if place := {CHECKPOINT: above, KEPT_EPOCH: above, LOG: f"{names.LOGS}/", STATUS: path}.get(kind):
+            of_training[place] += 1
         else:
             unknown.append(path if kind == UNKNOWN else f"{path} ({kind})")
     known = [f"{place} ({n} file{'s' * (n > 1)})" if "/" in place else place for place, n in of_training.items()]
-    parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
-    parts += [f"unknown: {first_of(unknown)}"] if unknown else []
+    parts = [f"{', '.join(known)} (a training leaves them)"] * bool(known)
+    parts += [f"unknown: {first_of(unknown)}"] * bool(unknown)
     return f"not checked: {'; '.join(parts)}" if parts else ""
 
 
 def first_of(listed: Sequence[str]) -> str:
     """Return the first texts of a list, and how many more there are, as in "a, b and 3 more"."""
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return f"{', '.join(listed[:SHOWN])}{more}"
+    return ", ".join(listed[:SHOWN]) + f" and {len(listed) - SHOWN} more" * (len(listed) > SHOWN)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:

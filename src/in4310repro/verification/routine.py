@@ -1,63 +1,20 @@
 """The function `verify`, which recomputes what weights, images, seed and split determine, and its output lines."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
-from in4310repro.verification import scores
-from in4310repro.verification.checks import CHECKS, Circumstances
+from in4310repro.verification.checks import CHECKS, Verification
 from in4310repro.verification.evidence import Claim, DamagedRunError, Evidence, Finding, Note
 from in4310repro.verification.features import absent_sets, feature_tier
-from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
+from in4310repro.verification.folder import Unchecked, describe, unchecked_in
 from in4310repro.verification.replay import of_run
 
-BITWISE = "bit for bit"
-NUMERICAL = f"within tolerances (logits {scores.LOGIT_TOLERANCE:g} of their size), in another numeric class"
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verification:
-    """The result of a verification: differences; if there are none, what was confirmed and what was not checked."""
-
-    differences: Sequence[str]
-    bitwise: bool = False  # else within tolerances, in another numeric class than the run's
-    notes: Sequence[str] = ()  # what is no difference and worth a look
-    not_checked: Sequence[Unchecked] = ()  # what lies in the folder and was compared with nothing
-    manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
-    circumstances: Circumstances | None = None  # which decide what was confirmed; None where anything differs
-
-    @property
-    def tier(self) -> str:
-        """How exactly the values agree, in words."""
-        return BITWISE if self.bitwise else NUMERICAL
-
-    @property
-    def computed_again(self) -> list[str]:
-        """The statements about the run that were confirmed."""
-        return self.circumstances.computed_again if self.circumstances else []
-
-    @property
-    def claimed(self) -> list[Claim]:
-        """The statements about the run that were not confirmed, and what would confirm them."""
-        return self.circumstances.claims if self.circumstances else []
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all that was found as JSON values, with `computed_again` under the name `proven`."""
-        return {
-            "differences": self.differences,
-            "bitwise": self.bitwise,
-            "proven": self.computed_again,
-            "claimed": [*map(vars, self.claimed)],
-            "notes": self.notes,
-            "not_checked": self.not_checked,
-            "manifest_sha256": self.manifest_sha256,
-        }
 
 
 def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
@@ -81,36 +38,29 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
     evidence = Evidence(folder, context, data)
     if opened:
         evidence.run = opened
-    findings = make_checks(evidence)
-    found = [*chain(*findings.values())]
+    found = make_checks(evidence)
     if differences := [finding for finding in found if isinstance(finding, str)]:
         return Verification(differences=[*dict.fromkeys(differences)])
     run, files = evidence.run, evidence.files
     return Verification(
-        differences=[],
+        run=run,
+        start=evidence.start_at_hand,
         bitwise=evidence.bitwise,
+        fits_repeat=evidence.fits_repeat and evidence.bitwise,
+        found=[finding for finding in found if isinstance(finding, Claim)],
         notes=[finding.sentence for finding in found if isinstance(finding, Note)],
-        not_checked=unchecked_in_run(
-            folder,
-            {*files.manifest(), names.MANIFEST},
-            {each.name: run.config.epochs for each in run.config.settings},
+        feature_tier=feature_tier(run.features, context.numerics),
+        absent=absent_sets(evidence),
+        bodies_compared=evidence.bodies_compared,
+        not_checked=unchecked_in(
+            folder, {*files.manifest(), names.MANIFEST}, {each.name: run.config.epochs for each in run.config.settings}
         ),
         manifest_sha256=files.manifest_sha256(),
-        circumstances=Circumstances(
-            run=run,
-            start=evidence.start_at_hand,
-            bitwise=evidence.bitwise,
-            fits_repeat=evidence.bitwise and not any(isinstance(each, Note) for each in findings["head fits"]),
-            found=[finding for finding in found if isinstance(finding, Claim)],
-            feature_tier=feature_tier(run.features, context.numerics),
-            absent=absent_sets(evidence),
-            bodies_compared=evidence.bodies_compared,
-        ),
     )
 
 
-def make_checks(evidence: Evidence) -> dict[str, list[Finding]]:
-    """Make the checks of `CHECKS` in order; return a dict from the name of each check to its findings.
+def make_checks(evidence: Evidence) -> list[Finding]:
+    """Make the checks of `CHECKS` in order; return what they find.
 
     Stop after a check that cannot be completed. Also stop if a check on which later checks depend finds a
     difference; notes and claims do not stop it.
@@ -119,26 +69,24 @@ def make_checks(evidence: Evidence) -> dict[str, list[Finding]]:
         ValueError: a check cannot be completed, and no check has found a difference before.
         OSError: likewise, because a file cannot be read.
     """
-    findings: dict[str, list[Finding]] = {}
-    for name, check in CHECKS.items():
-        found = findings.setdefault(name, [])
+    found: list[Finding] = []
+    for check in CHECKS.values():
+        before = len(found)
         try:
             # What was found before an error is there too.
             found.extend(check.find(evidence))
         except (DamagedRunError, ValueError, OSError) as error:
             # Damage is a difference. Others are no fault of the run; differences before them are reported all the same.
-            differs = any(isinstance(each, str) for each in chain(*findings.values()))
-            if not (differs or isinstance(error, DamagedRunError)):
+            if not (isinstance(error, DamagedRunError) or any(isinstance(each, str) for each in found)):
                 raise
             found.append(f"{error}")
             break
-        if check.needed and any(isinstance(each, str) for each in found):
+        if check.needed and any(isinstance(each, str) for each in found[before:]):
             break
-    return findings
+    return found
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Lines of output, of which the first is the verdict, and the same as a JSON document."""
 
     lines: list[str]
@@ -171,29 +119,31 @@ def answer(
     """
     found = [*verified.differences, *(each for result in replays for each in result.differences)]
     differences, of_replay = [f"difference: {each}" for each in found], of_run.verdict_of_replay(replays)
-    verdict, circumstances = f"{run}: verified, no difference, {verified.tier}", verified.circumstances
+    verdict = f"{run}: verified, no difference, {verified.tier}"
     if found:
         verdict = f"{run}: not verified, {len(found)} difference{'s' * (len(found) > 1)}"
-    if circumstances is None:
+    if verified.differences:
         return Verdict([verdict, *differences], {"differences": found}, 1)
     if not ended:
         verdict += f"{of_replay}; the replay did not end"
     elif not found:
         verdict += of_replay
-        circumstances = replace(circumstances, replayed={each.plan.setting: each.replayed for each in replays})
-    notes = [("note", note) for note in verified.notes]
-    said = [(report, describe(in_report or ())), *notes, (run, describe(verified.not_checked))]
-    of_report = [f"JSON files and pages of {report}"] if report else []
-    computed = ", ".join([*circumstances.computed_again, *of_report])
+        verified = replace(verified, replayed={each.plan.setting: each.replayed for each in replays})
+    said = [
+        (report, describe(in_report or ())),
+        *(("note", note) for note in verified.notes),
+        (run, describe(verified.not_checked)),
+    ]
+    computed = [*verified.computed_again, *([f"JSON files and pages of {report}"] if report else [])]
     lines = [
         verdict,
         *(f"{of}: {sentence}" for of, sentence in said if sentence),
-        *(f"claimed and not computed again, {by}: {'; '.join(each)}" for by, each in circumstances.claimed.items()),
+        *(f"claimed and not computed again, {by}: {'; '.join(each)}" for by, each in verified.grouped_claims.items()),
         MATCHES,
-        f"{run}: computed again, {verified.tier}: {computed}; sha256 {verified.manifest_sha256}",
+        f"{run}: computed again, {verified.tier}: {', '.join(computed)}; sha256 {verified.manifest_sha256}",
         *differences,
     ]
-    document = replace(verified, differences=found, circumstances=circumstances).to_json()
+    document = verified.to_json() | {"differences": found}
     if in_report is not None:
         document["not_checked_in_report"] = in_report
     missing = ""

@@ -3,8 +3,9 @@
 import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -13,8 +14,7 @@ from in4310repro.runs import finished, names
 from in4310repro.runs.folder import RunFolder
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A falsification of a run: a sentence that describes it, and the names of the changed files."""
 
     sentence: str
@@ -22,19 +22,13 @@ class Change:
 
 
 def copy_run(run: Path, folder: Path) -> RunFolder:
-    """Copy a run without its checkpoints and saved epochs, which only resuming and replaying need."""
+    """Copy a run, over a copy with changes too; without checkpoints and saved epochs, which no check here needs."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
-    copy = Path(shutil.copytree(run, folder, ignore=left_out))
-    for place in (copy, *copy.rglob("*")):
+    shutil.copytree(run, folder, ignore=left_out, dirs_exist_ok=True)
+    for place in (folder, *folder.rglob("*")):
         # The run may be read-only.
         place.chmod(place.stat().st_mode | stat.S_IWUSR)
-    return RunFolder(copy)
-
-
-def undo(change: Change, run: Path, copy: RunFolder) -> None:
-    """Undo `change` in a copy of a run by copying the changed files and the manifest from the run again."""
-    for name in (*change.files, names.MANIFEST):
-        shutil.copyfile(run / name, copy.folder / name)
+    return RunFolder(folder)
 
 
 def flip_bit(copy: RunFolder) -> Change:
@@ -44,10 +38,11 @@ def flip_bit(copy: RunFolder) -> Change:
     tensors = copy.read_tensors(name)
     # By name: safetensors gives them in another order each time.
     layer = max(tensor for tensor, value in tensors.items() if value.dtype == torch.float32)
-    weight, before = tensors[layer].view(-1), f"{float(tensors[layer].view(-1)[0]):.9g}"
+    weight = tensors[layer].view(-1)
+    before = weight[0].item()
     weight.view(torch.int32)[0] ^= 1
     copy.write_weights(name, tensors, run.config.preprocessing)
-    return Change(f"{name}: the first number of {layer} is {float(weight[0]):.9g} and was {before}", (name,))
+    return Change(f"{name}: the first number of {layer} is {weight[0].item():.9g} and was {before:.9g}", (name,))
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
@@ -57,8 +52,8 @@ def raise_accuracy(copy: RunFolder) -> Change:
     before, worst = min(zip(accuracies, range(len(classes)), strict=True))
     accuracies[worst] += 0.1 if before < 0.9 else -0.1
     copy.write_json(names.METRICS, metrics)
-    now = f"{accuracies[worst]:.4f} and was {before:.4f}"
-    return Change(f"{names.METRICS}: the accuracy of {classes[worst]} is {now}", (names.METRICS,))
+    said = f"the accuracy of {classes[worst]} is {accuracies[worst]:.4f} and was {before:.4f}"
+    return Change(f"{names.METRICS}: {said}", (names.METRICS,))
 
 
 def leak_image(copy: RunFolder) -> Change:
@@ -74,9 +69,9 @@ def printed_accuracies(copy: RunFolder) -> str:
     """Return a run's class accuracies and their mean as Markdown, in the format of a report."""
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
-    rows = "".join(f"| {name} | {accuracy:.4f} |\n" for name, accuracy in pairs)
-    mean = f"{metrics['mean_class_accuracy']:.4f}"
-    return f"| class | accuracy |\n| --- | --- |\n{rows}\nMean accuracy over all classes: {mean}\n"
+    rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]
+    mean = f"Mean accuracy over all classes: {metrics['mean_class_accuracy']:.4f}"
+    return "\n".join(["| class | accuracy |", "| --- | --- |", *rows, "", mean, ""])
 
 
 CHANGES: dict[str, Callable[[RunFolder], Change]] = {

@@ -29,6 +29,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.training.training import Task
+from in4310repro.verification.checks import Verification
 from in4310repro.verification.replay.of_run import (
     Replay,
     difference_lines,
@@ -37,7 +38,7 @@ from in4310repro.verification.replay.of_run import (
     replay,
     result_lines,
 )
-from in4310repro.verification.routine import Verification, verify
+from in4310repro.verification.routine import verify
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
 from tests.runs.made_up import canonical_sha256
@@ -103,8 +104,7 @@ def claimed_by(verified: Verification, *words: str) -> list[str]:
 
 
 def after_replay(verified: Verification, epochs: list[int]) -> Verification:
-    assert verified.circumstances
-    return replace(verified, circumstances=replace(verified.circumstances, replayed={"sgd": epochs}))
+    return replace(verified, replayed={"sgd": epochs})
 
 
 OF_TRAINING = (

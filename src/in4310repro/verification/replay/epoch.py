@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +21,15 @@ from in4310repro.training.step_log import StepTrace
 from in4310repro.verification import evidence, records
 
 
-@dataclass(frozen=True)
-class EpochRecord:
+class EpochRecord(NamedTuple):
     """The record of one epoch: its entry in the hash chain and its history row."""
 
     entry: EpochHashes
     row: HistoryRow
 
 
-class Kept(NamedTuple):
-    """The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`."""
-
-    weights: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, torch.Tensor]
+# The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`.
+Kept = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]
 
 
 def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
@@ -44,21 +39,13 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
         ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the
             epoch.
     """
-    epoch = before["epoch"]
-    file = files.path_below(folder, names.kept_epoch(setting, epoch))
-    kept = Kept(*checkpoints.read_kept_epoch(file))
+    file = files.path_below(folder, names.kept_epoch(setting, before["epoch"]))
+    kept = checkpoints.read_kept_epoch(file)
     recorded = {"weights": before["weights_sha256"], "optimizer state": before["optimizer_sha256"]}
     for tensors, (what, sha256) in zip(kept, recorded.items(), strict=True):
         if tensors_sha256(tensors) != sha256:
-            raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {epoch}")
+            raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {before['epoch']}")
     return kept
-
-
-class Traced(NamedTuple):
-    """Steps to record, by their numbers from 0, and the file for them."""
-
-    path: Path
-    steps: Collection[int]
 
 
 def train_again(
@@ -66,7 +53,8 @@ def train_again(
     recorded: EpochRecord,
     kept: Kept | None,
     interrupted: Callable[[], bool] = lambda: False,
-    traced: Traced | None = None,
+    trace: Path = Path(),
+    traced: Collection[int] = (),
 ) -> EpochRecord:
     """Train an epoch again and return its new record.
 
@@ -74,8 +62,9 @@ def train_again(
         inputs: the inputs of the training, with the network as it was before the epoch.
         recorded: the run's record of the epoch.
         kept: the state before the epoch; None for the first epoch.
-        interrupted: called after each step; training stops if it returns true.
-        traced: the steps to trace and the file for the trace; None traces no steps.
+        interrupted: called after each step; training ends if it returns true.
+        trace: the file for the trace.
+        traced: the steps to trace, by their numbers from 0.
 
     Raises:
         ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
@@ -84,10 +73,9 @@ def train_again(
     epochs, epoch = Epochs(inputs, interrupted), recorded.entry["epoch"]
     if kept:
         source = f"the kept state after epoch {epoch - 1}"
-        checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
+        checkpoints.load_into(*kept, epochs.model, epochs.optimizer, source)
     epochs.position = checkpoints.Position(epoch=epoch - 1)
-    recorder = StepTrace(epochs.model, epochs.optimizer, *traced) if traced and traced.steps else nullcontext()
-    with recorder as epochs.trace:
+    with StepTrace(epochs.model, epochs.optimizer, trace, traced) if traced else nullcontext() as epochs.trace:
         row = epochs.validate(*epochs.train())
     state = checkpoints.optimizer_tensors(epochs.optimizer)
     entry = chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
@@ -126,7 +114,7 @@ def read_start(run: FinishedRun, setting: settings.OptimizerSetting, epoch: int)
         if not file.exists():
             raise MissingStateError(_describe_missing(run, setting.name, "it"))
         kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
-        return run.restore(kept.weights, f"{file}"), kept
+        return run.restore(kept[0], f"{file}"), kept
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
         if before := run.config.setting_before(setting):
@@ -144,14 +132,14 @@ def read_start(run: FinishedRun, setting: settings.OptimizerSetting, epoch: int)
 
 def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
     """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
-    kept = {epoch: run.folder / names.kept_epoch(setting, epoch - 1) for epoch in epochs if epoch > 1}
-    missing = [f"{epoch}" for epoch, file in kept.items() if not file.exists()]
+    before = {f"{epoch}": names.kept_epoch(setting, epoch - 1) for epoch in epochs if epoch > 1}
+    missing = [epoch for epoch, name in before.items() if not (run.folder / name).exists()]
     return _describe_missing(run, setting, f"epoch {', '.join(missing)}") if missing else ""
 
 
 def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
-    folder = run.folder / names.of_setting(setting, names.KEPT_EPOCHS)
-    return f"{folder} has no state before {epochs}; train --keep-epochs keeps them"
+    kept = names.of_setting(setting, names.KEPT_EPOCHS)
+    return f"{run.folder / kept} has no state before {epochs}; train --keep-epochs keeps them"
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -177,12 +165,12 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )
-    epochs, config = Epochs(inputs), run.config
+    epochs = Epochs(inputs)
 
     def batches() -> Batches:
         # Before each batch, learning rates and random generator are set as the training did.
         epochs.start_epoch()
-        for batch in training_batches(images, config.batch_size, config.augmentation, config.seed, 0):
+        for batch in training_batches(images, run.config.batch_size, run.config.augmentation, run.config.seed, 0):
             epochs.start_step()
             yield batch.images.to(numerics.device), batch.labels.to(numerics.device)
             epochs.position.batch += 1

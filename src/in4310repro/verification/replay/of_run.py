@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain, finished
@@ -17,12 +17,11 @@ from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification import evidence
 from in4310repro.verification.compare import describe_replay, traced_steps
-from in4310repro.verification.images import pixel_differences
+from in4310repro.verification.files import pixel_differences
 from in4310repro.verification.replay import epoch as of_epoch
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """The epochs of an optimizer setting that a replay trains again, counted from 1."""
 
     setting: str
@@ -47,23 +46,17 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
         setting: the name of the setting.
         epochs: number of epochs of its training.
         selected: the epoch whose weights scored the test set, from 1.
-        draws: number of random epochs; all remaining ones if there are fewer (see `describe_cap`).
+        draws: number of random epochs, not negative; all remaining ones if there are fewer (see `describe_cap`).
         seed: seed of the random choice, not negative.
-
-    Raises:
-        ValueError: a number is negative.
 
     Examples:
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
         Plan(setting='sgd', known=(1, 2, 5), drawn=(3,), others=2, seed=0)
     """
     known = tuple(sorted({1, selected, epochs}))
-    others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]
-    for option, value in (("--replay", draws), ("--draw", seed)):
-        if value < 0:
-            raise ValueError(f"{option} {value}; expected at least 0")
+    others = {*range(1, epochs + 1)}.difference(known)
     order = sorted(others, key=lambda epoch: generator_for(seed, "replay", epoch).random())
-    return Plan(setting=setting, known=known, drawn=tuple(sorted(order[:draws])), others=len(others), seed=seed)
+    return Plan(setting, known, tuple(sorted(order[:draws])), len(others), seed)
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
@@ -71,9 +64,11 @@ def describe_cap(plan: Plan, draws: int) -> str:
     if draws <= plan.others:
         return ""
     drawn = {0: "none is left to be drawn", 1: "it is drawn"}.get(plan.others, f"all {plan.others} are drawn")
-    left = f"{plan.others or 'no'} epoch{'s' * (plan.others != 1)} beside the first, the last and the selected one"
-    again = f"({_listed(plan.known)}), which are trained again in any case"
-    return f"--replay {draws}: setting {plan.setting} has {left} {again}; {drawn}"
+    return (
+        f"--replay {draws}: setting {plan.setting} has {plan.others or 'no'} epoch{'s' * (plan.others != 1)} beside "
+        f"the first, the last and the selected one ({_listed(plan.known)}), which are trained again in any case; "
+        f"{drawn}"
+    )
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
@@ -120,8 +115,13 @@ class Replay:
 
     def to_json(self) -> dict[str, Any]:
         """Return the epochs that were trained again and those that were not, as JSON values."""
-        of_plan = {"drawn": self.plan.drawn, "draw": self.plan.seed}
-        return {"replayed": self.replayed, "first_tensors": self.first_tensors, **of_plan, "missing": self.missing}
+        return {
+            "replayed": self.replayed,
+            "first_tensors": self.first_tensors,
+            "drawn": self.plan.drawn,
+            "draw": self.plan.seed,
+            "missing": self.missing,
+        }
 
 
 # Why no epoch is trained again in another class.
@@ -149,27 +149,25 @@ def plan_replays(
             run; or a training step is too large for this machine.
     """
     config, chosen = run.config, setting or run.metrics["setting"]
-    made_in, numeric = run.fingerprint["numerics"], run.fingerprint["numeric_class"]
     trained = [each.name for each in config.settings if not config.fits_head(each)]
     if chosen != EVERY and chosen not in run.histories:
-        valid = ", ".join((*trained, EVERY))
-        raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid} are valid")
+        valid = f"{', '.join((*trained, EVERY))} are valid"
+        raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid}")
     if chosen not in (EVERY, *trained) or not trained:
-        others = f"; --setting {' or '.join(trained)} has epochs" if trained else ""
-        remedy = f"verify without --replay fits it again{others}"
-        raise ValueError(f"the head of {run.folder} was fitted and has no epochs; {remedy}")
+        others = f"; --setting {' or '.join(trained)} has epochs" * bool(trained)
+        fitted = f"the head of {run.folder} was fitted and has no epochs"
+        raise ValueError(f"{fitted}; verify without --replay fits it again{others}")
+    if (numeric := run.fingerprint["numeric_class"]) != numerics.numeric_class:
+        then = f"{run.folder} was trained in {(made_in := run.fingerprint['numerics'])} arithmetic"
+        here = f"this process computes in {numerics.mode} arithmetic of class {numerics.numeric_class}"
+        raise ValueError(f"{then} of numeric class {numeric}, and {here}: no epoch is trained again; {WHY[made_in]}")
+    refuse_too_large(config, numerics, training=True)
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
-    plans = [
-        make_plan(name, config.epochs, best_epoch(run.histories[name], run.config.select)["epoch"], draws, seed)
+    return [
+        make_plan(name, config.epochs, best_epoch(run.histories[name], config.select)["epoch"], draws, seed)
         for name in trained
         if chosen in (EVERY, name)
     ]
-    if numeric != numerics.numeric_class:
-        then = f"{run.folder} was trained in {made_in} arithmetic of numeric class {numeric}"
-        here = f"this process computes in {numerics.mode} arithmetic of class {numerics.numeric_class}"
-        raise ValueError(f"{then}, and {here}: no epoch is trained again; {WHY[made_in]}")
-    refuse_too_large(run.config, numerics, training=True)
-    return plans
 
 
 def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
@@ -192,34 +190,32 @@ def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | 
         KeyboardInterrupt: the process was asked to stop; raised after a step.
     """
     setting, root = run.config.setting(plan.setting), run.split_below(data).root
-    parts = ("training", "validation", *(("test",) if run.config.protocol.scores_test_each_epoch else ()))
+    parts = ("training", "validation", "test")[: 2 + run.config.protocol.scores_test_each_epoch]
     images = {part: evidence.load_part(run, root, part, progress=context.progress) for part in parts}
-    rows, hashes = run.histories[plan.setting], run.tensors[plan.setting]
+    records = [*map(of_epoch.EpochRecord, run.tensors[plan.setting], run.histories[plan.setting])]
     result = Replay(
         plan=plan,
-        training_sha256=chain.sha256_of(hashes[-1], run.config),
+        training_sha256=chain.sha256_of(records[-1].entry, run.config),
         portable=context.numerics.portable,
         first_epoch_from=run.config.setting_before(setting),
         differences=[each for part in parts for each in pixel_differences(run, part, images[part], bitwise=True)],
     )
-    with signals.interrupts() as interrupted:
+    with signals.interrupts() as interrupted, tempfile.TemporaryDirectory() as folder:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
-            recorded = of_epoch.EpochRecord(hashes[epoch - 1], rows[epoch - 1])
-            where = f"{setting.name}, epoch {epoch}"
+            where, trace = f"{setting.name}, epoch {epoch}", Path(folder, f"{epoch}.trace")
             try:
                 model, kept = of_epoch.read_start(run, setting, epoch)
                 inputs = TrainingInputs(model=model, config=run.config, setting=setting, context=context, **images)
-                with tempfile.TemporaryDirectory() as folder:
-                    traced = of_epoch.Traced(Path(folder) / "replay.trace", traced_steps(run, setting.name, epoch))
-                    again = of_epoch.train_again(inputs, recorded, kept, interrupted, traced)
-                    clauses = [*of_epoch.compare_records(recorded, again)]
-                    by_traces = describe_replay(run, setting.name, traced.path) if clauses else ""
+                traced = traced_steps(run, setting.name, epoch)
+                again = of_epoch.train_again(inputs, records[epoch - 1], kept, interrupted, trace, traced)
+                clauses = [*of_epoch.compare_records(records[epoch - 1], again)]
                 result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
-                result.first_tensors.extend([f"{where}, by its trace: {by_traces}"] if by_traces else [])
+                if clauses and (by_traces := describe_replay(run, setting.name, trace)):
+                    result.first_tensors.append(f"{where}, by its trace: {by_traces}")
                 result.replayed.append(epoch)
             except of_epoch.MissingStateError as error:
-                result.missing[epoch] = str(error)
+                result.missing[epoch] = f"{error}"
             except ValueError as error:
                 result.differences.append(f"{where}: it cannot be trained again: {error}")
                 result.replayed.append(epoch)
