@@ -17,7 +17,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import activate, native_class
+from in4310repro.system.numerics import activate, class_of
 from in4310repro.system.processes import Processes, join
 from in4310repro.training import epochs, experiment
 from in4310repro.training.epochs import TrainingInputs
@@ -134,7 +134,7 @@ def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
     found = experiment.share_arithmetic(Context(native, processes=Processes(0, 2))).numerics
     assert (found.device_name, found.numeric_class) == (
         "2 x a card",
-        native_class(native.probe, native.threads, "2 x a card"),
+        class_of(native.probe, native.threads, "2 x a card"),
     )
     assert experiment.share_arithmetic(Context(native)).numerics is native
     assert experiment.share_arithmetic(Context(active(), processes=Processes(0, 2))).numerics is active()

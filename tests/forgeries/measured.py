@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.system.numerics import native_class
+from in4310repro.system.numerics import class_of
 from tests.forgeries.changes import METRICS, edit, put, sealed, trailing
 from tests.forgeries.forger import SELECTED, Forger
 from tests.forgeries.row import Forge, forgeries_of
@@ -38,7 +38,7 @@ def claim_native(fingerprint: dict[str, Any]) -> None:
     fingerprint["numerics"] = "native"
     # features.json names no threads where portable arithmetic measured.
     words = fingerprint["probe"], fingerprint.setdefault("threads", 2), fingerprint["device_name"]
-    fingerprint["numeric_class"] = native_class(*words)
+    fingerprint["numeric_class"] = class_of(*words)
 
 
 def native(forger: Forger) -> None:

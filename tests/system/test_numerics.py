@@ -15,9 +15,8 @@ from in4310repro import arithmetic
 from in4310repro.system.numerics import (
     Numerics,
     activate,
+    class_of,
     generator_for,
-    native_class,
-    portable_class,
     probe,
     resolve_device,
 )
@@ -116,9 +115,9 @@ def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(remov
 def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics) -> None:
     portable_here(numerics)
     changed = [numerics.probe, *(numerics.probe | {name: "0" * 12} for name in numerics.probe)]
-    classes = [portable_class(probe, arithmetic.VERSION) for probe in changed]
+    classes = [class_of(arithmetic.VERSION, probe) for probe in changed]
     assert classes[0] == numerics.numeric_class
-    assert len({*classes, portable_class(numerics.probe, arithmetic.VERSION + 1)}) == len(numerics.probe) + 2
+    assert len({*classes, class_of(arithmetic.VERSION + 1, numerics.probe)}) == len(numerics.probe) + 2
 
 
 def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) -> None:
@@ -131,7 +130,7 @@ def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) 
 
 def test_another_thread_count_is_another_numeric_class_in_native_arithmetic(numerics: Numerics) -> None:
     hashes = probe()
-    classes = {native_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
+    classes = {class_of(hashes, threads, "cpu") for threads in (1, 2, 4)}
     assert len(classes) == 3
     assert len(numerics.numeric_class) == 12
 

@@ -20,7 +20,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import array_bytes
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.system.numerics import Numerics, native_class, portable_class
+from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.verification.evidence import Note, requires_bits
 from in4310repro.verification.files import (
@@ -182,7 +182,7 @@ def test_a_run_of_an_earlier_version_of_portable_arithmetic_is_compared_within_t
     probe = {**run.fingerprint["probe"], "convolution": "0" * 12}
 
     def of_version(version: int) -> FinishedRun:
-        return with_fingerprint(run, probe=probe, numeric_class=portable_class(probe, version))
+        return with_fingerprint(run, probe=probe, numeric_class=class_of(version, probe))
 
     earlier, later = (of_version(VERSION + step) for step in (-1, 1))
     assert not requires_bits(earlier.fingerprint, portable)
@@ -205,7 +205,7 @@ def test_native_arithmetic_requires_bits_within_a_class_that_follows_from_its_pr
     native = replace(numerics, mode="native")
     run = FinishedRun.open(finished_run)
     recorded = {"numerics": "native", "probe": native.probe, "threads": 3, "device_name": "cpu"}
-    honest = with_fingerprint(run, **recorded, numeric_class=native_class(native.probe, 3, "cpu"))
+    honest = with_fingerprint(run, **recorded, numeric_class=class_of(native.probe, 3, "cpu"))
     assert differences(honest, native) == []
     assert not requires_bits(honest.fingerprint, native)
     assert requires_bits(honest.fingerprint, replace(native, numeric_class=honest.fingerprint["numeric_class"]))

@@ -18,7 +18,6 @@ from in4310repro.system.files import describe, write_file
 from in4310repro.system.text import did_you_mean
 
 PROGRAM = "in4310repro"
-CLOSED = -1  # not an exit code: a library wrote into a pipe that was closed
 LONGEST_LINE = 500  # characters of an error's own text
 # Texts of torch's RuntimeError if memory is missing, on the CPU and on a GPU.
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
@@ -44,37 +43,27 @@ DETECTED = "this shell"
 
 
 def _complete(context: click.Context, option: click.Parameter, shell: str | None) -> None:
-    """Print or install the completion of a shell, and exit."""
+    """Print the completion of a shell, or install it where the shell finds it, and exit."""
     if shell is None or context.resilient_parsing:
         return
     import shellingham  # type: ignore[import-untyped]
 
     if shell == DETECTED:
-        try:
+        shell = ""
+        with contextlib.suppress(shellingham.ShellDetectionFailure):
             shell = f"{shellingham.detect_shell()[0]}"
-        except shellingham.ShellDetectionFailure:
-            shell = ""
+    installs = option.name == "install_completion"
     # Version 8.5 of click is the first that knows PowerShell, whose settings its user keeps.
-    shells = [*PLACES] if option.name == "install_completion" else [*PLACES, "powershell"]
-    of_shell = get_completion_class(shell) if shell in shells else None
+    of_shell = get_completion_class(shell) if shell in PLACES or (shell == "powershell" and not installs) else None
     if of_shell is None:
         raise ValueError(
             f"{f'no completion for {shell!r}' if shell else 'this shell is not known'}; --show-completion and "
             f"--install-completion take {', '.join(PLACES)}{did_you_mean(shell, PLACES)}"
         )
     script = of_shell(context.command, {}, context.info_name or "", VARIABLE).source()
-    if option.name == "show_completion":
+    if not installs:
         click.echo(script)
-    else:
-        console.print_line(
-            f"{shell} completion installed in {_install(shell, script)}",
-            "Completion will take effect once you restart the terminal",
-        )
-    context.exit()
-
-
-def _install(shell: str, script: str) -> Path:
-    """Write the completion where the shell finds it; return the file."""
+        context.exit()
     place, settings, line = PLACES[shell]
     file, startup = Path.home() / place, Path.home() / settings
     write_file(file, script.encode())
@@ -82,7 +71,10 @@ def _install(shell: str, script: str) -> Path:
         before = startup.read_text(encoding="utf-8") if startup.exists() else ""
         if (line := line.format(file)) not in before:
             startup.write_text(f"{before}\n{line}\n", encoding="utf-8")
-    return file
+    console.print_line(
+        f"{shell} completion installed in {file}", "Completion will take effect once you restart the terminal"
+    )
+    context.exit()
 
 
 COMPLETION = [
@@ -172,12 +164,8 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         ended_by = error
         # An error may be only what another process's end does to this one.
         ended = interrupted() or (launch.by_torchrun() and _processes().is_consequence(error))
-        code, message = (INTERRUPTED, "") if ended else _describe_error(error)
+        code, message = _describe_error(KeyboardInterrupt() if ended else error)
         _discard_output()
-    if code == INTERRUPTED:
-        message = signals.describe_interrupt()
-    if code == CLOSED:
-        code = INTERRUPTED
     if launch.by_torchrun():
         message = _processes().conclude(code, message, ended_by)
     if message:
@@ -207,14 +195,14 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
         case click.ClickException():
             return WRONG_INPUT, _usage_message(error)
         case KeyboardInterrupt():
-            return INTERRUPTED, ""
+            return INTERRUPTED, signals.describe_interrupt()
         case BrokenPipeError():
             # It is not from our own output, where `progress.write_line` handles a closed pipe.
-            return CLOSED, ""
+            return INTERRUPTED, ""
         case OSError():
             return WRONG_INPUT, " ".join(describe(error).split())
         case ValueError():
-            return WRONG_INPUT, " ".join(str(error).split())
+            return WRONG_INPUT, " ".join(f"{error}".split())
     import tempfile
     import traceback
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -72,7 +71,7 @@ def audit(files: tuple[Path, ...], show: bool, out: Place, **given: Any) -> None
     for each in outcomes:
         if each.error:
             print_error(each.error)
-    results = [{"file": str(each.path), "result": each.to_json()} for each in outcomes]
+    results = [{"file": f"{each.path}", "result": each.to_json()} for each in outcomes]
     conclude({"files": results}, command.exit_code(outcomes))
 
 
@@ -106,7 +105,7 @@ def scenes(folder: Path, images: int, image_size: int, seed: int) -> None:
     refuse_beyond_disk(f"{images} images of each class at --image-size {image_size} take", need, folder)
     write_scenes(folder, images, image_size, seed, progress())
     print_line(f"wrote {folder}")
-    conclude({"wrote": [str(folder)]})
+    conclude({"wrote": [f"{folder}"]})
 
 
 @data.command(cls=Command)
@@ -134,55 +133,36 @@ def check(folder: Path, **given: Any) -> None:
         in4310repro data check photos/mine --split runs/mine/split.csv --out findings.json
         in4310repro data check photos/mine --weights runs/mine --page doubts.html
     """
-    asked = SimpleNamespace(**given)
-    opened = _open(asked, options.given({name: given[name] for name in OF_WEIGHTS}))
+    asked, of_weights = SimpleNamespace(**given), options.given({name: given[name] for name in OF_WEIGHTS})
+    opened = None
+    if asked.weights is not None:
+        if not asked.photographs and asked.page is None:
+            raise ValueError("--no-photographs goes with --page, which shows them")
+        console.load_torch()
+        from in4310repro.evaluation.doubts.features import open_source
+
+        source = open_source(asked.weights, of_weights)
+        recorded = source.fingerprint and console.activate_as_recorded(source.fingerprint, None, None)
+        opened = source, recorded or console.activate_for(source.config)
+    else:
+        for name in (*of_weights, *["page"] * (asked.page is not None), *["no_photographs"] * (not asked.photographs)):
+            raise ValueError(f"{options.flag(name)} goes with --weights, which names a run or a file")
     from in4310repro.data import check
     from in4310repro.data.splits import from_csv
 
     listed = from_csv(asked.split, folder) if asked.split else None
     images, found = check.check(folder, listed, progress(), asked.class_folders)
-    text, document, failed = check.render(found), found.to_json(), None
-    if opened:
-        try:
+    text, document = check.render(found), found.to_json()
+    try:
+        if opened:
             more, document["doubts"] = _doubt(*opened, folder, images, found, listed, asked)
             text += more
-        except ValueError as error:
-            # What was found by then is not lost.
-            failed = error
-    print_text(text)
-    if asked.out:
-        print_line(f"wrote {write_file(asked.out, json_bytes(document))}")
-    if failed:
-        raise failed
+    finally:
+        # What was found by then is not lost by an error.
+        print_text(text)
+        if asked.out:
+            print_line(f"wrote {write_file(asked.out, json_bytes(document))}")
     conclude(document, console.DIFFERENCE if found.wrong else 0)
-
-
-def _open(asked: SimpleNamespace, given: Mapping[str, Any]) -> tuple[Source, Context] | None:
-    """Return the network whose features find doubtful labels, and how it is computed; None if none was given.
-
-    Raises:
-        ValueError: options do not go together, or there are no such weights.
-    """
-    weights, page, photographs = asked.weights, asked.page, asked.photographs
-    if weights is None:
-        for name in (*given, *["page"] * (page is not None), *["no_photographs"] * (not photographs)):
-            raise ValueError(f"{options.flag(name)} goes with --weights, which names a run or a file")
-        return None
-    if not photographs and page is None:
-        raise ValueError("--no-photographs goes with --page, which shows them")
-    if weights and Path(weights).is_dir():
-        options.check_run(Path(weights))
-    elif weights == "none" or "model" not in given:
-        raise ValueError(
-            f"--weights {weights!r} is no run folder; give one, or imagenet or a file together with --model NAME"
-        )
-    console.load_torch()
-    from in4310repro.evaluation.doubts.features import open_source
-
-    source = open_source(weights, given)
-    if source.fingerprint is None:
-        return source, console.activate_for(source.config)
-    return source, console.activate_as_recorded(source.fingerprint, None, None)
 
 
 def _doubt(

@@ -88,10 +88,7 @@ def refuse_unreadable_encodings() -> None:
 
 def _has_ascii(encoding: str) -> bool:
     letters = f"{string.ascii_letters}{string.digits} .,:/\n"
-    try:
-        return letters.encode(encoding).removeprefix(codecs.BOM_UTF8) == letters.encode("ascii")
-    except UnicodeError:
-        return False
+    return letters.encode(encoding, "replace").removeprefix(codecs.BOM_UTF8) == letters.encode()
 
 
 def write_result(text: str) -> None:
@@ -118,7 +115,7 @@ def conclude(document: Any, code: int = 0) -> None:
 def print_written(files: list[Path]) -> dict[str, list[str]]:
     """Print a line for each written file; return the JSON document with their names."""
     print_line(*(f"wrote {file}" for file in files))
-    return {"wrote": [str(file) for file in files]}
+    return {"wrote": [f"{file}" for file in files]}
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
@@ -162,16 +159,15 @@ def activate_for(config: Config) -> Context:
     The mode `auto` becomes native if the network or an optimizer has no portable arithmetic.
     """
     context = activate(config.numerics, config.device)
-    if config.numerics != "auto" or not context.numerics.portable:
-        return context
-    if not (obstacle := config.optimizer_obstacle()):
-        config.network.trust()
-        obstacle = config.network.obstacle(config.image_size)
-        obstacle = obstacle and f"{config.network.name} has no portable one: {obstacle}"
-    if not obstacle:
-        return context
-    progress().message(f"native arithmetic, since {obstacle}")
-    return activate("native", config.device)
+    if config.numerics == "auto" and context.numerics.portable:
+        if not (obstacle := config.optimizer_obstacle()):
+            config.network.trust()
+            if obstacle := config.network.obstacle(config.image_size):
+                obstacle = f"{config.network.name} has no portable one: {obstacle}"
+        if obstacle:
+            progress().message(f"native arithmetic, since {obstacle}")
+            return activate("native", config.device)
+    return context
 
 
 def trust_network(model: str | None, recorded: object) -> None:
@@ -182,11 +178,10 @@ def trust_network(model: str | None, recorded: object) -> None:
     Raises:
         ValueError: `model` names a network that is not the recorded one.
     """
-    if model is None:
-        return
-    if model != recorded:
+    if model not in (None, recorded):
         raise ValueError(f"--model {model} is not the network of the run; give --model {recorded}")
-    open_network(model).trust()
+    if model:
+        open_network(model).trust()
 
 
 def activate_as_recorded(

@@ -15,6 +15,7 @@ from in4310repro.runs import names
 from in4310repro.runs.settings import IMAGES, MACHINE, OPTIONS
 from in4310repro.system import machine
 from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.text import columns
 
 NETWORK = "Network and statistics"
 SAMPLE = 200  # images
@@ -125,7 +126,7 @@ def _draw(run: Place, folder: Place, given: Mapping[str, Any]) -> None:
         axes = measurement.parse_axes(given.get("channel_axis", ()))
         *drawn, index = pictures.draw_pictures(finished, folder, context, channel_axis=axes, **how)
     print_line(f"wrote {len(drawn)} pictures, and {index}")
-    conclude({"wrote": [str(index)], "pictures": len(drawn)})
+    conclude({"wrote": [f"{index}"], "pictures": len(drawn)})
 
 
 @command()
@@ -144,8 +145,15 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
     opened = open_network(network or RESNETS[0])
     console.load_torch()
     if listed is not None:
-        rows = _rows(listed, image_size)
-        print_text(_table(rows))
+        rows = [_row(name, image_size) for name in known_names(listed)]
+        if not rows:
+            raise ValueError(f"no network of torchvision fits {listed!r}; --list '*' shows all")
+        cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
+        for row in rows:
+            arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"
+            count = f"{row['parameters'] / 1e6:.1f} M"
+            cells.append((row["name"], count, f"{row['smallest']}", row["weights"], arithmetic))
+        print_text("\n".join(line.rstrip() for line in columns(cells, "<>><<")))
         conclude({"networks": rows})
         return
     from in4310repro.models.modules import default_modules, outputs
@@ -164,39 +172,13 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
     conclude({"network": network, "parameters": parameters, "image_size": image_size, "modules": rows})
 
 
-def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return a dict for each network whose name matches the pattern.
-
-    The dict has the network's number of parameters, smallest image side and weights. It also has the reason why
-    the network cannot run in portable arithmetic, if there is one.
-
-    Raises:
-        ValueError: no network's name matches.
-    """
-    known = known_names(pattern)
-    if not known:
-        raise ValueError(f"no network of torchvision fits {pattern!r}; --list '*' shows all")
-    rows = []
-    for name in known:
-        try:
-            reason = open_network(name).obstacle(image_size)
-        except ValueError as error:
-            reason = str(error)
-        facts = open_network(name).imagenet
-        row = {"name": name, "parameters": facts.parameters, "smallest": facts.smallest, "weights": facts.label}
-        rows.append(row | {"native_since": reason})
-    return rows
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a text table with aligned columns; the last column is not cut."""
-    cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
-    for row in rows:
-        arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"
-        count = f"{row['parameters'] / 1e6:.1f} M"
-        cells.append((row["name"], count, f"{row['smallest']}", row["weights"], arithmetic))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        f"{name:<{widths[0]}}  {count:>{widths[1]}}  {side:>{widths[2]}}  {weights:<{widths[3]}}  {arithmetic}"
-        for name, count, side, weights, arithmetic in cells
-    )
+def _row(name: str, image_size: int) -> dict[str, Any]:
+    """Return the number of parameters, smallest image side and weights of a network, and why it is not portable."""
+    network = open_network(name)
+    try:
+        reason = network.obstacle(image_size)
+    except ValueError as error:
+        reason = f"{error}"
+    facts = network.imagenet
+    row = {"name": name, "parameters": facts.parameters, "smallest": facts.smallest, "weights": facts.label}
+    return row | {"native_since": reason}

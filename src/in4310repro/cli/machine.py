@@ -13,7 +13,7 @@ from in4310repro.data import cache as pixel_cache
 from in4310repro.models.sources import open_network
 from in4310repro.system import machine
 from in4310repro.system.machine import size_text
-from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.numerics import activate
 
 # Bytes, above what the demo was measured to take: 0.15e9 of disk when it is done, with checkpoints beside it while it
 # trains, and 1.2e9 of memory.
@@ -34,12 +34,11 @@ def doctor() -> None:
         sign = "!" if finding.stops_demo else "-" if finding.wanted else "+"
         wanted = f" -> {finding.wanted}" if finding.wanted else ""
         print_line(f"{sign} {finding.topic:<13}{finding.text}{wanted}")
-        findings.append(finding)
-    stopped = any(finding.stops_demo for finding in findings)
-    if not stopped:
+        findings.append(asdict(finding))
+    runs = not any(finding["stops_demo"] for finding in findings)
+    if runs:
         print_line("the demo can run")
-    document = {"demo_can_run": not stopped, "findings": list(map(asdict, findings))}
-    conclude(document, console.WRONG_INPUT if stopped else 0)
+    conclude({"demo_can_run": runs, "findings": findings}, 0 if runs else console.WRONG_INPUT)
     console.print_next("in4310repro train")
 
 
@@ -60,7 +59,7 @@ def cache(clear: bool) -> None:
         print_line(f"{size_text(size):>10}  {'removed from' if clear else 'in'} {folder / part}")
     evicted = f"{folder / 'pixels'} may hold before the longest unused is evicted"
     print_line(f"{size_text(most):>10}  {evicted}; {pixel_cache.LIMIT_VARIABLE} sets it, in GB")
-    conclude({"folder": str(folder), "bytes": sizes, "limit": most, "cleared": clear})
+    conclude({"folder": f"{folder}", "bytes": sizes, "limit": most, "cleared": clear})
 
 
 @command()
@@ -98,12 +97,37 @@ def examine(folder: Path) -> Iterator[Finding]:
     Args:
         folder: where runs and reports would be written.
     """
+    # torch and more, which no help needs.
+    import torch
+
+    from in4310repro import arithmetic
+    from in4310repro.features import kernel_description
+    from in4310repro.system.fingerprint import fingerprint
+
     numerics = activate("auto", "cpu")
-    yield from _source(numerics)
-    yield from _kernels(numerics)
-    yield _devices()
-    yield _disk("runs", folder)
-    yield _disk("cache", pixel_cache.cache_folder())
+    found = fingerprint(numerics)
+    versions = (f"{'Python' if name == 'python' else name} {version}" for name, version in found["versions"].items())
+    yield Finding("installation", ", ".join(versions))
+    commit, changed = found["git"]["commit"], " with changes" if found["git"]["dirty"] else ""
+    yield Finding("source", f"commit {commit[:12]}{changed}" if commit else "no checkout of git")
+    yield Finding("processor", f"{found['processor']}, {found['capability']}")
+    compiler = next(filter(shutil.which, COMPILERS), None)
+    yield Finding("compiler", compiler or "none of c++, g++ and clang++; only a build from source needs one")
+    again = (
+        "pip install -e . --force-reinstall --no-deps" if compiler else "install g++ or clang, then pip install -e ."
+    )
+    obstacle, kernel = arithmetic.obstacle(), kernel_description()
+    said = f"{numerics.mode}, numeric class {numerics.numeric_class}, {numerics.threads} threads"
+    yield Finding("arithmetic", f"{said}; {obstacle}" if obstacle else said, obstacle and again)
+    yield Finding("statistics", kernel, "" if kernel.startswith("compiled") else again)
+    cards = ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "none"
+    held = machine.memory()
+    what = f"{os.cpu_count()} processors{f', {size_text(held)} of memory' if held else ''}; CUDA: {cards}"
+    too_small = held is not None and held < DEMO_MEMORY
+    wanted = f"a machine with {size_text(DEMO_MEMORY)} of memory" if too_small else ""
+    yield Finding("devices", what, wanted, too_small)
+    yield _disk("runs", folder, "start in a folder of your own")
+    yield _disk("cache", pixel_cache.cache_folder(), "set IN4310REPRO_CACHE to another folder")
     sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in pixel_cache.bytes_by_folder().items())
     try:
         yield Finding("cached", f"{sizes}; pixels may take {size_text(pixel_cache.limit())}")
@@ -124,50 +148,10 @@ def examine(folder: Path) -> Iterator[Finding]:
             yield Finding("optional", said, machine.install_command(module))
 
 
-def _source(numerics: Numerics) -> Iterator[Finding]:
-    from in4310repro.system.fingerprint import fingerprint
-
-    found = fingerprint(numerics)
-    versions = (f"{'Python' if name == 'python' else name} {version}" for name, version in found["versions"].items())
-    yield Finding("installation", ", ".join(versions))
-    commit, changed = found["git"]["commit"], " with changes" if found["git"]["dirty"] else ""
-    yield Finding("source", f"commit {commit[:12]}{changed}" if commit else "no checkout of git")
-    yield Finding("processor", f"{found['processor']}, {found['capability']}")
-
-
-def _kernels(numerics: Numerics) -> Iterator[Finding]:
-    # torch and more, which no help needs.
-    from in4310repro import arithmetic
-    from in4310repro.features import kernel_description
-
-    compiler = next(filter(shutil.which, COMPILERS), None)
-    yield Finding("compiler", compiler or "none of c++, g++ and clang++; only a build from source needs one")
-    again = (
-        "pip install -e . --force-reinstall --no-deps" if compiler else "install g++ or clang, then pip install -e ."
-    )
-    obstacle, kernel = arithmetic.obstacle(), kernel_description()
-    said = f"{numerics.mode}, numeric class {numerics.numeric_class}, {numerics.threads} threads"
-    yield Finding("arithmetic", f"{said}; {obstacle}" if obstacle else said, obstacle and again)
-    yield Finding("statistics", kernel, "" if kernel.startswith("compiled") else again)
-
-
-def _devices() -> Finding:
-    import torch
-
-    cards = [torch.cuda.get_device_name(card) for card in range(torch.cuda.device_count())]
-    held = machine.memory()
-    too_small = held is not None and held < DEMO_MEMORY
-    what = f"{os.cpu_count()} processors" + (f", {size_text(held)} of memory" if held else "")
-    wanted = f"a machine with {size_text(DEMO_MEMORY)} of memory" if too_small else ""
-    return Finding("devices", f"{what}; CUDA: {', '.join(cards) or 'none'}", wanted, too_small)
-
-
-def _disk(topic: str, folder: Path) -> Finding:
+def _disk(topic: str, folder: Path, otherwise: str) -> Finding:
     there = machine.nearest(folder)
     if not os.access(there, os.W_OK):
-        wanted = "set IN4310REPRO_CACHE to another folder" if topic == "cache" else "start in a folder of your own"
-        return Finding(topic, f"nothing can be written to {folder}", wanted, stops_demo=True)
+        return Finding(topic, f"nothing can be written to {folder}", otherwise, stops_demo=True)
     free = shutil.disk_usage(there).free
-    full = free < DEMO_DISK
-    wanted = f"{size_text(DEMO_DISK)} of free disk" if full else ""
-    return Finding(topic, f"{folder}, {size_text(free)} free", wanted, full)
+    wanted = f"{size_text(DEMO_DISK)} of free disk" if free < DEMO_DISK else ""
+    return Finding(topic, f"{folder}, {size_text(free)} free", wanted, bool(wanted))

@@ -6,7 +6,6 @@ in groups.
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 from in4310repro.cli import console
 from in4310repro.data.folders import refuse_no_folder
-from in4310repro.runs.settings import CHOICES, OPTIONS, Config, check_choice, join_choices
+from in4310repro.runs.settings import CHOICES, OPTIONS, check_choice, join_choices
 from in4310repro.system import launch
 from in4310repro.system.numerics import check_device
 from in4310repro.system.text import did_you_mean
@@ -37,7 +36,7 @@ class _Parameter(click.Parameter):
 
     Args:
         names: as click takes them.
-        help: the text in the help of the command.
+        text: that in the help of the command.
         kind: the type of a value.
         panel: the title of a group in the help.
         within: the smallest and the largest valid number; None where there is no such bound.
@@ -49,7 +48,7 @@ class _Parameter(click.Parameter):
     def __init__(
         self,
         names: Sequence[str],
-        help: str,  # noqa: A002  # click's name
+        text: str,
         kind: Any = str,
         panel: str = "Options",
         within: tuple[float | None, float | None] | None = None,
@@ -60,7 +59,7 @@ class _Parameter(click.Parameter):
         many = more.get("multiple") or more.get("nargs") == -1
         self.label = f"<list[{kind.__name__}]>" if many else f"<{kind.__name__.lower()}{' range' * bool(within)}>"
         super().__init__(names, type=RANGES[kind](*within) if within else kind, **{"metavar": self.label} | more)
-        self.help, self.panel, self.values, self.check = help, panel, sorted(values), check
+        self.help, self.panel, self.values, self.check = text, panel, sorted(values), check
 
     def shell_complete(self, _context: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the values that begin with what is typed, or have the shell complete files."""
@@ -70,7 +69,12 @@ class _Parameter(click.Parameter):
 
 
 class Option(_Parameter, click.Option):
-    """Option in a group of the help."""
+    """Option in a group of the help; `choice` names in `CHOICES` the values that it takes, and bool makes a flag."""
+
+    def __init__(self, names: Sequence[str], help_text: str, kind: Any = str, choice: str = "", **more: Any) -> None:
+        if choice:
+            more = {"values": CHOICES[choice], "check": functools.partial(check_choice, choice)} | more
+        super().__init__(names, help_text, kind, **{"is_flag": kind is bool or None} | more)
 
 
 class Argument(_Parameter, click.Argument):
@@ -106,7 +110,7 @@ def _choose_output(_context: object, option: click.Parameter, given: bool) -> No
 
 
 OF_OUTPUT: dict[str, Any] = {"panel": "Output", "expose_value": False}
-FLAG: dict[str, Any] = {**OF_OUTPUT, "kind": bool, "is_flag": True}
+FLAG: dict[str, Any] = {**OF_OUTPUT, "kind": bool}
 _FIRST: dict[str, Any] = {**FLAG, "is_eager": True}
 QUIET = Option(["--quiet", "-q"], "Print only errors; the exit code is the result.", callback=_choose_output, **_FIRST)
 JSON = Option(["--json"], "Print the result as one JSON document.", callback=_choose_output, **_FIRST)
@@ -128,11 +132,11 @@ class Command(click.Command):
         Options, which come last, are checked first: what is wrong with them is wrong for any run. Only rank 0 of
         several processes checks: others need not have the files of a run, and print nothing.
         """
-        parameters: list[Any] = [] if launch.is_silent() else self.params[::-1]
-        for each in parameters:
+        checked: list[Any] = [] if launch.is_silent() else [each for each in self.params[::-1] if each.check]
+        for each in checked:
             value = ctx.params.get(each.name)
             for one in value if isinstance(value, tuple) else (value,):
-                if each.check and one is not None:
+                if one is not None:
                     each.check(one)
         return super().invoke(ctx)
 
@@ -203,17 +207,15 @@ MOVED = "Where the run's images are now, if they moved."
 
 # The type on the command line of each option that is declared as a field of `Config`.
 KINDS = {
-    each.name: int if each.type == "int" else float if f"{each.type}".startswith("float") else str
-    for each in fields(Config)
-    if OPTIONS[each.name].help
+    name: next((kind for kind in (int, float) if each.kind in (kind, kind | None)), str)
+    for name, each in OPTIONS.items()
+    if each.help
 }
 
 command = functools.partial(click.command, cls=Command)
 
 
-def option(
-    names: str, help_text: str, kind: Any = str, panel: str = "Options", choice: str = "", **more: Any
-) -> Decorator:
+def option(names: str, help_text: str, kind: Any = str, panel: str = "Options", **more: Any) -> Decorator:
     """Return a decorator that adds an option to a command.
 
     Args:
@@ -221,13 +223,9 @@ def option(
         help_text: the option's help.
         kind: the type of its value; bool for a flag.
         panel: the title of its group in the help.
-        choice: what `CHOICES` has the valid values of, if they are checked before the command begins.
         more: as `Option` takes it.
     """
-    if choice:
-        more = {"values": CHOICES[choice], "check": functools.partial(check_choice, choice), **more}
-    more = {"is_flag": kind is bool or None, "kind": kind, "panel": panel, **more}
-    return click.option(*names.split(), cls=Option, help=help_text, **more)
+    return click.option(*names.split(), cls=Option, help_text=help_text, kind=kind, panel=panel, **more)
 
 
 def argument(name: str, help_text: str, kind: Any = Path, **more: Any) -> Decorator:

@@ -101,11 +101,10 @@ def _free_folder(run: FinishedRun) -> Path:
 
     # Not resolved: a link is as good a name as its target's.
     name = os.path.basename(os.path.abspath(run.folder)) or DEFAULT_RUN.name  # noqa: PTH100, PTH119
-    first, *others = (REPORTS / each for each in (name, *(f"{name}-{number}" for number in range(2, 1000))))
-    if page.may_write(run, first):
-        return first
-    free = next((folder for folder in others if page.may_write(run, folder)), first)
-    progress().message(f"{first} holds the report of another run; this one goes to {free}")
+    places = [REPORTS / name, *(REPORTS / f"{name}-{number}" for number in range(2, 1000))]
+    free = next((folder for folder in places if page.may_write(run, folder)), places[0])
+    if free != places[0]:
+        progress().message(f"{places[0]} holds the report of another run; this one goes to {free}")
     return free
 
 
@@ -146,7 +145,7 @@ def export(run: Path, format_: str, out: Path, verification: Place, data: Text, 
     print_written(own)
     if copies := len(files) - len(own):
         print_line(f"wrote {copies} copies of files of the run and its report below {out}")
-    document: dict[str, object] = {"wrote": [str(file) for file in files]}
+    document: dict[str, object] = {"wrote": [f"{file}" for file in files]}
     if note := formats.describe(format_, files):
         print_line(note)
         document["note"] = note

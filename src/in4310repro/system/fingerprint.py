@@ -53,7 +53,7 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages}
         # Its own version also names the build, as 2.15.0+cu132.
-        | {"torch": str(torch.__version__)}
+        | {"torch": f"{torch.__version__}"}
         | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
         "processor": processor("model name"),
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -82,7 +82,7 @@ def _git_state() -> GitState:
 
 def git(place: Path, *words: str) -> str:
     """Return what git answers in a folder; raise ValueError with what it says if it fails."""
-    command = ["git", "-C", str(place), *words]
+    command = ["git", "-C", f"{place}", *words]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise ValueError(done.stderr.strip())

@@ -92,7 +92,7 @@ def size_text(count: int) -> str:
         >>> size_text(12), size_text(6_828), size_text(44_700_000), size_text(8 * 2**30)
         ('12 B', '6.83 kB', '44.7 MB', '8.59 GB')
     """
-    power = min((len(str(count)) - 1) // 3, len(UNITS) - 1)
+    power = min((len(f"{count}") - 1) // 3, len(UNITS) - 1)
     return f"{brief(Decimal(count) / 1000**power)} {UNITS[power]}"
 
 

@@ -124,7 +124,7 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
 
     _deterministic()
     hashes = arithmetic.self_test()
-    return Numerics("portable", portable_class(hashes, arithmetic.VERSION), hashes, torch.get_num_threads(), "cpu")
+    return Numerics("portable", class_of(arithmetic.VERSION, hashes), hashes, torch.get_num_threads(), "cpu")
 
 
 def _native(device: str, note: str = "") -> Numerics:
@@ -144,7 +144,7 @@ def _native(device: str, note: str = "") -> Numerics:
     _deterministic()
     hashes = probe(device)
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
-    return Numerics("native", native_class(hashes, threads, name), hashes, threads, device, name, note)
+    return Numerics("native", class_of(hashes, threads, name), hashes, threads, device, name, note)
 
 
 def check_device(device: str) -> None:
@@ -189,20 +189,13 @@ def _deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def portable_class(hashes: dict[str, str], version: int) -> str:
-    """Return the numeric class of portable arithmetic; processes of the same class compute equal bits.
+def class_of(*facts: object) -> str:
+    """Return the numeric class that these facts decide; processes of the same class compute equal bits.
 
-    It is 12 hex digits of a hash of the arithmetic's version and of the self-test's hashes.
+    Of portable arithmetic, the facts are its version and the self-test's hashes; of native arithmetic, the probe's
+    hashes, the number of threads and the name of the device. The class is 12 hex digits of their hash.
     """
-    return _sha256(json.dumps([version, hashes]).encode())
-
-
-def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
-    """Return the numeric class of native arithmetic; processes of the same class compute equal bits.
-
-    It is 12 hex digits of a hash of the probe results `hashes`, the number of threads and the device name.
-    """
-    return _sha256(json.dumps([hashes, threads, device_name]).encode())
+    return _sha256(json.dumps(facts).encode())
 
 
 def probe(device: str = "cpu") -> dict[str, str]:

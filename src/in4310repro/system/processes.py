@@ -118,7 +118,7 @@ def join(device: str) -> Iterator[Processes]:
 
 def is_consequence(error: BaseException) -> bool:
     """Return whether an error is only the consequence of the loss or failure of another process."""
-    broken = isinstance(error, RuntimeError) and any(word in str(error) for word in OF_A_CONNECTION)
+    broken = isinstance(error, RuntimeError) and any(word in f"{error}" for word in OF_A_CONNECTION)
     with contextlib.suppress(ValueError, RuntimeError):
         return broken and (heartbeat := _heartbeat()) is not None and heartbeat.explains_trouble()
     return False

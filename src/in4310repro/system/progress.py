@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from in4310repro.system.text import duration_text, visible
@@ -16,21 +16,38 @@ from in4310repro.system.text import duration_text, visible
 # rich is imported where something is shown: `--help` shows no progress.
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bars
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of a task, such as training the second of three settings."""
+class Progress:
+    """Progress display on a console, of a part of a task; shows nothing if the console is None."""
 
-    start: list[tuple[float, float]]  # when the whole began and the share that was done, once it is known
-    title: str = ""
-    begin: float = 0.0  # share of the whole that comes before
-    length: float = 1.0  # share of the whole
+    console: Console | None = None
+    now: Callable[[], float] = time.monotonic  # seconds, from any start
+    title: str = ""  # of the part
+    begin: float = 0.0  # share of the whole that comes before the part
+    length: float = 0.0  # the part's share of the whole; 0 where it is part of nothing
     unit: str = ""  # name of a part that is one task; empty if it may have several
+    # When the whole began and the share that was done, once it is known.
+    start: list[tuple[float, float]] = field(default_factory=list)
+
+    def whole(self) -> Progress:
+        """Return a display for a task with several parts, which shows the time left for all parts together."""
+        return self if self.console is None else replace(self, length=1.0, start=[])
+
+    def part(self, index: int, count: int, title: str = "", unit: str = "") -> Progress:
+        """Return a display for one of several equal parts of a task; the index starts at 0.
+
+        A part that is one task has a `unit`, such as epoch, and shows the time left of itself and of all parts. Any
+        other part can be divided again. If `whole` was not called before, the display itself is returned.
+        """
+        if not self.length:
+            return self
+        title, length = ", ".join(filter(None, (self.title, title))), self.length / count
+        return replace(self, title=title, begin=self.begin + length * index, length=length, unit=unit)
 
     def time_left(self, now: float, share: float) -> str:
         """Return the time left at the speed until now, where this share of the part is done; empty if it is unknown."""
@@ -44,52 +61,35 @@ class Part:
         of_part, of_all = (duration_text(max(seconds * (each - share), 0)) for each in (end, 1))
         return f"{self.unit} {of_part}, all {of_all} left" if self.unit else f"{of_part} left"
 
-
-@dataclass(frozen=True)
-class Progress:
-    """Progress display on a console; shows nothing if the console is None."""
-
-    console: Console | None = None
-    stretch: Part | None = None
-    now: Callable[[], float] = time.monotonic  # seconds, from any start
-
-    def whole(self) -> Progress:
-        """Return a display for a task with several parts, which shows the time left for all parts together."""
-        return self if self.console is None else replace(self, stretch=Part([]))
-
-    def part(self, index: int, count: int, title: str = "", unit: str = "") -> Progress:
-        """Return a display for one of several equal parts of a task; the index starts at 0.
-
-        A part that is one task has a `unit`, such as epoch, and shows the time left of itself and of all parts. Any
-        other part can be divided again. If `whole` was not called before, the display itself is returned.
-        """
-        if (outer := self.stretch) is None:
-            return self
-        title, length = ", ".join(filter(None, (outer.title, title))), outer.length / count
-        return replace(self, stretch=Part(outer.start, title, outer.begin + outer.length * index / count, length, unit))
-
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
         """Yield a function that shows the progress of a task.
 
         Call it with the number of items finished since its last call, and a text to show.
         """
-        if self.console is None:
+        if (console := self.console) is None:
             yield lambda _done, _detail: None
             return
-        title = visible(", ".join(filter(None, (self.stretch.title if self.stretch else "", title))))
+        title = visible(", ".join(filter(None, (self.title, title))))
         shown, finished = self.now(), 0
         # One clock measures a part and the whole, so that a part never takes longer than the whole.
-        part = self.stretch if self.stretch and self.stretch.unit else Part([(shown, 0.0)])
-        console, bars = self.console, _bars(self.console) if self.console.is_terminal else None
-        bar = bars.add_task(title, total=total, left="", detail="") if bars else None
+        part, bars = self if self.unit else Progress(length=1.0, start=[(shown, 0.0)]), None
+        if console.is_terminal:
+            from rich import progress
+
+            fields = ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
+            name, *said = (progress.TextColumn(field, markup=False) for field in fields)
+            # A bar that is done says nothing that the lines after it do not.
+            columns = (name, progress.BarColumn(), progress.MofNCompleteColumn(), *said)
+            bars = progress.Progress(*columns, console=console, transient=True)
+            bar = bars.add_task(title, total=total, left="", detail="")
 
         def advance(done: int, detail: str) -> None:
             nonlocal shown, finished
             finished += done
             now = self.now()
             left, detail = part.time_left(now, finished / max(total, 1)), visible(detail)
-            if bars and bar is not None:
+            if bars:
                 bars.update(bar, advance=done, left=left, detail=detail)
             elif finished >= total or now - shown >= SECONDS_BETWEEN_LINES:
                 shown = now
@@ -178,12 +178,3 @@ def show_import(progress: Progress, library: str) -> Iterator[None]:
         progress.message(f"loading {library}")
     with progress.steps(f"loading {library}"):
         yield
-
-
-def _bars(console: Console) -> Bars:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    fields = ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
-    title, left, detail = (TextColumn(field, markup=False) for field in fields)
-    # A bar that is done says nothing that the lines after it do not.
-    return Progress(title, BarColumn(), MofNCompleteColumn(), left, detail, console=console, transient=True)

@@ -71,7 +71,7 @@ def _adapter(kind: Any) -> Any:
 
 def _sentence(fault: Any, source: str) -> str:
     # The list, which only carries the adapter's configuration, is the first place in the path.
-    key = ".".join(str(part) for part in fault["loc"][1:] if part != "[key]")
+    key = ".".join(f"{part}" for part in fault["loc"][1:] if part != "[key]")
     key = key if key.isprintable() and len(key) <= 200 else _SHORT.repr(key)
     if fault["type"] == "missing":
         return f"{source} lacks {key}"

@@ -39,10 +39,8 @@ def describe_interrupt() -> str:
 
 def stopping_signals() -> list[signal.Signals]:
     """Return the signals that stop a process: Ctrl-C, SIGTERM, Ctrl-Break, and hang-up unless it is ignored."""
-    names = ["SIGINT", "SIGTERM", "SIGBREAK"]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        names.append("SIGHUP")
-    return [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    there = [each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")]
+    return [each for each in there if each.name != "SIGHUP" or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 # Folders that are deleted although the process ends without running cleanup code.

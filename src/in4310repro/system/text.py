@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 # Controls (ESC among them), signs of direction and joining, halves of surrogate pairs, separators of lines.
@@ -47,6 +47,13 @@ def join_names(names: Sequence[str], kind: str) -> str:
     if len(names) > MOST_NAMED:
         return f"{len(names)} {kind}"
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def columns(rows: Sequence[Sequence[str]], signs: str) -> Iterator[str]:
+    """Yield each row of a table as a line with aligned columns; `signs` has < (left) or > (right) for each column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths, strict=True))
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -97,7 +104,7 @@ def _inline(text: str) -> str:
 
 def cells(row: Iterable[object]) -> Markdown:
     """Return the cells of a Markdown table row, escaped and joined by bars, without the outer bars."""
-    return Markdown(" | ".join(_inline(str(cell)) for cell in row))
+    return Markdown(" | ".join(_inline(f"{cell}") for cell in row))
 
 
 def code(text: str) -> Markdown:

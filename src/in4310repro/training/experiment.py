@@ -22,7 +22,7 @@ from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.files import release
-from in4310repro.system.numerics import native_class
+from in4310repro.system.numerics import class_of
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, run_opening, step_log, training
 from in4310repro.training.preparation import TrainingPlan, plan_training
@@ -129,7 +129,7 @@ def share_arithmetic(context: Context) -> Context:
             "process, with all cores, trains in either"
         )
     name = f"{size} x {numerics.device_name}"
-    of_all = native_class(numerics.probe, numerics.threads, name)
+    of_all = class_of(numerics.probe, numerics.threads, name)
     return replace(context, numerics=replace(numerics, device_name=name, numeric_class=of_all))
 
 

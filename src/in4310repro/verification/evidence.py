@@ -25,7 +25,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import fingerprint
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import Numerics, portable_class
+from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.folder import recorded_files
 
@@ -79,7 +79,7 @@ def earlier_version(recorded: fingerprint.Fingerprint) -> int | None:
 
     named, probe = recorded["numeric_class"], recorded["probe"]
     versions = range(1, arithmetic.VERSION) if recorded["numerics"] == "portable" else ()
-    return next((each for each in versions if portable_class(probe, each) == named), None)
+    return next((each for each in versions if class_of(each, probe) == named), None)
 
 
 def draws_head(run: FinishedRun) -> bool:

@@ -20,7 +20,7 @@ from in4310repro.runs import finished, folder, names, settings
 from in4310repro.runs.config import to_json
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import files, fingerprint, schema, text
-from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.verification.evidence import (
     NOT_SHOWN,
@@ -156,7 +156,7 @@ def class_differences(place: str, recorded: fingerprint.Fingerprint, numerics: N
     """Yield a message if the arithmetic that a fingerprint names is not that of its probe, or of this version."""
     named = recorded["numeric_class"]
     if recorded["numerics"] == "native":
-        computed = native_class(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])
+        computed = class_of(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])
         if named != computed:
             yield f"{place}: numeric_class is {named}; its probe, threads and device make {computed}"
     elif version := earlier_version(recorded):
