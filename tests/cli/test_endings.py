@@ -115,8 +115,10 @@ def test_a_full_disk_anywhere_is_a_sentence_without_its_number(call: Call, repla
         assert "Errno" not in printed
 
 
-def test_lines_of_a_library_that_the_disk_has_no_room_for_are_an_error_too(call: Call, replace_train: Replace) -> None:
-    replace_train(lambda *_arguments, **_options: None)
+def test_lines_of_a_library_that_the_disk_has_no_room_for_are_an_error_too(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("in4310repro.cli.application.invoke", lambda _words: 0)
     full = Mock(encoding="utf-8", flush=raising(OSError(28, "No space left on device")), fileno=raising(OSError()))
     with redirect_stdout(full):
         assert call("train", "--preset", "tiny")[::2] == (2, "in4310repro: no space is left on the disk\n")

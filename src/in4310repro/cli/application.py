@@ -148,13 +148,12 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         words: the arguments of the command; None for the arguments with which the process was started.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
-    console.begin_output()
     if os.environ.get(VARIABLE):
         # The shell asks for what may come next; click answers and exits.
         app(prog_name=PROGRAM)
     code, message, ended_by = 0, "", None
     try:
-        console.refuse_unreadable_encodings()
+        console.begin_output()
         code = invoke(words)
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
         sys.stdout.flush()
@@ -165,7 +164,12 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         # An error may be only what another process's end does to this one.
         ended = interrupted() or (launch.by_torchrun() and _processes().is_consequence(error))
         code, message = _describe_error(KeyboardInterrupt() if ended else error)
-        _discard_output()
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            # Python would fail again at exit.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if launch.by_torchrun():
         message = _processes().conclude(code, message, ended_by)
     if message:
@@ -219,19 +223,6 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
     except (OSError, MemoryError, RecursionError) as unwritten:
         return INTERNAL, f"{what}; its traceback could not be written ({' '.join(str(unwritten).split())})"
     return INTERNAL, f"{what}; its traceback is in {file.name}"
-
-
-def _discard_output() -> None:
-    """Flush standard output.
-
-    If that fails, redirect standard output to the null device, since Python would otherwise fail again at exit.
-    """
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_message(error: click.ClickException) -> str:

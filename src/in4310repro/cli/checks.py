@@ -1,10 +1,8 @@
 """The commands `audit` and `data check`, which check printed numbers and image folders, and `data scenes`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_error, print_line, print_text, progress
@@ -12,13 +10,6 @@ from in4310repro.cli.options import Command, Group, Place, argument, check_outpu
 from in4310repro.runs.settings import OPTIONS
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.machine import refuse_beyond_disk
-
-if TYPE_CHECKING:
-    from in4310repro.data.check import Findings
-    from in4310repro.data.folders import Catalogue
-    from in4310repro.data.splits import Split
-    from in4310repro.evaluation.doubts.features import Source
-    from in4310repro.system.context import Context
 
 # Of a file of weights, which may lack them; a run decides them.
 OF_WEIGHTS = ("model", "image_size", "mean", "std", "interpolation", "crop_ratio")
@@ -134,16 +125,25 @@ def check(folder: Path, **given: Any) -> None:
         in4310repro data check photos/mine --weights runs/mine --page doubts.html
     """
     asked, of_weights = SimpleNamespace(**given), options.given({name: given[name] for name in OF_WEIGHTS})
-    opened = None
+    source: Any = None
     if asked.weights is not None:
         if not asked.photographs and asked.page is None:
             raise ValueError("--no-photographs goes with --page, which shows them")
+        if "model" not in of_weights and not (asked.weights and Path(asked.weights).is_dir()):
+            valid = "give one, or imagenet or a file together with --model NAME"
+            raise ValueError(f"--weights {asked.weights!r} is no run folder; {valid}")
         console.load_torch()
-        from in4310repro.evaluation.doubts.features import open_source
+        import numpy as np
+
+        from in4310repro.data.comparison import sample_positions
+        from in4310repro.evaluation.doubts import examination
+        from in4310repro.evaluation.doubts.features import features_of, open_source, plane
+        from in4310repro.report import contact_sheet
+        from in4310repro.report.photographs import Photograph
 
         source = open_source(asked.weights, of_weights)
         recorded = source.fingerprint and console.activate_as_recorded(source.fingerprint, None, None)
-        opened = source, recorded or console.activate_for(source.config)
+        context = recorded or console.activate_for(source.config)
     else:
         for name in (*of_weights, *["page"] * (asked.page is not None), *["no_photographs"] * (not asked.photographs)):
             raise ValueError(f"{options.flag(name)} goes with --weights, which names a run or a file")
@@ -154,8 +154,26 @@ def check(folder: Path, **given: Any) -> None:
     images, found = check.check(folder, listed, progress(), asked.class_folders)
     text, document = check.render(found), found.to_json()
     try:
-        if opened:
-            more, document["doubts"] = _doubt(*opened, folder, images, found, listed, asked)
+        if source:
+            entries = examination.readable(images, found, asked.seed)
+            features = features_of(source, folder, entries, context)
+            known = sum(entry.sha256 in source.labels_known for entry in entries)
+            described = source.described() | {"trained_on": known}
+            doubts = examination.examine(images, found, features, described, listed, asked.seed, context.progress)
+            more = f"\n{examination.render(doubts)}"
+            if known:
+                more += f"\nthe network was trained on {known} of these images: it knows their labels, and doubts fewer"
+                more += " of them"
+            if asked.page:
+                files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
+                of_classes = np.array([entry.label for entry in entries])
+                drawn = sample_positions([entry.path for entry in entries], ON_PLANE, asked.seed)
+                on_plane = contact_sheet.draw_plane(
+                    plane(features[drawn], asked.seed), images.classes, of_classes[drawn]
+                )
+                sheet = contact_sheet.render(folder.name, found, doubts, files if asked.photographs else {}, on_plane)
+                more += f"\nwrote {write_file(asked.page, sheet.encode())}"
+            document["doubts"] = doubts
             text += more
     finally:
         # What was found by then is not lost by an error.
@@ -163,39 +181,3 @@ def check(folder: Path, **given: Any) -> None:
         if asked.out:
             print_line(f"wrote {write_file(asked.out, json_bytes(document))}")
     conclude(document, console.DIFFERENCE if found.wrong else 0)
-
-
-def _doubt(
-    source: Source,
-    context: Context,
-    folder: Path,
-    images: Catalogue,
-    found: Findings,
-    listed: Split | None,
-    asked: SimpleNamespace,
-) -> tuple[str, dict[str, Any]]:
-    """Find doubtful labels with the features of a network; return them as text and as JSON."""
-    import numpy as np
-
-    from in4310repro.data.comparison import sample_positions
-    from in4310repro.evaluation.doubts import examination
-    from in4310repro.evaluation.doubts.features import features_of, plane
-    from in4310repro.report import contact_sheet
-    from in4310repro.report.photographs import Photograph
-
-    entries = examination.readable(images, found, asked.seed)
-    features = features_of(source, folder, entries, context)
-    known = sum(entry.sha256 in source.labels_known for entry in entries)
-    described = source.described() | {"trained_on": known}
-    doubts = examination.examine(images, found, features, described, listed, asked.seed, context.progress)
-    text = f"\n{examination.render(doubts)}"
-    if known:
-        text += f"\nthe network was trained on {known} of these images: it knows their labels, and doubts fewer of them"
-    if asked.page:
-        files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
-        of_classes = np.array([entry.label for entry in entries])
-        drawn = sample_positions([entry.path for entry in entries], ON_PLANE, asked.seed)
-        on_plane = contact_sheet.draw_plane(plane(features[drawn], asked.seed), images.classes, of_classes[drawn])
-        sheet = contact_sheet.render(folder.name, found, doubts, files if asked.photographs else {}, on_plane)
-        text += f"\nwrote {write_file(asked.page, sheet.encode())}"
-    return text, doubts

@@ -39,11 +39,25 @@ OUTPUT: ContextVar[frozenset[str]] = ContextVar("OUTPUT", default=frozenset())
 
 
 def begin_output() -> None:
-    """Forget what was lost before; if standard output was closed, let whatever prints there fail, libraries too."""
+    """Forget what was lost before; if standard output was closed, let whatever prints there fail, libraries too.
+
+    Raises:
+        ValueError: the output's encoding is incompatible with ASCII, such as UTF-16, so that lines in it would be
+            unreadable on a terminal or in a log. Both streams are set to UTF-8 before, for the message.
+    """
     lost.clear()
     OUTPUT.set(frozenset())
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    streams, letters = (sys.stdout, sys.stderr), f"{string.ascii_letters}{string.digits} .,:/\n"
+    for encoding in filter(None, (getattr(stream, "encoding", None) for stream in streams)):
+        if letters.encode(encoding, "replace").removeprefix(codecs.BOM_UTF8) != letters.encode():
+            for each in streams:
+                if isinstance(each, io.TextIOWrapper):
+                    each.reconfigure(encoding="utf-8", errors="backslashreplace")
+            named = os.environ.get("PYTHONIOENCODING", "")
+            said = f"PYTHONIOENCODING is {named!r}" if named else f"the encoding of the output is {encoding}"
+            raise ValueError(f"{said}, in which lines are no text beside ASCII; utf-8, latin-1 and the like are valid")
 
 
 def print_line(*lines: str) -> None:
@@ -67,28 +81,6 @@ def print_error(message: str) -> None:
 def print_next(command: str) -> None:
     """Print the suggested next command on standard error, so that standard output contains only the result."""
     progress().message(f"next: {command}")
-
-
-def refuse_unreadable_encodings() -> None:
-    """Raise ValueError if the output's encoding is incompatible with ASCII, such as UTF-16.
-
-    Lines in such an encoding would be unreadable on a terminal or in a log. Before the error is raised, both
-    streams are set to UTF-8, so that its message is readable.
-    """
-    streams = sys.stdout, sys.stderr
-    for encoding in (getattr(stream, "encoding", None) for stream in streams):
-        if encoding and not _has_ascii(encoding):
-            for each in streams:
-                if isinstance(each, io.TextIOWrapper):
-                    each.reconfigure(encoding="utf-8", errors="backslashreplace")
-            named = os.environ.get("PYTHONIOENCODING", "")
-            said = f"PYTHONIOENCODING is {named!r}" if named else f"the encoding of the output is {encoding}"
-            raise ValueError(f"{said}, in which lines are no text beside ASCII; utf-8, latin-1 and the like are valid")
-
-
-def _has_ascii(encoding: str) -> bool:
-    letters = f"{string.ascii_letters}{string.digits} .,:/\n"
-    return letters.encode(encoding, "replace").removeprefix(codecs.BOM_UTF8) == letters.encode()
 
 
 def write_result(text: str) -> None:

@@ -1,7 +1,5 @@
 """The command `demo`: train and report the demo; `--break` falsifies copies of its run to show what detects it."""
 
-from __future__ import annotations
-
 import contextlib
 import contextvars
 import io
@@ -10,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,10 +22,6 @@ from in4310repro.runs import names
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.signals import temporary_folder
 from in4310repro.system.text import visible
-
-# rich is imported where it draws.
-if TYPE_CHECKING:
-    from rich.panel import Panel
 
 COPY = "copy"
 FITS = "the manifest was rewritten to fit"
@@ -82,8 +76,8 @@ class Attempt:
             lines += [f"   $ {check.command}", *shown, f"   {check.verdict()}"]
         return "\n".join([*lines, ""])
 
-    def panel(self, number: int) -> Panel:
-        """Return the same as a panel for a terminal."""
+    def panel(self, number: int) -> Any:
+        """Return the same as a panel of rich, for a terminal."""
         from rich.panel import Panel
         from rich.text import Text
 

@@ -1,6 +1,5 @@
 """The commands `features`, which measures feature maps, and `modules`, which lists a network's modules."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,24 @@ def features(
     """
     if run or pictures:
         words = click.get_current_context()
-        given = {name for name in words.params if words.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-        _draw(run, pictures, {name: words.params[name] for name in given})
+        sources = {name: words.get_parameter_source(name) for name in words.params}
+        given = {name: words.params[name] for name in sources if sources[name] is ParameterSource.COMMANDLINE}
+        if run is None or pictures is None:
+            raise ValueError(f"give {DRAWS}; {names.FEATURES} of a run has the statistics of its feature maps")
+        if unused := sorted(given.keys() - {*OF_PICTURES}):
+            valid = ", ".join(map(flag, OF_PICTURES[1:]))
+            raise ValueError(f"{flag(unused[0])} has no meaning with --pictures; valid with a run are {valid}")
+        with console.opened(run, *map(given.get, ("model", "numerics", "device"))) as (finished, context):
+            if not context.processes.leads:
+                return
+            from in4310repro.evaluation.feature_maps import measurement
+            from in4310repro.evaluation.feature_maps.pictures import draw_pictures
+
+            how = {name: given[name] for name in ("modules", "images", "data") if name in given}
+            axes = measurement.parse_axes(given.get("channel_axis", ()))
+            *drawn, index = draw_pictures(finished, pictures, context, channel_axis=axes, **how)
+        print_line(f"wrote {len(drawn)} pictures, and {index}")
+        conclude({"wrote": [f"{index}"], "pictures": len(drawn)})
         return
     if data is None or out is None:
         raise ValueError(
@@ -110,25 +125,6 @@ def features(
     conclude(console.print_written(written))
 
 
-def _draw(run: Place, folder: Place, given: Mapping[str, Any]) -> None:
-    """Draw the feature maps of a run into a folder, by the options that were given."""
-    if run is None or folder is None:
-        raise ValueError(f"give {DRAWS}; {names.FEATURES} of a run has the statistics of its feature maps")
-    if unused := sorted(given.keys() - {*OF_PICTURES}):
-        valid = ", ".join(map(flag, OF_PICTURES[1:]))
-        raise ValueError(f"{flag(unused[0])} has no meaning with --pictures; valid with a run are {valid}")
-    with console.opened(run, *(given.get(name) for name in ("model", "numerics", "device"))) as (finished, context):
-        if not context.processes.leads:
-            return
-        from in4310repro.evaluation.feature_maps import measurement, pictures
-
-        how = {name: given[name] for name in ("modules", "images", "data") if name in given}
-        axes = measurement.parse_axes(given.get("channel_axis", ()))
-        *drawn, index = pictures.draw_pictures(finished, folder, context, channel_axis=axes, **how)
-    print_line(f"wrote {len(drawn)} pictures, and {index}")
-    conclude({"wrote": [f"{index}"], "pictures": len(drawn)})
-
-
 @command()
 @argument("network", OPTIONS["model"].help, str, required=False)
 @option("--list listed", "Show torchvision's networks, such as 'vgg*'.")
@@ -145,14 +141,24 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
     opened = open_network(network or RESNETS[0])
     console.load_torch()
     if listed is not None:
-        rows = [_row(name, image_size) for name in known_names(listed)]
+        rows, cells = [], [("network", "parameters", "smallest px", "weights", "arithmetic")]
+        for each in map(open_network, known_names(listed)):
+            try:
+                reason = each.obstacle(image_size)
+            except ValueError as error:
+                reason = f"{error}"
+            facts, arithmetic = each.imagenet, f"native: {reason}" if reason else "portable"
+            row = {
+                "name": each.name,
+                "parameters": facts.parameters,
+                "smallest": facts.smallest,
+                "weights": facts.label,
+            }
+            rows.append(row | {"native_since": reason})
+            count = f"{facts.parameters / 1e6:.1f} M"
+            cells.append((each.name, count, f"{facts.smallest}", facts.label, arithmetic))
         if not rows:
             raise ValueError(f"no network of torchvision fits {listed!r}; --list '*' shows all")
-        cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
-        for row in rows:
-            arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"
-            count = f"{row['parameters'] / 1e6:.1f} M"
-            cells.append((row["name"], count, f"{row['smallest']}", row["weights"], arithmetic))
         print_text("\n".join(line.rstrip() for line in columns(cells, "<>><<")))
         conclude({"networks": rows})
         return
@@ -170,15 +176,3 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
         print_line(f"{'*' if each.name in default else ' '} {each.name:<{width}}  {each.kind:<24} {shape}")
     rows = [each._asdict() | {"measured_by_default": each.name in default} for each in seen]
     conclude({"network": network, "parameters": parameters, "image_size": image_size, "modules": rows})
-
-
-def _row(name: str, image_size: int) -> dict[str, Any]:
-    """Return the number of parameters, smallest image side and weights of a network, and why it is not portable."""
-    network = open_network(name)
-    try:
-        reason = network.obstacle(image_size)
-    except ValueError as error:
-        reason = f"{error}"
-    facts = network.imagenet
-    row = {"name": name, "parameters": facts.parameters, "smallest": facts.smallest, "weights": facts.label}
-    return row | {"native_since": reason}

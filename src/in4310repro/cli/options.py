@@ -149,14 +149,13 @@ class Command(click.Command):
         commands: list[Any] = [*getattr(self, "commands", {}).values()]
         members: list[Any] = [(each, (each.name, _description(each))) for each in commands]
         members += [(each, each.get_help_record(ctx)) for each in self.params]
-        # In order of first appearance; a hidden option has no row.
+        # In order of first appearance.
         sections: dict[str, list[tuple[str, str]]] = {}
-        for member, row in members:
-            if row:
-                sections.setdefault(member.panel, []).append((row[0].rstrip(), row[1]))
+        for member, (name, text) in members:
+            sections.setdefault(member.panel, []).append((name.rstrip(), text))
         shown = [(title, functools.partial(formatter.write_dl, rows)) for title, rows in sections.items()]
-        text = "".join(f"  {line}\n" for line in examples(self))
-        shown.insert(0 if commands else len(shown), ("Examples", functools.partial(formatter.write, text)))
+        lines = "".join(f"  {line}\n" for line in examples(self))
+        shown.insert(0 if commands else len(shown), ("Examples", functools.partial(formatter.write, lines)))
         for title, write in shown:
             with formatter.section(title):
                 write()

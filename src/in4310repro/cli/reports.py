@@ -1,11 +1,9 @@
 """The commands that write what others read of a run: `report`, and `export` in formats of reviewers and archives."""
 
-from __future__ import annotations
-
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, load_torch, print_line, print_written, progress
@@ -15,9 +13,6 @@ from in4310repro.export.table import FORMATS
 from in4310repro.runs import names, presets
 from in4310repro.system import launch
 from in4310repro.system.text import shell_word
-
-if TYPE_CHECKING:
-    from in4310repro.runs.finished import FinishedRun
 
 DEFAULT_RUN = Path("runs/demo")
 REPORTS = Path("reports")
@@ -45,7 +40,19 @@ def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, 
         in4310repro report runs/mine --out published --no-photographs
         in4310repro report runs/mine --pixels    # check.html predicts photographs again from these pixels
     """
-    _refuse_former_use(run, out, data)
+    # Options that chose the run in older versions.
+    of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
+    if out and (of_runs or all((out / name).is_file() for name in (names.CONFIG, names.MANIFEST))):
+        raise ValueError(
+            f"--out {out} names a run, and --out is what report writes; the run is the argument: "
+            f"in4310repro report {shell_word(f'{out}')} [--out FOLDER]"
+        )
+    if data and not run:
+        made = Path("runs") / next(presets.default_names(DEFAULT_RUN.name, data))
+        raise ValueError(
+            f"--data {data} without a run; the run is the argument: in4310repro report {shell_word(made.as_posix())}, "
+            "where --data says where its images are now"
+        )
     run = run or DEFAULT_RUN
     check_run(run)
     for place in filter(None, (data, given["imagenet"], given["cifar10"])):
@@ -63,7 +70,13 @@ def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, 
             measured = of_run.write_features(finished, configuration, context, data, locked=locked)
         if not context.processes.leads:
             return
-        folder = out or _free_folder(measured)
+        # Named after the run's folder, and numbered where the report of another run is there. Not resolved: a link is
+        # as good a name as its target's.
+        name = os.path.basename(os.path.abspath(run)) or DEFAULT_RUN.name  # noqa: PTH100, PTH119
+        places = [REPORTS / name, *(REPORTS / f"{name}-{number}" for number in range(2, 1000))]
+        folder = out or next((each for each in places if page.may_write(measured, each)), places[0])
+        if not out and folder != places[0]:
+            progress().message(f"{places[0]} holds the report of another run; this one goes to {folder}")
         files = page.write(measured, folder, data, photographs=photographs)
         check_page.write_images(measured, folder, data)
         if pixels:
@@ -74,38 +87,6 @@ def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, 
         f"open {folder / 'index.html'}; {verifies} computes its numbers again, and {folder / check_page.PAGE} some of "
         "them in a browser"
     )
-
-
-def _refuse_former_use(run: Place, out: Place, data: Text) -> None:
-    """Raise ValueError if `--out` or `--data` is used to choose the run, as in older versions."""
-    of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
-    if out and (of_runs or all((out / name).is_file() for name in (names.CONFIG, names.MANIFEST))):
-        raise ValueError(
-            f"--out {out} names a run, and --out is what report writes; the run is the argument: "
-            f"in4310repro report {shell_word(f'{out}')} [--out FOLDER]"
-        )
-    if data and not run:
-        made = Path("runs") / next(presets.default_names(DEFAULT_RUN.name, data))
-        raise ValueError(
-            f"--data {data} without a run; the run is the argument: in4310repro report {shell_word(made.as_posix())}, "
-            "where --data says where its images are now"
-        )
-
-
-def _free_folder(run: FinishedRun) -> Path:
-    """Return the folder for a run's report, named after the run's folder.
-
-    A number is added to the name if the folder with this name holds the report of another run.
-    """
-    from in4310repro.report import page
-
-    # Not resolved: a link is as good a name as its target's.
-    name = os.path.basename(os.path.abspath(run.folder)) or DEFAULT_RUN.name  # noqa: PTH100, PTH119
-    places = [REPORTS / name, *(REPORTS / f"{name}-{number}" for number in range(2, 1000))]
-    free = next((folder for folder in places if page.may_write(run, folder)), places[0])
-    if free != places[0]:
-        progress().message(f"{places[0]} holds the report of another run; this one goes to {free}")
-    return free
 
 
 @command()

@@ -17,7 +17,7 @@ from in4310repro.system.text import shell_command
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.context import Context
-    from in4310repro.verification.replay.of_run import Plan, Replay
+    from in4310repro.verification.replay.of_run import Plan
     from in4310repro.verification.routine import Verdict
 
 
@@ -80,16 +80,16 @@ def _verify_bundle(file: Path, asked: SimpleNamespace) -> Verdict:
     from in4310repro.verification.bundle import bundle_differences, describe_unchecked, unchecked_in_bundle, unpacked
 
     with unpacked(file) as bundle:
-        shown, data, report = bundle.shown, asked.data or bundle.images, asked.report or bundle.report
-        of_bundle = {"data": data and f"{data}", "report": report, "differences": bundle_differences(bundle)}
-        answer = _verify(bundle.run, SimpleNamespace(**vars(asked) | of_bundle | {"shown": shown}))
-        lines, document = answer.lines, answer.document
-        if "proven" in document:
-            listed = unchecked_in_bundle(bundle, data, report)
-            document = document | {"not_checked_in_bundle": listed}
-            lines = [lines[0], f"{file}: {describe_unchecked(listed)}", *lines[1:]]
-        lines, document = [*map(shown, lines)], _show_all(document, shown)
-        return answer._replace(lines=lines, document=document, error=shown(answer.error))
+        asked.differences, asked.shown = bundle_differences(bundle), bundle.shown
+        asked.data, asked.report = asked.data or (bundle.images and f"{bundle.images}"), asked.report or bundle.report
+        answer = _verify(bundle.run, asked)
+        said: dict[str, Any] = answer._asdict()
+        if "proven" in answer.document:
+            listed = unchecked_in_bundle(bundle, asked.data and Path(asked.data), asked.report)
+            first, *others = answer.lines
+            said = said | {"document": answer.document | {"not_checked_in_bundle": listed}}
+            said = said | {"lines": [first, f"{file}: {describe_unchecked(listed)}", *others]}
+        return answer._replace(**_show_all(said, bundle.shown))
 
 
 def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
@@ -112,6 +112,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     """
     from in4310repro.system.fingerprint import Fingerprint
     from in4310repro.verification import checks, folder, routine
+    from in4310repro.verification.replay.of_run import Replay, describe_cap, replay
 
     files = folder.recorded_files(run)
     committed = [*asked.differences, *folder.other_manifest(files, asked.manifest_sha256)]
@@ -131,7 +132,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
-            return routine.answer(run, checks.Verification(differences=[*committed, str(error)]))
+            return routine.answer(run, checks.Verification(differences=[*committed, f"{error}"]))
         raise
     if found := [*committed, *verified.differences, *of_report]:
         return routine.answer(run, checks.Verification(differences=found))
@@ -140,7 +141,18 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     if not opened or not plans:
         return agree()
     context.progress.message(f"{asked.shown(agree().lines[0])}; now epochs are trained again")
-    return _replayed(opened, plans, context, asked, agree)
+    results: list[Replay] = []
+    try:
+        # One by one, so that those before an error are there.
+        results.extend(replay(opened, plan, context, asked.data) for plan in plans)
+    except (KeyboardInterrupt, ValueError) as error:
+        # Hours of computing: what was found before is printed whatever ends the replay.
+        stopped = agree(results, ended=False)
+        if isinstance(error, ValueError):
+            return stopped._replace(error=f"{error}")
+        print_line(*map(asked.shown, stopped.lines))
+        raise
+    return agree(results, [*filter(None, (describe_cap(plan, asked.replay) for plan in plans))])
 
 
 def _plan(run: Path, asked: SimpleNamespace, context: Context) -> tuple[FinishedRun | None, list[Plan]]:
@@ -169,27 +181,6 @@ def _plan(run: Path, asked: SimpleNamespace, context: Context) -> tuple[Finished
             # Now, and not after hours; what can be trained again may be evidence all the same.
             context.progress.message(f"{missing}; only the others are trained again")
     return opened, plans
-
-
-def _replayed(
-    run: FinishedRun, plans: list[Plan], context: Context, asked: SimpleNamespace, agree: Callable[..., Verdict]
-) -> Verdict:
-    """Train epochs again; return the output of the whole verification."""
-    from in4310repro.verification.replay.of_run import describe_cap, replay
-
-    results: list[Replay] = []
-    try:
-        # One by one, so that those before an error are there.
-        results.extend(replay(run, plan, context, asked.data) for plan in plans)
-    except (KeyboardInterrupt, ValueError) as error:
-        # Hours of computing: what was found before is printed whatever ends the replay.
-        stopped = agree(results, ended=False)
-        if isinstance(error, ValueError):
-            return stopped._replace(error=str(error))
-        print_line(*map(asked.shown, stopped.lines))
-        raise
-    fewer = filter(None, (describe_cap(plan, asked.replay) for plan in plans))
-    return agree(results, [*fewer])
 
 
 @command()
@@ -281,7 +272,7 @@ def predict(run: Path, images: tuple[Path, ...], out: Place, **how: Any) -> None
     if out:
         count = len(labelled.paths)
         print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {count} images")
-        conclude({"wrote": [str(out)], "images": count})
+        conclude({"wrote": [f"{out}"], "images": count})
     else:
         print_text(labelled.to_csv().removesuffix("\n"))
         conclude(labelled.to_json())

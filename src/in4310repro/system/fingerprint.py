@@ -48,6 +48,11 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
 
     from in4310repro.trace.environment import processor
 
+    source, state = Path(__file__).parents[3], GitState(commit=None, dirty=None)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        # An installed package may lie inside somebody else's repository.
+        if git(source, "rev-parse", "--show-toplevel") == f"{source.resolve()}":
+            state = GitState(commit=git(source, "rev-parse", "HEAD"), dirty=bool(git(source, "status", "--porcelain")))
     packages = ("in4310repro", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
     return {
         "versions": {"python": platform.python_version()}
@@ -63,21 +68,8 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
         "threads": numerics.threads,
         "device": numerics.device,
         "device_name": numerics.device_name,
-        "git": _git_state(),
+        "git": state,
     }
-
-
-def _git_state() -> GitState:
-    """Return the commit of the source code, and whether files differ from that commit.
-
-    Both are None if this package is not in its project's own checkout.
-    """
-    source = Path(__file__).parents[3]
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        # An installed package may lie inside somebody else's repository.
-        if git(source, "rev-parse", "--show-toplevel") == str(source.resolve()):
-            return {"commit": git(source, "rev-parse", "HEAD"), "dirty": bool(git(source, "status", "--porcelain"))}
-    return {"commit": None, "dirty": None}
 
 
 def git(place: Path, *words: str) -> str:

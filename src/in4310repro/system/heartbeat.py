@@ -141,11 +141,24 @@ class Heartbeat:
         os._exit(code)
 
     def _look(self) -> bool:
-        """Send a heartbeat and hear the others; return whether the command has ended and this process may leave."""
+        """Send a heartbeat and hear the others; return whether the command has ended and this process may leave.
+
+        This updates `silent`, the number of seconds since each process last sent one: 0 for one that has finished.
+        """
         now, said = time.monotonic(), self.alone
+        # Where this process was itself stopped for a while, it knows nothing of that time.
+        passed, self.looked = min(now - self.looked, 2 * BEAT), now
         try:
             if not self.alone:
-                said = self._hear(now)
+                self._beat()
+                keys = [f"{rank}" for rank in range(self.size)]
+                said, self.together = self.store.check(["said"]), self.together or self.store.check(keys)
+                if self.together:
+                    before, self.heard = self.heard, [tuple(json.loads(each)) for each in self.store.multi_get(keys)]
+                    self.silent = [
+                        0.0 if heard[0] != last[0] or heard[1] == FINISHED else silent + passed
+                        for heard, last, silent in zip(self.heard, before, self.silent, strict=True)
+                    ]
                 self.ending = self.ending or self._decided(now)
         except RuntimeError:
             # The machine or the process of torchrun that has the store is gone.
@@ -159,24 +172,6 @@ class Heartbeat:
         # Others hear of an error as soon as the connections of its process end, where they have any.
         leaves = said or (self.own and self.together) or now - self.known > PATIENCE
         return self.ending is not None and bool(leaves or self._speaks())
-
-    def _hear(self, now: float) -> bool:
-        """Send a heartbeat, and update `silent`, the number of seconds since each process last sent one.
-
-        For a process that has finished, this number is 0. Return whether a process has said how the command ended.
-        """
-        # Where this process was itself stopped for a while, it knows nothing of that time.
-        passed, self.looked = min(now - self.looked, 2 * BEAT), now
-        self._beat()
-        keys = [f"{rank}" for rank in range(self.size)]
-        self.together = self.together or self.store.check(keys)
-        if self.together:
-            before, self.heard = self.heard, [tuple(json.loads(each)) for each in self.store.multi_get(keys)]
-            self.silent = [
-                0.0 if heard[0] != last[0] or heard[1] == FINISHED else silent + passed
-                for heard, last, silent in zip(self.heard, before, self.silent, strict=True)
-            ]
-        return self.store.check(["said"])
 
     def _decided(self, now: float) -> Ending | None:
         """Return the ending on which the processes agree, the first that any proposed; None if none did."""

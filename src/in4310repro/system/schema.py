@@ -58,27 +58,24 @@ def check(value: Any, kind: Any, source: str) -> Any:
     """
     try:
         _adapter(kind).validate_python([value])
+        return value
     except ValidationError as error:
-        raise ValueError(_sentence(error.errors()[0], source)) from None
-    return value
+        fault: Any = error.errors()[0]
+    # The list, which only carries the adapter's configuration, is the first place in the path.
+    key = ".".join(f"{part}" for part in fault["loc"][1:] if part != "[key]")
+    key = key if key.isprintable() and len(key) <= 200 else _SHORT.repr(key)
+    if fault["type"] == "missing":
+        raise ValueError(f"{source} lacks {key}")
+    if fault["type"] == "extra_forbidden":
+        raise ValueError(f"{source} has {key}, which does not belong there")
+    needed = re.sub(r"^\w+ should", "it should", fault["msg"].removeprefix("Value error, "))
+    raise ValueError(f"{source}: {key or 'its value'} is {_SHORT.repr(fault['input'])}; {needed}")
 
 
 @functools.cache
 def _adapter(kind: Any) -> Any:
     # Wrapped in a list, since a TypedDict takes its configuration from the type around it.
     return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
-
-
-def _sentence(fault: Any, source: str) -> str:
-    # The list, which only carries the adapter's configuration, is the first place in the path.
-    key = ".".join(f"{part}" for part in fault["loc"][1:] if part != "[key]")
-    key = key if key.isprintable() and len(key) <= 200 else _SHORT.repr(key)
-    if fault["type"] == "missing":
-        return f"{source} lacks {key}"
-    if fault["type"] == "extra_forbidden":
-        return f"{source} has {key}, which does not belong there"
-    needed = re.sub(r"^\w+ should", "it should", fault["msg"].removeprefix("Value error, "))
-    return f"{source}: {key or 'its value'} is {_SHORT.repr(fault['input'])}; {needed}"
 
 
 # The lowest and the highest number that agrees; None lets any value agree.

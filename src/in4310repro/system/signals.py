@@ -86,7 +86,27 @@ def take_over_process() -> None:
         signal.signal(number, leave)
     # If no file descriptor or thread is available, the signal handlers alone must suffice.
     with contextlib.suppress(OSError, RuntimeError):
-        _watch_for_calls_that_never_return()
+        # A thread ends the process if a library call keeps Python from handling a signal for too long: for `PATIENCE`
+        # seconds, or until the next signal.
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+        def watch() -> None:
+            received = 0
+            # Always true; the reference to `writer` keeps the socket open.
+            while writer.fileno() >= 0:
+                received += len(reader.recv(1))
+                came = time.monotonic()
+                while (left := came + PATIENCE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
+                    reader.recv(1)
+                    if not is_repeat(came):
+                        received += 1
+                        break
+                if len(handled) < received:
+                    leave()
+
+        threading.Thread(target=watch, daemon=True).start()
     # Registered first, so that it is called last: what remains then is not Python's to interrupt.
     atexit.register(ignore)
     sys.excepthook = _leaving_on_interrupt(sys.excepthook)
@@ -95,32 +115,6 @@ def take_over_process() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding lacks is no reason to stop.
             stream.reconfigure(errors="backslashreplace")
-
-
-def _watch_for_calls_that_never_return() -> None:
-    """Start a thread that ends the process if a library call keeps Python from handling a signal for too long.
-
-    After a signal, the call may take up to `PATIENCE` seconds, or until the next signal.
-    """
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        received = 0
-        # Always true; the reference to `writer` keeps the socket open.
-        while writer.fileno() >= 0:
-            received += len(reader.recv(1))
-            came = time.monotonic()
-            while (left := came + PATIENCE - time.monotonic()) > 0 and select.select([reader], [], [], left)[0]:
-                reader.recv(1)
-                if not is_repeat(came):
-                    received += 1
-                    break
-            if len(handled) < received:
-                leave()
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def ignore() -> None:
@@ -154,7 +148,9 @@ def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
         again = bool(received)
         if again and is_repeat(received[0]):
             return
-        if at_once and (again or _imports(frame)):
+        while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+            frame = frame.f_back
+        if at_once and (again or frame):
             leave()
         if not again:
             received.append(time.monotonic())
@@ -170,9 +166,3 @@ def interrupts(*, at_once: bool = False) -> Iterator[Callable[[], bool]]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-def _imports(frame: FrameType | None) -> bool:
-    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
-        frame = frame.f_back
-    return frame is not None
