@@ -50,7 +50,7 @@ CLASSES, SIDE = 1000, 224  # pixels
 @option("--image-size", "Side, pixels.", int, IMAGES, default=SIDE, within=(32, 2**14))
 @option("--batch-size", "Images at a time.", int, MACHINE, default=16, within=(1, 2**20))
 @option("--eigenvalues", "Number of the largest eigenvalues to write.", int, NETWORK, default=15, within=(1, None))
-@option("--seed", "Seed of the sample, and of weights none.", int, IMAGES, default=0, within=(0, 2**63 - 1))
+@option("--seed", "Seed of the sample, and of weights none.", panel=IMAGES, **options.SEED)
 @of_config("device", default="auto")
 @of_config("numerics", default="native")
 @option("--resume", "Continue a measurement that was interrupted.", bool, RUN)

@@ -1,5 +1,6 @@
 """The commands about this machine: `doctor`, which checks it, `fingerprint` and `cache`."""
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -143,7 +144,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         "" if here else "train --preset course downloads them (45 MB), or --weights FILE",
     )
     for module, package in machine.PACKAGES.items():
-        if not machine.is_installed(module):
+        if importlib.util.find_spec(module) is None:
             said = f"{module} is not installed; it is for {package.purpose}"
             yield Finding("optional", said, machine.install_command(module))
 

@@ -196,6 +196,7 @@ def _description(command: click.Command) -> str:
     return " ".join((command.help or "").partition(EXAMPLES)[0].split())
 
 
+SEED: dict[str, Any] = {"kind": int, "default": 0, "within": (0, 2**63 - 1)}
 # Of values that may not be given.
 Text = str | None
 Place = Path | None

@@ -21,8 +21,7 @@ from in4310repro.system.machine import refuse_beyond_disk
 
 LOCAL, DIRECTORY, END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
 END_64 = struct.Struct("<4sQ2H2L4Q4sLQL")  # and where it is
-LOCAL_SIGN, DIRECTORY_SIGN, END_SIGN = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
-END_64_SIGN, LOCATOR_64_SIGN = b"PK\x06\x06", b"PK\x06\x07"
+LOCAL_SIGN = b"PK\x03\x04"
 LARGEST_16, LARGEST_32 = 2**16 - 1, 2**32 - 1  # these and larger numbers stand in zip64 fields
 PLAIN, WITH_64 = 20, 45  # the version that a reader needs
 MADE_BY = 3 << 8 | WITH_64  # Unix, so that the attributes hold a mode
@@ -53,7 +52,7 @@ class Entry(NamedTuple):
     @property
     def central(self) -> bytes:
         """The header in the directory."""
-        return self._header(DIRECTORY, (DIRECTORY_SIGN, MADE_BY), 0, 0, 0, ATTRIBUTES, self.offset)
+        return self._header(DIRECTORY, (b"PK\x01\x02", MADE_BY), 0, 0, 0, ATTRIBUTES, self.offset)
 
     def _header(self, form: struct.Struct, begin: tuple[bytes | int, ...], *end: int) -> bytes:
         name, large = self.name.encode(), [n for n in (self.size, self.size, *end[-1:]) if n >= LARGEST_32]
@@ -72,10 +71,10 @@ def ending(entries: int, size: int, offset: int) -> bytes:
     """Return the bytes behind a directory with this number of entries, of bytes, and this offset."""
     fields_64 = b""
     if entries >= LARGEST_16 or max(size, offset) >= LARGEST_32:
-        fields = (44, MADE_BY, WITH_64, 0, 0, entries, entries, size, offset, LOCATOR_64_SIGN, 0, offset + size, 1)
-        fields_64 = END_64.pack(END_64_SIGN, *fields)
+        fields = (44, MADE_BY, WITH_64, 0, 0, entries, entries, size, offset, b"PK\x06\x07", 0, offset + size, 1)
+        fields_64 = END_64.pack(b"PK\x06\x06", *fields)
     count = min(entries, LARGEST_16)
-    return fields_64 + END.pack(END_SIGN, 0, 0, count, count, min(size, LARGEST_32), min(offset, LARGEST_32), 0)
+    return fields_64 + END.pack(b"PK\x05\x06", 0, 0, count, count, min(size, LARGEST_32), min(offset, LARGEST_32), 0)
 
 
 def write(path: Path, contents: Mapping[str, Path | bytes]) -> None:

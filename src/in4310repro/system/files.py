@@ -46,8 +46,13 @@ REASONS = {
     errno.EFBIG: "the file would be larger than the disk or a limit (`ulimit -f`) allows",
     getattr(errno, "EDQUOT", -1): "the quota of the disk is used up",
 }
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-KINDS |= {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def reason(error: OSError | ValueError) -> str:

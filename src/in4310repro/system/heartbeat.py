@@ -159,7 +159,20 @@ class Heartbeat:
                         0.0 if heard[0] != last[0] or heard[1] == FINISHED else silent + passed
                         for heard, last, silent in zip(self.heard, before, self.silent, strict=True)
                     ]
-                self.ending = self.ending or self._decided(now)
+                seconds, states = max(self.silent), {self.state, *(state for _, state, _ in self.heard)}
+                rank, silence = self.silent.index(seconds), SILENCE if self.trouble == math.inf else DOUBT
+                # If not all processes have joined, nobody knows more about the missing ones.
+                agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
+                proposed = self.own
+                if not proposed and seconds >= silence:
+                    message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
+                    proposed = Ending(signals.INTERRUPTED, message, rank, lost=True)
+                elif not proposed and INTERRUPTED in states and agree:
+                    proposed = Ending(signals.INTERRUPTED, "interrupted", 0)
+                # All agree on the first that any proposes.
+                if not self.ending and (proposed or self.store.check(["ending"])):
+                    said_first = self.store.compare_set("ending", "", json.dumps(proposed))
+                    self.ending = Ending(*json.loads(said_first))
         except RuntimeError:
             # The machine or the process of torchrun that has the store is gone.
             place = f"torchrun does not answer at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -172,23 +185,6 @@ class Heartbeat:
         # Others hear of an error as soon as the connections of its process end, where they have any.
         leaves = said or (self.own and self.together) or now - self.known > PATIENCE
         return self.ending is not None and bool(leaves or self._speaks())
-
-    def _decided(self, now: float) -> Ending | None:
-        """Return the ending on which the processes agree, the first that any proposed; None if none did."""
-        proposed = self.own
-        if not proposed and not self.store.check(["ending"]):
-            seconds, states = max(self.silent), {self.state, *(state for _, state, _ in self.heard)}
-            rank = self.silent.index(seconds)
-            # If not all processes have joined, nobody knows more about the missing ones.
-            agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
-            if seconds >= (SILENCE if self.trouble == math.inf else DOUBT):
-                message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
-                proposed = Ending(signals.INTERRUPTED, message, rank, lost=True)
-            elif INTERRUPTED in states and agree:
-                proposed = Ending(signals.INTERRUPTED, "interrupted", 0)
-            else:
-                return None
-        return Ending(*json.loads(self.store.compare_set("ending", "", json.dumps(proposed))))
 
     def _speaks(self) -> bool:
         """Return whether this process is the one that prints how the command ended.

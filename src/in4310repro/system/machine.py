@@ -128,11 +128,6 @@ PACKAGES = {
 }
 
 
-def is_installed(module: str) -> bool:
-    """Return whether a module is installed, without importing it."""
-    return importlib.util.find_spec(module) is not None
-
-
 def weights_file() -> Path | None:
     """Return the path of the file with ImageNet weights; None if the package that contains it is not installed.
 
