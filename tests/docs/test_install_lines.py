@@ -28,7 +28,7 @@ def read_name(requirement: str) -> str:
 
 
 KNOWN = {read_name(each) for listed in (PROJECT["dependencies"], *EXTRAS.values()) for each in listed}
-KNOWN |= {package.requirement for package in machine.PACKAGES.values()}
+KNOWN |= {requirement for requirement, _ in machine.PACKAGES.values()}
 
 
 def find_faults(text: str) -> list[str]:
@@ -73,11 +73,11 @@ def test_the_page_on_installing_has_every_extra_with_what_it_is_for() -> None:
 
 
 def test_each_optional_package_is_installed_by_a_name_that_an_extra_or_pypi_has() -> None:
-    for module, package in machine.PACKAGES.items():
+    for module, (requirement, purpose) in machine.PACKAGES.items():
         command = machine.install_command(module)
-        assert command.endswith(f"pip install {package.requirement}")
+        assert command.endswith(f"pip install {requirement}")
         assert not find_faults(command)
-        assert package.purpose
+        assert purpose
 
 
 def test_pip_is_called_so_that_it_installs_into_the_environment_that_runs(

@@ -143,9 +143,9 @@ def examine(folder: Path) -> Iterator[Finding]:
         f"ImageNet's for resnet18 are {'in' if here else 'not in'} torchvision's cache",
         "" if here else "train --preset course downloads them (45 MB), or --weights FILE",
     )
-    for module, package in machine.PACKAGES.items():
+    for module, (_, purpose) in machine.PACKAGES.items():
         if importlib.util.find_spec(module) is None:
-            said = f"{module} is not installed; it is for {package.purpose}"
+            said = f"{module} is not installed; it is for {purpose}"
             yield Finding("optional", said, machine.install_command(module))
 
 

