@@ -18,7 +18,7 @@ from in4310repro.system.machine import most_used, resident
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.training import dry_run, experiment, preparation
 from in4310repro.training.dry_run import rehearse
-from in4310repro.training.epochs import Step
+from in4310repro.training.step_log import Step
 from tests.builders import Watched, write_class_folders
 from tests.conftest import Call, refused
 

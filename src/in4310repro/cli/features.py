@@ -142,21 +142,21 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
     console.load_torch()
     if listed is not None:
         rows, cells = [], [("network", "parameters", "smallest px", "weights", "arithmetic")]
-        for each in map(open_network, known_names(listed)):
+        for found in map(open_network, known_names(listed)):
             try:
-                reason = each.obstacle(image_size)
+                reason = found.obstacle(image_size)
             except ValueError as error:
                 reason = f"{error}"
-            facts, arithmetic = each.imagenet, f"native: {reason}" if reason else "portable"
+            facts, arithmetic = found.imagenet, f"native: {reason}" if reason else "portable"
             row = {
-                "name": each.name,
+                "name": found.name,
                 "parameters": facts.parameters,
                 "smallest": facts.smallest,
                 "weights": facts.label,
             }
             rows.append(row | {"native_since": reason})
             count = f"{facts.parameters / 1e6:.1f} M"
-            cells.append((each.name, count, f"{facts.smallest}", facts.label, arithmetic))
+            cells.append((found.name, count, f"{facts.smallest}", facts.label, arithmetic))
         if not rows:
             raise ValueError(f"no network of torchvision fits {listed!r}; --list '*' shows all")
         print_text("\n".join(line.rstrip() for line in columns(cells, "<>><<")))

@@ -132,11 +132,11 @@ class Command(click.Command):
         Options, which come last, are checked first: what is wrong with them is wrong for any run. Only rank 0 of
         several processes checks: others need not have the files of a run, and print nothing.
         """
-        checked: list[Any] = [] if launch.is_silent() else [each for each in self.params[::-1] if each.check]
+        checked: list[Any] = [] if launch.is_silent() else self.params[::-1]
         for each in checked:
             value = ctx.params.get(each.name)
             for one in value if isinstance(value, tuple) else (value,):
-                if one is not None:
+                if each.check and one is not None:
                     each.check(one)
         return super().invoke(ctx)
 
