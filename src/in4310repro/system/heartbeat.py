@@ -134,8 +134,10 @@ class Heartbeat:
         if self._speaks():
             with contextlib.suppress(OSError):
                 os.write(2, f"{visible(f'in4310repro: {line}')}\n".encode(errors="backslashreplace") if line else b"")
-            with contextlib.suppress(RuntimeError):
-                self.store.set("said", "")
+            # torch prints the frames of each attempt to reach a store that is gone.
+            if not self.alone:
+                with contextlib.suppress(RuntimeError):
+                    self.store.set("said", "")
         if error := self.error if self.own else RuntimeError(line):
             tell_torchrun(error)
         os._exit(code)
@@ -163,16 +165,14 @@ class Heartbeat:
                 rank, silence = self.silent.index(seconds), SILENCE if self.trouble == math.inf else DOUBT
                 # If not all processes have joined, nobody knows more about the missing ones.
                 agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
-                proposed = self.own
+                proposed, message = self.own, f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
                 if not proposed and seconds >= silence:
-                    message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
                     proposed = Ending(signals.INTERRUPTED, message, rank, lost=True)
                 elif not proposed and INTERRUPTED in states and agree:
                     proposed = Ending(signals.INTERRUPTED, "interrupted", 0)
                 # All agree on the first that any proposes.
                 if not self.ending and (proposed or self.store.check(["ending"])):
-                    said_first = self.store.compare_set("ending", "", json.dumps(proposed))
-                    self.ending = Ending(*json.loads(said_first))
+                    self.ending = Ending(*json.loads(self.store.compare_set("ending", "", json.dumps(proposed))))
         except RuntimeError:
             # The machine or the process of torchrun that has the store is gone.
             place = f"torchrun does not answer at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
