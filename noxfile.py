@@ -48,7 +48,7 @@ def report(session: nox.Session) -> None:
     # Other documents are those of --dry-run and --print-config.
     if "training_sha256" not in printed:
         session.error("the session train made no run to report")
-    from in4310repro.models.network import open_network
+    from in4310repro.models.sources import open_network
 
     model = json.loads((Path(printed["run"]) / "config.json").read_text(encoding="utf-8"))["model"]
     given = [each for each in ("--quiet", "-q", "--json") if each in session.posargs]
