@@ -133,13 +133,31 @@ def default_folder(preset: str, data: Text) -> Path:
     return folder
 
 
-def check_training(config: Config) -> None:
-    """Check that images and weights of a configuration are there, and that its split has sizes that fit.
+def _check(
+    config: Config, folder: Path, overrides: Mapping[str, Any], records: Mapping[str, Any], resume: bool
+) -> None:
+    """Check that images and weights of a configuration, or the run to resume, are there, and that sizes fit.
+
+    Say that `--epochs` is not used where a head is fitted.
 
     Raises:
-        ValueError: something is missing, or the sizes do not fit the images.
+        ValueError: something is missing, the sizes do not fit the images, or the fit of a head would be recorded like
+            epochs.
     """
-    if launch.is_silent():
+    if all(map(config.fits_head, config.settings)):
+        if "epochs" in overrides:
+            said = "a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it"
+            progress().message(said)
+        if any(records.values()):
+            raise ValueError(
+                "the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both"
+            )
+    if launch.is_silent() or (resume and launch.restarts()):
+        return
+    if resume:
+        from in4310repro.runs.folder import refuse_without_run
+
+        refuse_without_run(folder)
         return
     from in4310repro.data.embedded import refuse_too_many
     from in4310repro.data.scenes import CLASSES
@@ -215,13 +233,7 @@ def train(
         return
     if reason:
         progress().message(reason)
-    _refuse_unfit(chosen, overrides, records)
-    if not resume:
-        check_training(chosen)
-    elif not launch.restarts() and not launch.is_silent():
-        from in4310repro.runs.folder import refuse_without_run
-
-        refuse_without_run(folder)
+    _check(chosen, folder, overrides, records, resume)
     context = console.activate_for(chosen)
     if dry_run:
         from in4310repro.training.dry_run import rehearse
@@ -231,17 +243,6 @@ def train(
         conclude({"run": f"{folder}", "dry_run": lines})
     else:
         _train(chosen, context, folder, resume=resume, **records)
-
-
-def _refuse_unfit(config: Config, overrides: Mapping[str, Any], records: Mapping[str, Any]) -> None:
-    """Raise ValueError if the fit of a head would be recorded like epochs; say that `--epochs` is not used."""
-    if not all(map(config.fits_head, config.settings)):
-        return
-    if "epochs" in overrides:
-        said = "a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it"
-        progress().message(said)
-    if any(records.values()):
-        raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
 
 
 def _train(config: Config, context: Context, folder: Path, *, resume: bool, **records: Any) -> None:
