@@ -166,9 +166,9 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         code, message = _describe_error(KeyboardInterrupt() if ended else error)
         try:
             sys.stdout.flush()
-        except (OSError, ValueError):
+        except (AttributeError, OSError, ValueError):
             # Python would fail again at exit.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if launch.by_torchrun():
         message = _processes().conclude(code, message, ended_by)
