@@ -149,7 +149,7 @@ def test_the_files_of_libraries_name_no_version_of_python() -> None:
 def test_a_library_from_other_sources_is_refused() -> None:
     file = Path(library.__file__).with_name(f"_arithmetic_{SMALLEST}.so")
     with pytest.raises(ValueError, match=r"was compiled from other sources: install again, pip install -e \."):
-        library.Library(file, SMALLEST, sources="hash of a file that changed since")
+        library.Library(file, SMALLEST, source=file.with_name("linear.cpp"))
 
 
 def test_a_library_that_does_not_load_is_as_if_it_were_not_there(tmp_path: Path) -> None:

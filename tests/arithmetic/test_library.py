@@ -165,9 +165,9 @@ def test_no_library_is_an_error_that_lists_those_that_were_built(
 def test_a_library_of_other_sources_is_refused_and_one_that_does_not_load_is_none(tmp_path: Path) -> None:
     file = Path(libraries.__file__).with_name(f"_arithmetic_{library().instruction_set}.so")
     with pytest.raises(
-        ValueError, match=rf"^{re.escape(file.name)} was compiled from others: install again, pip install -e \.$"
+        ValueError, match=rf"^{re.escape(file.name)} was compiled from other sources: install again, pip install -e \.$"
     ):
-        Library(file, "base", sources="0", others="others")
+        Library(file, "base", source=file.with_name("linear.cpp"))
     (tmp_path / "broken.so").write_bytes(b"nothing")
 
     def kind(file: Path, instruction_set: str) -> tuple[Path, str]:
@@ -186,4 +186,4 @@ def test_the_hash_of_sources_is_of_names_and_contents(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"a.cpp\0a.cppa.cppb.hpp\0b.hppb.hpp").hexdigest()
     assert libraries.hash_of([tmp_path / "a.cpp", tmp_path / "b.hpp"]) == digest
     sources = sorted(file for file in Path(libraries.__file__).parent.iterdir() if file.suffix in (".cpp", ".hpp"))
-    assert libraries.source_hash.__wrapped__() == libraries.hash_of(sources)
+    assert library().functions["source"]().decode() == libraries.hash_of(sources)

@@ -253,7 +253,7 @@ def test_what_has_no_kernel_is_refused(call: Callable[[], Any], sentence: str) -
 def test_two_values_of_a_channel_are_enough(shape: tuple[int, ...]) -> None:
     maps = torch.arange(6.0).reshape(shape)
     settings = {"training": True, "epsilon": 0.0}
-    assert batch_norm(maps, None, None, None, None, **settings).flatten().sort().values.tolist() == [-1] * 3 + [1] * 3  # type: ignore[arg-type]
+    assert batch_norm(maps, None, None, None, None, **settings).flatten().sort().values.tolist() == [-1] * 3 + [1] * 3
     # In evaluation one is.
     assert batch_norm(ones(1, 3, 1, 1), ones(3), ones(3), None, None, training=False).flatten().tolist() == [0] * 3
 

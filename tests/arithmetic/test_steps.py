@@ -206,10 +206,11 @@ def test_options_without_a_kernel_are_refused_by_name(make: Any, message: str) -
         ours.step()
 
 
+REFUSED = ("maximize", "capturable", "differentiable")
 OF_OPTIMIZERS = {
-    AdamW: ("amsgrad", "maximize"),
-    RMSprop: ("momentum", "centered", "maximize"),
-    SGD: ("dampening", "nesterov", "maximize"),
+    AdamW: ("amsgrad", *REFUSED),
+    RMSprop: ("momentum", "centered", *REFUSED),
+    SGD: ("dampening", "nesterov", *REFUSED),
 }
 OPTIONS = [(kind, option) for kind, options in OF_OPTIMIZERS.items() for option in options]
 

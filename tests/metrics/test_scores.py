@@ -7,8 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from in4310repro import metrics
-from in4310repro.metrics.calibration import calibration_bins
+from in4310repro.metrics.calibration import CALIBRATION_BINS, calibration_bins
 from in4310repro.metrics.measurement import confusion_matrix, ends
 from in4310repro.metrics.scores import top_and_bottom
 from tests.builders import made_up_scores
@@ -63,6 +62,6 @@ def test_a_class_without_images_is_refused_unless_it_may_be_left_out() -> None:
 
 def test_the_bins_of_calibration_are_equal_parts_of_0_to_1() -> None:
     bins = calibration_bins(torch.tensor([0]), torch.eye(2)[:1])
-    edges = np.linspace(0, 1, metrics.CALIBRATION_BINS + 1)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     np.testing.assert_allclose([[each["lower"], each["upper"]] for each in bins], np.stack([edges[:-1], edges[1:]], 1))
     assert [each["images"] for each in bins] == [0] * (len(bins) - 1) + [1]

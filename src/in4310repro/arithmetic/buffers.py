@@ -7,8 +7,8 @@ free blocks when the storage on it is freed.
 
 import ctypes
 import functools
+import math
 import mmap
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,25 +28,19 @@ def empty(*sizes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(sizes, dtype=dtype, device="cpu")
 
 
-def maps(shape: Sequence[int]) -> Tensor:
-    """Return an uninitialised float32 tensor [image, channel, height, width] in channels_last memory layout."""
-    images, channels, height, width = shape
-    number = images * channels * height * width
+def maps(shape: tuple[int, ...]) -> Tensor:
+    """Return an uninitialised float32 tensor [image, channel, height, width] in channels_last memory layout.
+
+    With another number of axes, the layout is contiguous.
+    """
+    number, is_maps = math.prod(shape), len(shape) == 4
     if 4 * number < LEAST:
-        return torch.empty(tuple(shape), dtype=torch.float32, device="cpu", memory_format=torch.channels_last)
-    return _tensor(number, shape, (channels * height * width, 1, channels * width, channels))
-
-
-def like(values: Tensor) -> Tensor:
-    """Return uninitialised float32 values with the shape and strides of `values`, which must be dense in memory."""
-    if 4 * values.numel() < LEAST:
-        return torch.empty_like(values, memory_format=torch.preserve_format)
-    return _tensor(values.numel(), values.shape, values.stride())
-
-
-def _tensor(number: int, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
-    block = _take(block_size(4 * number))
-    values = torch.frombuffer(block, dtype=torch.float32, count=number)
+        order = torch.channels_last if is_maps else torch.contiguous_format
+        return torch.empty(tuple(shape), dtype=torch.float32, device="cpu", memory_format=order)
+    strides = [math.prod(shape[axis:]) for axis in range(1, len(shape) + 1)]
+    if is_maps:
+        strides = [number // shape[0], 1, shape[3] * shape[1], shape[1]]
+    values = torch.frombuffer(_take(block_size(4 * number)), dtype=torch.float32, count=number)
     # Not a view: autograd forbids an in-place ReLU after a function that returns a view.
     return values.set_(values.untyped_storage(), 0, shape, strides)
 
@@ -107,14 +101,14 @@ def _has_too_much_free() -> bool:
 def _new(size: int) -> tuple[int, mmap.mmap]:
     if _has_too_much_free():
         release()
-    try:
-        memory = mmap.mmap(-1, size, **PRIVATE)
-    except OSError:
-        release()
+    for is_last in (False, True):
         try:
             memory = mmap.mmap(-1, size, **PRIVATE)
+            break
         except OSError as error:
-            raise MemoryError(f"no memory for a result of {size} bytes: {error}") from error
+            if is_last:
+                raise MemoryError(f"no memory for a result of {size} bytes: {error}") from error
+            release()
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return ctypes.addressof(ctypes.c_char.from_buffer(memory)), memory

@@ -5,7 +5,7 @@ Second derivatives and those of forward mode, which autograd would silently comp
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,11 +71,7 @@ def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         with torch.no_grad():
             results = backward(ctx, *gradients)
         given = [value for value in (*gradients, *ctx.saved_tensors) if value is not None and value.requires_grad]
-
-        def refuse(result: Any) -> Any:
-            return None if result is None else _Refusal.apply(name, result.detach(), *given)  # type: ignore[no-untyped-call]
-
-        return tuple(map(refuse, results)) if isinstance(results, tuple) else refuse(results)
+        return tuple([each if each is None else _Refusal.apply(name, each.detach(), *given) for each in results])  # type: ignore[no-untyped-call]
 
     return differentiated
 
@@ -134,7 +130,7 @@ def check_norm(shape: Sequence[int], norm: Norm) -> tuple[Maybe, Maybe, Maybe, N
     """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map, and the rest."""
     names, other = ("running mean", "variance", "weight", "bias"), norm.other
     mean, variance, weight, bias = (
-        library.check(name, value, torch.float32, (shape[1],)) for name, value in zip(names, norm, strict=False)
+        library.check(name, value, torch.float32, (shape[1],)) for name, value in zip(names, norm[:4], strict=True)
     )
     if norm.training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
         shape = tuple(shape)
@@ -160,9 +156,9 @@ def coefficients(weight: Maybe, bias: Maybe, norm: Norm) -> Tensor:
 
     The arguments are as `check_norm` returns them.
     """
-    mean, variance = cast("tuple[Tensor, Tensor]", norm[:2])
-    tensors = weight, bias, mean, variance, buffers.empty(3, len(mean))
-    return library.call("normalisation_coefficients", len(mean), float(norm.epsilon), *tensors)
+    channels = len(norm.running_mean)  # type: ignore[arg-type]  # it is not None
+    tensors = weight, bias, *norm[:2], buffers.empty(3, channels)
+    return library.call("normalisation_coefficients", channels, float(norm.epsilon), *tensors)
 
 
 def normalise(maps: Tensor, weight: Maybe, bias: Maybe, other: Maybe, norm: Norm) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ from torch._C import _are_functorch_transforms_active
 from torch.nn import functional
 
 from in4310repro.arithmetic import functions, library, pooling, products, same
-from in4310repro.arithmetic.library import Maybe
 
 
 class Conv2d(nn.Conv2d):
@@ -30,8 +29,7 @@ class Conv2d(nn.Conv2d):
 class Conv2dSame(Conv2d, same.Conv2dSame):
     """same.Conv2dSame, computed by products.convolution, which pads without a copy of the maps."""
 
-    def _padding(self, maps: Tensor) -> products.Padding:
-        return self.ends(maps)
+    _padding = same.Conv2dSame.ends  # type: ignore[assignment]
 
 
 class Linear(nn.Linear):
@@ -49,7 +47,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise each channel of maps [image, channel, height, width], then scale and shift it."""
         return functions.batch_norm(input, self.arguments())
 
-    def arguments(self, activation: str = "none", other: Maybe = None) -> functions.Norm:
+    def arguments(self, activation: str = "none", other: library.Maybe = None) -> functions.Norm:
         """Return the arguments of functions.batch_norm after the maps, for a pass that begins now: it is counted."""
         momentum = self.momentum
         if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:

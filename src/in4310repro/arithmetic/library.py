@@ -22,17 +22,16 @@ from torch.compiler import is_compiling
 
 from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, describe, in_memory, parse
 
+FIELDS = (
+    "images channels height width outputs kernel_height kernel_width "
+    "stride_y stride_x padding_top padding_bottom padding_left padding_right groups"
+)
+
 
 class Shape(ctypes.Structure):
     """Sizes of a convolution; the fields are those of the struct in convolution.hpp."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_ssize_t)
-        for name in (
-            *("images", "channels", "height", "width", "outputs", "kernel_height", "kernel_width"),
-            *("stride_y", "stride_x", "padding_top", "padding_bottom", "padding_left", "padding_right", "groups"),
-        )
-    )
+    _fields_ = tuple((name, ctypes.c_ssize_t) for name in FIELDS.split())
 
     @property
     def rows(self) -> int:
@@ -148,8 +147,8 @@ class Library:
         file: the library.
         instruction_set: the instruction set that it was compiled for.
         signatures: the signatures of its functions.
-        sources: hash of the source files that it must have been compiled from; None for those in this folder.
-        others: phrase for the error message that names the sources of a library with a wrong hash.
+        source: the .cpp file that it must have been compiled from, with the .hpp files of this folder; None for all
+            .cpp files of this folder.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -161,13 +160,13 @@ class Library:
         file: Path,
         instruction_set: str,
         signatures: Mapping[str, Signature] = SIGNATURES,
-        sources: str | None = None,
-        others: str = "other sources",
+        source: Path | None = None,
     ) -> None:
         self.instruction_set, self.signatures = instruction_set, signatures
-        loaded = ctypes.CDLL(str(file))
-        if signatures["source"].declare(loaded)().decode() != (sources or source_hash()):
-            raise ValueError(f"{file.name} was compiled from {others}: install again, pip install -e .")
+        loaded, folder = ctypes.CDLL(str(file)), Path(__file__).parent
+        files = [source, *sorted(folder.glob("*.hpp"))] if source else sorted(folder.glob("*.[ch]pp"))
+        if signatures["source"].declare(loaded)().decode() != hash_of(files):
+            raise ValueError(f"{file.name} was compiled from other sources: install again, pip install -e .")
         self.functions = {name: signature.declare(loaded) for name, signature in signatures.items()}
 
     @property
@@ -204,12 +203,6 @@ def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:
             yield str(tuple(value.shape))
         elif value is not None:
             yield f"{len(value)} tensors" if isinstance(value, Sequence) else str(value)
-
-
-@functools.cache
-def source_hash() -> str:
-    """Return the hash of all C++ source files of the kernels."""
-    return hash_of(sorted(Path(__file__).parent.glob("*.[ch]pp")))
 
 
 def hash_of(files: Iterable[Path]) -> str:
@@ -347,7 +340,8 @@ def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
     """
     if values is None or (is_plain(values, dtype) and values.shape == shape):
         return values
-    found = isinstance(values, Tensor) and not values.is_nested and (values.device.type, values.dtype, values.shape)
+    # What is in the state of an optimizer need not be a tensor.
+    found = isinstance(values, Tensor) and not values.is_nested and (values.device.type, values.dtype, values.shape)  # type: ignore[redundant-expr]
     if found != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
     return as_plain(what, values)  # type: ignore[return-value]  # a Tensor for a Tensor

@@ -5,7 +5,7 @@ function computes a convolution, the batch norm after it, the sum with a second 
 these modules makes them separate functions; the bits are equal in both cases.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torchvision
@@ -43,18 +43,16 @@ def in_sequence(modules: tuple[Any, ...], maps: Tensor, other: Tensor | None = N
         convolves = type(first) in (Conv2d, Conv2dSame) and not _is_observed(first)
         norm, relu = (*modules[convolves:], None, None)[:2]
         normalises = type(norm) is BatchNorm2d and not _is_observed(norm)
-        acts = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.reason(relu))
-        acts = acts and not _is_observed(relu)
-        number = 1
-        if normalises and (convolves or acts):
+        is_relu = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.reason(relu))
+        acts, number = normalises and is_relu and not _is_observed(relu), 1
+        if acts or (normalises and convolves):
             activation = "none" if not acts else "relu6" if type(relu) is ReLU6 else "relu"
             arguments = norm.arguments(activation, other if acts else None)
             maps = first.forward(maps, arguments) if convolves else functions.batch_norm(maps, arguments)
             number += convolves + acts
-        elif other is None or len(modules) > 1:
-            maps = first(maps)
         else:
-            maps += other
+            if other is not None and len(modules) == 1:
+                maps += other
             maps = first(maps)
         modules = modules[number:]
     return maps
@@ -92,7 +90,7 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
         maps = self.maxpool(in_sequence((self.conv1, self.bn1, self.relu), x))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
-        return cast("Tensor", self.fc(torch.flatten(self.avgpool(maps), 1)))
+        return self.fc(torch.flatten(self.avgpool(maps), 1))  # type: ignore[no-any-return]
 
 
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
@@ -101,7 +99,7 @@ class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block's convolutions to maps [image, ...]; add the input if the block has a residual connection."""
         if not self.use_res_connect:
-            return cast("Tensor", self.conv(x))
+            return self.conv(x)  # type: ignore[no-any-return]
         x, identity = pooling.fork(x)
         return pooling.add(identity, self.conv(x))
 
@@ -112,7 +110,7 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
     def _forward_impl(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
         maps = pooling.adaptive_average_pool(self.features(x), (1, 1))
-        return cast("Tensor", self.classifier(torch.flatten(maps, 1)))
+        return self.classifier(torch.flatten(maps, 1))  # type: ignore[no-any-return]
 
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -168,16 +166,12 @@ def refused_modules(model: nn.Module) -> list[str]:
 def _reason(module: nn.Module) -> str | None:
     """Return the reason why a module cannot be used in portable arithmetic; None if it can."""
     kind = type(module)
-    wrong = [value for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)) if _foreign(value)]
-    if wrong:
-        return f"{kind.__name__} with {wrong[0].dtype} on {wrong[0].device}; valid is torch.float32 on the CPU"
+    for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+        if value.device.type != "cpu" or (value.is_floating_point() and value.dtype != torch.float32):
+            return f"{kind.__name__} with {value.dtype} on {value.device}; valid is torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
     if kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
         return layers.reason(module)
     calls_others = next(module.children(), None) is not None and next(module.parameters(recurse=False), None) is None
     return None if calls_others else kind.__name__
-
-
-def _foreign(value: Tensor) -> bool:
-    return value.device.type != "cpu" or (value.is_floating_point() and value.dtype != torch.float32)

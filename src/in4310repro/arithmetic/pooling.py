@@ -15,7 +15,7 @@ from in4310repro.arithmetic.library import Maybe
 Pair = tuple[int, int]
 
 
-def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def adaptive_average_pool(maps: Tensor, size: Pair) -> Tensor:
     """Pool maps [image, channel, height, width] as torch.nn.functional.adaptive_avg_pool2d does."""
     maps = check_maps("maps", maps)
     if min(size) < 1:
@@ -25,7 +25,7 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 class _AveragePool(Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, size: Pair) -> Tensor:
         ctx.sizes = *maps.shape, *size
         return library.call("average_pool", *ctx.sizes, maps, buffers.maps((*maps.shape[:2], *size)))
 
@@ -68,7 +68,7 @@ class _MaxPool(Function):
     def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
         result = buffers.maps((*sizes[:2], *sizes[4:6]))
         # 32-bit indices.
-        places = buffers.like(result).view(torch.int32) if ctx.needs_input_grad[0] else None
+        places = buffers.maps(result.shape).view(torch.int32) if ctx.needs_input_grad[0] else None
         ctx.sizes = sizes
         ctx.save_for_backward(places)
         library.call("max_pool", *sizes, maps, result, places)

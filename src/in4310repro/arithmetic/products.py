@@ -91,13 +91,6 @@ def _forward(maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, norm: Mayb
     return library.call("convolution", shape, maps, weight, bias, norm, form, buffers.maps(_result_sizes(shape)))
 
 
-def _keep(ctx: Any, weight: Tensor, shape: Shape | None, *saved: Maybe) -> None:
-    """Keep what `_gradients` needs, and the batch of this pass."""
-    if type(ctx) is not functions.Unrecorded:
-        ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
-        ctx.save_for_backward(*saved)
-
-
 class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, *norm: Any) -> Tensor:
@@ -107,7 +100,8 @@ class _Convolution(Function):
             scale, shift, other, ctx.norm = norm
             result, statistics = functions.normalise(between, *norm)
             saved = bias, between, scale, shift, None if other is None else result, statistics
-        _keep(ctx, weight, shape, maps, weight, *saved)
+        ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
+        ctx.save_for_backward(maps, weight, *saved)
         return result
 
     @staticmethod
@@ -121,47 +115,31 @@ class _Convolution(Function):
 
 
 def _gradients(ctx: Any, inputs: Tensor, weight: Tensor, gradient: Tensor) -> Gradients:
-    """Return those gradients of a layer's inputs, weight and bias that are needed, from that of its result."""
-    of_inputs = of_weight = of_bias = None
+    """Return those gradients of a layer's inputs, weight and bias that are needed, from that of its result.
+
+    They are sums over the whole batch. With several processes the weight's is None: `finish` stores it in `.grad`.
+    """
+    batch, of_inputs, of_weight, of_bias = ctx.batch, None, None, None
     if ctx.needs_input_grad[0] and inputs.ndim == 4:
         of_inputs = library.call("convolution_backward", ctx.shape, gradient, weight, buffers.maps(inputs.shape))
     elif ctx.needs_input_grad[0]:
         sizes, result = (*inputs.shape, len(weight)), buffers.empty(*inputs.shape)
         of_inputs = library.call("linear_rows_gradient", *sizes, gradient, weight, result)
     if ctx.needs_input_grad[1]:
-        of_weight = weight_gradient(ctx.batch, ctx.weight, ctx.shape, inputs, gradient)
+        whole, parts = batch.images_of_batch(len(inputs)), batch.parts(ctx.weight)
+        for images, result in parts:
+            shape, given = ctx.shape, (inputs, gradient)
+            if batch.is_shared:
+                shape, given = Shape.from_buffer_copy(shape), (inputs[images], gradient[images])
+                shape.images = len(given[0])
+            library.call("weight_gradient", shape, whole, *given, result)
+        of_weight = None if batch.is_shared else parts[0][1]
     if ctx.needs_input_grad[2]:
-        of_bias = bias_gradient(ctx.batch, gradient)
+        images, outputs = gradient.shape[:2]
+        rows = tree.rows(images, 2 * outputs)
+        library.call("bias_leaves", images, gradient[0, 0].numel(), outputs, gradient, rows)
+        of_bias = tree.quotients(batch.total(rows)[:outputs])
     return of_inputs, of_weight, of_bias
-
-
-def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Maybe:
-    """Return a weight's gradient, summed over the whole batch.
-
-    `maps` are the inputs of the layer and `gradient` is the gradient of its output, for the images of this
-    process. With several processes, the result is None. In this case `batch.finish` stores the weight's gradient
-    in its `.grad`.
-    """
-    whole, parts = batch.images_of_batch(shape.images), batch.parts(weight)
-    for images, result in parts:
-        part, given = shape, (maps, gradient)
-        if batch.is_shared:
-            part, given = Shape.from_buffer_copy(shape), (maps[images], gradient[images])
-            part.images = len(given[0])
-        library.call("weight_gradient", part, whole, *given, result)
-    return None if batch.is_shared else parts[0][1]
-
-
-def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """Return a bias's gradient, summed over the whole batch.
-
-    `gradient` [image, output, ...] is the gradient of the layer's output for the images of this process.
-    """
-    images, outputs = gradient.shape[:2]
-    positions = gradient[0, 0].numel()
-    rows = tree.rows(images, 2 * outputs)
-    library.call("bias_leaves", images, positions, outputs, gradient, rows)
-    return tree.quotients(batch.total(rows)[:outputs])
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Maybe = None) -> Tensor:
@@ -189,7 +167,8 @@ def linear(rows: Tensor, weight: Tensor, bias: Maybe = None) -> Tensor:
 class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Maybe) -> Tensor:
-        _keep(ctx, weight, None, rows, weight)
+        ctx.weight, ctx.batch = weight, shares.current()
+        ctx.save_for_backward(rows, weight)
         result = buffers.empty(len(rows), len(weight))
         return library.call("linear", *rows.shape, len(weight), rows, weight, bias, result)
 

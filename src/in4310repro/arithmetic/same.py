@@ -31,10 +31,6 @@ class Conv2dSame(nn.Conv2d):
     def ends(self, maps: Tensor) -> tuple[Pair, Pair]:
         """Return the padding of maps [..., height, width]: ((top, bottom), (left, right))."""
         sides = zip(maps.shape[-2:], self.kernel_size, self.stride, strict=True)
-        rows, columns = (_ends(*side) for side in sides)
+        added = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size, kernel, stride in sides)
+        rows, columns = ((each // 2, each - each // 2) for each in added)
         return rows, columns
-
-
-def _ends(size: int, kernel: int, stride: int) -> Pair:
-    padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return padding // 2, padding - padding // 2

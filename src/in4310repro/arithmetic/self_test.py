@@ -6,7 +6,7 @@ VERSION is the version of the expected bits; a change of the bits needs a new ve
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,22 +72,24 @@ def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor | tuple[int
     with torch.enable_grad():
         result = function(*leaves)
         result.backward(values(*result.shape, seed=9) if result.ndim else None)  # type: ignore[no-untyped-call]
-    return [result.detach(), *(cast("Tensor", leaf.grad) for leaf in leaves)]
+    return [result.detach(), *(leaf.grad for leaf in leaves)]  # type: ignore[list-item]
 
 
 def _convolution(
     sizes: tuple[int, ...], outputs: int, stride: int = 1, groups: int = 1, bias: bool = True
 ) -> list[Tensor]:
     shapes = sizes, (outputs, sizes[1] // groups, 3, 3), (outputs,)
-    options: Any = {"stride": (stride, stride), "padding": (1, 1), "groups": groups}
-    return _with_gradients(lambda *given: convolution(*given, **options), *shapes[: 2 + bias])
+    return _with_gradients(
+        lambda *given: convolution(*given, stride=(stride, stride), padding=(1, 1), groups=groups),  # type: ignore[misc]
+        *shapes[: 2 + bias],
+    )
 
 
 def _batch_norm(activation: str = "none", training: bool = True, *others: tuple[int, ...]) -> list[Tensor]:
     running = torch.zeros(6), torch.ones(6)
 
     def normalised(maps: Tensor, weight: Tensor, bias: Tensor, *other: Tensor) -> Tensor:
-        return batch_norm(maps, Norm(*running, weight, bias, training, 0.1, 1e-5, activation, *other))
+        return batch_norm(maps, Norm(*running, weight, bias, training, 0.1, 1e-5, activation, *other))  # type: ignore[arg-type]
 
     return [*_with_gradients(normalised, MAPS, 8 * values(6, seed=2), (6,), *others), *running]
 

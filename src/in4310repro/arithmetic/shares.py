@@ -16,6 +16,7 @@ left to a library.
 
 import functools
 import itertools
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
@@ -60,8 +61,7 @@ class Whole:
         It is one tensor for all images, the gradient; of a `Share` there may be several or none, from which `finish`
         computes the gradient and stores it in `.grad`.
         """
-        result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight.detach().contiguous())
-        return [(slice(None), result)]
+        return [(slice(None), buffers.maps(weight.shape))]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,10 @@ class Share(Whole):
         self.own = tree.share(batch, connection.rank, connection.size)
         self.images = images_of(batch, connection)
         self._nodes = _nodes(batch, connection.size)
-        self._buckets: list[_Bucket] = []
+        # The bucket of gradients that is being filled, and the exchanges of those before it.
+        self._weights: list[Tensor] = []
+        self._used = self._capacity = 0  # values
+        self._exchanges: list[Iterator[None]] = []
 
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch; see `Whole.images_of_batch`.
@@ -158,79 +161,63 @@ class Share(Whole):
         if not weight.is_leaf:
             computed = "a weight is computed from other tensors, such as by torch.nn.utils.parametrize"
             raise ValueError(f"{computed}, and several processes cannot sum its gradient; train in one process")
-        if not self._buckets or self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity:
+        number, own = weight.numel(), self._nodes[self.connection.rank]
+        if self._used + number > self._capacity:
             self._send()
-            self._buckets.append(_Bucket(max(BUCKET, weight.numel()), self._nodes, self.connection))
-        ranges = (tree.images_of(node, self.batch) for node in self._nodes[self.connection.rank])
-        start, rows = self.images.start, self._buckets[-1].place(weight)
+            self._used, self._capacity = 0, max(BUCKET, number)
+            # All processes get pieces of equal size, so the last one may extend beyond the last value.
+            self._values = buffers.empty(len(own), self._capacity + self.connection.size)
+        rows = self._values[:, self._used : self._used + number]
+        self._used += number
+        self._weights.append(weight)
+        start, ranges = self.images.start, (tree.images_of(node, self.batch) for node in own)
         return [(slice(each.start - start, each.stop - start), to) for each, to in zip(ranges, rows, strict=True)]
 
     def _send(self) -> None:
         """Start sending the current bucket of gradients, then sum the gradients of the previous bucket."""
-        for bucket in self._buckets[-1:]:
-            bucket.send()
-        for bucket in self._buckets[-2:-1]:
-            bucket.add()
+        if self._weights:
+            self._exchanges.append(_exchange(self._weights, self._values, self._nodes, self.connection))
+            for exchange in self._exchanges[:-3:-1]:
+                next(exchange)
+            self._weights = []
+            del self._values
 
     def finish(self) -> None:
         """Wait until all gradients have been received and stored; see `Whole.finish`."""
         self._send()
-        for bucket in self._buckets[-1:]:
-            bucket.add()
-        for bucket in self._buckets:
-            bucket.finish()
+        for exchange in (*self._exchanges[-1:], *self._exchanges):
+            next(exchange, None)
 
 
-class _Bucket:
-    """Gradients of several weights that are sent together to other processes."""
+def _exchange(
+    weights: list[Tensor], values: Tensor, nodes: list[list[range]], connection: Connection
+) -> Iterator[None]:
+    """Sum gradients of weights over all processes, and store them in `.grad`; yield while messages are under way.
 
-    def __init__(self, capacity: int, nodes: list[list[range]], connection: Connection) -> None:
-        self.used, self.capacity = 0, capacity
-        self._nodes, self._connection = nodes, connection
-        self._weights: list[tuple[Tensor, int]] = []  # and where in the bucket each begins
-        # All processes get pieces of equal size, so the last one may extend beyond the last value.
-        self._values = buffers.empty(len(nodes[connection.rank]), capacity + connection.size)
-
-    def place(self, weight: Tensor) -> Tensor:
-        """Reserve a tensor [node, value] in the bucket for the partial sums of a weight's gradient; return it.
-
-        The tensor has one row for each node of the summation tree that this process sums.
-        """
-        begin, self.used = self.used, self.used + weight.numel()
-        self._weights.append((weight, begin))
-        return self._values[:, begin : self.used]
-
-    def send(self) -> None:
-        """Start sending the partial sums; each process receives the range of gradient values that it has to sum."""
-        size = self._connection.size
-        self._piece = -(-self.used // size)
-        self._values[:, self.used : size * self._piece] = 0
-        numbers = [len(nodes) * self._piece for nodes in self._nodes]
-        rows = self._values[:, : size * self._piece].reshape(len(self._values), size, self._piece)
-        self._sent = rows.transpose(0, 1).flatten()
-        self._received = rows.new_empty(sum(numbers))
-        own, group = [numbers[self._connection.rank]] * size, self._connection.gradients
-        self._work = dist.all_to_all_single(self._received, self._sent, numbers, own, group=group, async_op=True)
-
-    def add(self) -> None:
-        """Sum this process's range of gradient values over all processes; start sending the sums to all processes."""
-        self._work.wait()
-        rows = self._received.reshape(-1, self._piece)
-        sums = dict(zip(itertools.chain(*self._nodes), rows, strict=True))
-        self._sum = tree.add(range(max(node.stop for node in sums)), sums)
-        self._values = rows.new_empty(self._connection.size * self._piece)
-        pieces = list(self._values.reshape(self._connection.size, self._piece))
-        self._work = dist.all_gather(pieces, self._sum, group=self._connection.gradients, async_op=True)
-
-    def finish(self) -> None:
-        """Store the received sums in the weights' `.grad`."""
-        self._work.wait()
-        for weight, begin in self._weights:
-            gradient = self._values[begin : begin + weight.numel()]
-            # channels_last: the channels of a position are adjacent.
-            gradient = gradient.view_as(weight.movedim(1, -1)).movedim(-1, 1) if weight.ndim == 4 else gradient
-            gradient = gradient.view(weight.shape)
-            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+    `values` has a row of partial sums for each node of the summation tree that this process sums. Each process receives
+    the range of gradient values that it has to sum, then the sums of all.
+    """
+    size, numbers = connection.size, [each.numel() for each in weights]
+    used = sum(numbers)
+    piece = -(-used // size)
+    values[:, used : size * piece] = 0
+    lengths = [len(each) * piece for each in nodes]
+    sent = values[:, : size * piece].reshape(len(values), size, piece).transpose(0, 1).flatten()
+    received, own = values.new_empty(sum(lengths)), [lengths[connection.rank]] * size
+    work = dist.all_to_all_single(received, sent, lengths, own, group=connection.gradients, async_op=True)
+    yield
+    work.wait()
+    sums = dict(zip(itertools.chain(*nodes), received.reshape(-1, piece), strict=True))
+    total = tree.add(range(max(node.stop for node in sums)), sums)
+    values = received.new_empty(size * piece)
+    work = dist.all_gather([*values.reshape(size, piece)], total, group=connection.gradients, async_op=True)
+    yield
+    work.wait()
+    for weight, gradient in zip(weights, values[:used].split(numbers), strict=True):  # type: ignore[no-untyped-call]
+        # channels_last: the channels of a position are adjacent.
+        turned = gradient.view_as(weight.movedim(1, -1)).movedim(-1, 1) if weight.ndim == 4 else gradient
+        summed = turned.view(weight.shape)
+        weight.grad = summed if weight.grad is None else weight.grad + summed
 
 
 WHOLE = Whole()

@@ -97,17 +97,26 @@ class Signature:
             value = passed[place]
             if value is None and parameter.optional:
                 continue
-            if parameter.of_list:
-                models = value if models is None else models
-                number, sizes = extents[0], arguments[extents[1]]
-                passed[place] = _table(f"{self.name}: {parameter.name}", parameter, value, models, number, sizes, kept)
+            if not parameter.of_list:
+                begin = address(value, parameter.dtype)
+                if not (begin and fits(value.shape, extents)):
+                    kept.append(fitting := _fit(self.name, parameter, value, extents))
+                    begin = fitting.data_ptr()
+                passed[place] = begin
                 continue
-            begin = address(value, parameter.dtype)
-            if not (begin and fits(value.shape, extents)):
-                value = _fit(f"{self.name}: {parameter.name}", parameter, value, extents)
-                kept.append(value)
-                begin = value.data_ptr()
-            passed[place] = begin
+            models, begins = value if models is None else models, []
+            if len(value) != extents[0]:
+                raise ValueError(f"{self.name}: {parameter.name} has {len(value)} tensors; valid are {extents[0]}")
+            sizes: Any = arguments[extents[1]]
+            for each, model, size in zip(value, models, sizes.tolist(), strict=True):
+                begin = address(each, parameter.dtype)
+                same = begin and (each is model or (each.shape == model.shape and each.stride() == model.stride()))
+                if not (same and each.numel() == size):
+                    kept.append(fitting := _fit(self.name, parameter, each, (size,), model))
+                    begin = fitting.data_ptr()
+                begins.append(begin)
+            kept.append(table := torch.tensor(begins, dtype=torch.int64, device="cpu"))
+            passed[place] = table.data_ptr()
         return passed, kept
 
     @functools.cached_property
@@ -155,21 +164,23 @@ def _parameter(text: str, structures: Structures) -> Parameter:
     return Parameter(name, base, bool(const), bool(optional), tuple(extents.split()), bool(of_list), structure)
 
 
-def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...], model: Any = None) -> Tensor:
+def _fit(name: str, parameter: Parameter, value: Any, extents: tuple[int, ...], model: Any = None) -> Tensor:
     """Return `value` in the memory order that the function expects; only input tensors may be copied for this.
 
     This is the order of `model`, for a tensor of a list, which must have its shape; else see `fits`.
     """
+    what = f"{name}: {parameter.name}"
     valid = f"sizes {extents}" if model is None else f"shape {tuple(model.shape)} in steps of {model.stride()}"
     if type(value) in PLAIN and value.dtype is parameter.dtype and value.layout is STRIDED and value.is_cpu:
         like = value if model is None else model
         last = like.ndim == 4 and (model is None or model.is_contiguous(memory_format=CHANNELS_LAST))
         order = CHANNELS_LAST if last else torch.contiguous_format
+        in_order = value.is_contiguous(memory_format=order) and not (value.is_neg() or value._is_zerotensor())
         same = fits(value.shape, extents) and (model is None or value.shape == model.shape)
-        if same and (parameter.read_only or (value.is_contiguous(memory_format=order) and not value.is_neg())):
-            value = in_memory(where, value, read_only=parameter.read_only).detach().resolve_neg()
-            return value.contiguous(memory_format=order)  # type: ignore[no-any-return]
-    raise ValueError(f"{where} is {describe(value)}; valid is {parameter.dtype} of {valid} side by side on the CPU")
+        if same and (parameter.read_only or in_order):
+            values = in_memory(what, value).detach().resolve_neg()
+            return values.contiguous(memory_format=order)
+    raise ValueError(f"{what} is {describe(value)}; valid is {parameter.dtype} of {valid} side by side on the CPU")
 
 
 def address(value: Any, dtype: torch.dtype) -> int:
@@ -192,24 +203,20 @@ def address(value: Any, dtype: torch.dtype) -> int:
     return value.data_ptr() if usual else 0
 
 
-def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
+def in_memory(what: str, values: Tensor) -> Tensor:
     """Return `values`, after checking that memory exists for all of its elements.
 
-    torch represents some tensors of zeros, such as some gradients, without memory. If `read_only` is True, such
-    a tensor is copied to memory.
+    torch represents some tensors of zeros, such as some gradients, without memory. They are copied to memory.
 
     Args:
         what: name of the tensor in error messages.
-        values: a strided tensor.
-        read_only: whether the tensor is only read, and not written.
+        values: a strided tensor, which is only read.
 
     Raises:
-        ValueError: the memory was freed or is too small, or a tensor to be written has none.
+        ValueError: the memory was freed or is too small.
     """
     if values._is_zerotensor():
-        if read_only:
-            return values.clone()
-        raise ValueError(f"{what}: zeros of shape {tuple(values.shape)} without memory; valid are values in memory")
+        return values.clone()
     if torch._is_functional_tensor(values):
         raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; valid are values in memory")
     # Most are contiguous, and kernels are called often: their extent is their number, without a sum over the axes.
@@ -249,25 +256,5 @@ def describe(value: object) -> str:
         return f"a {'nested' if value.is_nested else value.layout} tensor"
     kind = "" if type(value) in PLAIN else f"{type(value).__name__} of "
     steps = "" if value.is_contiguous() else f" in steps of {value.stride()}"
-    negative = " with a negative bit" if value.is_neg() else ""
-    return f"{kind}{value.dtype} of shape {tuple(value.shape)}{steps}{negative} on {value.device}"
-
-
-def _table(
-    where: str, parameter: Parameter, values: Any, models: Any, number: int, sizes: Any, kept: list[object]
-) -> int:
-    """Check the sizes and memory layouts of tensors; return the address of an array of their addresses."""
-    if len(values) != number:
-        raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
-    begins = []
-    for value, model, size in zip(values, models, sizes.tolist(), strict=True):
-        begin = address(value, parameter.dtype)
-        same = begin and (value is model or (value.shape == model.shape and value.stride() == model.stride()))
-        if not (same and value.numel() == size):
-            value = _fit(where, parameter, value, (size,), model)
-            kept.append(value)
-            begin = value.data_ptr()
-        begins.append(begin)
-    addresses = torch.tensor(begins, dtype=torch.int64, device="cpu")
-    kept.append(addresses)
-    return addresses.data_ptr()
+    bits = " with a negative bit" if value.is_neg() else " without memory" if value._is_zerotensor() else ""
+    return f"{kind}{value.dtype} of shape {tuple(value.shape)}{steps}{bits} on {value.device}"

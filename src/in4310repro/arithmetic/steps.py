@@ -1,22 +1,21 @@
 """AdamW, RMSprop and SGD with steps that update all parameters in one pass of a compiled kernel.
 
-Their parameter groups, state and state dict are those of torch's optimizers; only step() differs. Formulas
-are in docs/arithmetic.md.
+Their options, parameter groups, state and state dict are those of torch's optimizers; only step() differs, which
+refuses options that the kernels have not. Formulas are in docs/arithmetic.md.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import library
 
+REFUSED = ("maximize", "capturable", "differentiable")  # options of torch's optimizers that no kernel has
 MOST_STEPS = 1 << 24  # beyond, adding 1 to a float32 changes nothing
 Group = dict[str, Any]
-Parameters = Iterable[Tensor] | Iterable[Group]
-Betas = tuple[float, float]
 Updated = tuple[Tensor, Tensor, Tensor]  # a parameter, and its values and gradient as plain tensors
 
 
@@ -33,7 +32,7 @@ class _Steps(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; does not support a closure."""
-        name = next(kind.__name__ for kind in type(self).__mro__ if "kernel" in vars(kind))
+        name = type(self).__name__
         if closure is not None:
             raise ValueError(f"{name}.step takes no closure in portable arithmetic; call it without")
         for option in self.refused:
@@ -86,17 +85,7 @@ class _Steps(torch.optim.Optimizer):
 class AdamW(_Steps, torch.optim.AdamW):
     """AdamW (Loshchilov and Hutter 2019); the state of a parameter is step, exp_avg and exp_avg_sq."""
 
-    kernel, moments, refused = "adamw", ("exp_avg", "exp_avg_sq"), ("amsgrad", "maximize")
-
-    def __init__(
-        self,
-        parameters: Parameters,
-        lr: float = 1e-3,
-        betas: Betas = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-    ) -> None:
-        super().__init__(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+    kernel, moments, refused = "adamw", ("exp_avg", "exp_avg_sq"), ("amsgrad", *REFUSED)
 
     @staticmethod
     def numbers(group: Group, step: int) -> Sequence[float]:
@@ -109,23 +98,15 @@ class AdamW(_Steps, torch.optim.AdamW):
 class RMSprop(_Steps, torch.optim.RMSprop):
     """RMSprop (Tieleman and Hinton 2012); the state of a parameter is step and square_avg."""
 
-    kernel, moments, refused = "rmsprop", ("square_avg",), ("momentum", "centered", "maximize")
+    kernel, moments, refused = "rmsprop", ("square_avg",), ("momentum", "centered", *REFUSED)
     numbers = staticmethod(lambda of, _: (of["weight_decay"], of["alpha"], 1 - of["alpha"], of["lr"], of["eps"]))
-
-    def __init__(
-        self, parameters: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0
-    ) -> None:
-        super().__init__(parameters, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay)
 
 
 class SGD(_Steps, torch.optim.SGD):
     """Stochastic gradient descent with momentum as in torch.optim.SGD; a parameter's state is momentum_buffer."""
 
-    kernel, moments, refused = "sgd", ("momentum_buffer",), ("dampening", "nesterov", "maximize")
+    kernel, moments, refused = "sgd", ("momentum_buffer",), ("dampening", "nesterov", *REFUSED)
     counts, numbers = False, staticmethod(lambda of, _: (of["weight_decay"], of["momentum"], of["lr"]))
-
-    def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
-        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 def power(base: float, exponent: int) -> float:
@@ -154,8 +135,8 @@ def _check_parameter(parameter: Tensor) -> Updated:
         dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
         if not dense or parameter.is_neg():
             raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
-    gradient = library.check("a gradient", cast("Tensor", parameter.grad), torch.float32, shape)
-    return parameter, values, gradient
+    gradient = library.check("a gradient", parameter.grad, torch.float32, shape)
+    return parameter, values, gradient  # type: ignore[return-value]  # it is not None
 
 
 def check_count(value: Tensor, name: str = "step") -> Tensor:

@@ -3,8 +3,6 @@
 A leaf is a group of 8 images, summed first. A node of the tree is represented by the range of its leaves.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -68,7 +66,7 @@ def nodes(own: range, node: range) -> list[range]:
     return [found for half in halves(node) for found in nodes(own, half)]
 
 
-def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
+def add(node: range, sums: dict[range, Tensor]) -> Tensor:
     """Return the sum of a tree node, computed from the known `sums` of nodes in it. May overwrite these tensors.
 
     Raises:

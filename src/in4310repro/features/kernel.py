@@ -64,8 +64,7 @@ class Kernel:
 
     def __init__(self, file: Path, instruction_set: str, source: Path = SOURCE) -> None:
         self.instruction_set = instruction_set
-        sources = library.hash_of([source, *sorted(Path(library.__file__).parent.glob("*.hpp"))])
-        self.library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
+        self.library = library.Library(file, instruction_set, SIGNATURES, source)
 
     def _count(self, function: str, *arguments: signatures.Argument, number: int = 3) -> tuple[int, ...]:
         """Call a function whose last argument is an array of counts; return these."""

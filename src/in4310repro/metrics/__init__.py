@@ -6,39 +6,18 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from in4310repro.metrics.counts import NORMAL_QUANTILE, Counts, Interval, mean_interval, score_interval, wilson
-from in4310repro.metrics.table import (
-    COUNTS,
-    DEFAULT_SELECTION,
-    MEANS,
-    METRICS,
-    PER_CLASS,
-    RANKING,
-    SCALARS,
-    SCORES,
-    Metric,
-    Tolerance,
-    is_newer,
-)
+from in4310repro.metrics.counts import Interval, mean_interval, score_interval, wilson
+from in4310repro.metrics.table import MEANS, METRICS, PER_CLASS, SCALARS, Tolerance, is_newer
 
 if TYPE_CHECKING:
-    from in4310repro.metrics.calibration import CALIBRATION_BINS, CalibrationBin, Details, calibration_bins, details
-    from in4310repro.metrics.measurement import (
-        average_precision,
-        class_accuracy,
-        class_metrics,
-        confusion_matrix,
-        ends,
-        line,
-        summary,
-    )
+    from in4310repro.metrics.calibration import Details, calibration_bins, details
+    from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
     from in4310repro.metrics.ranking import thresholds
     from in4310repro.metrics.record import ClassMetrics
 
-__all__ = ["CALIBRATION_BINS", "COUNTS", "DEFAULT_SELECTION", "MEANS", "METRICS", "NORMAL_QUANTILE", "PER_CLASS"]
-__all__ += ["RANKING", "SCALARS", "SCORES", "CalibrationBin", "ClassMetrics", "Counts", "Details", "Interval", "Metric"]
-__all__ += ["Tolerance", "average_precision", "calibration_bins", "class_accuracy", "class_metrics", "confusion_matrix"]
-__all__ += ["details", "ends", "is_newer", "line", "mean_interval", "score_interval", "summary", "thresholds", "wilson"]
+__all__ = ["MEANS", "METRICS", "PER_CLASS", "SCALARS", "ClassMetrics", "Details", "Interval", "Tolerance"]
+__all__ += ["average_precision", "calibration_bins", "class_accuracy", "class_metrics", "details", "ends", "is_newer"]
+__all__ += ["line", "mean_interval", "score_interval", "summary", "thresholds", "wilson"]
 
 # These load pydantic, and all but the first torch, which a configuration does not need.
 _LATER = ("record", "ranking", "measurement", "calibration")

@@ -1,6 +1,7 @@
 """More metrics of a classifier: confusion matrix, precision and F1 of each class, and calibration error."""
 
 import math
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -9,16 +10,6 @@ from in4310repro.metrics.ranking import ImageLabels, ImageScores
 from in4310repro.system.schema import Share
 
 CALIBRATION_BINS = 15
-
-
-class CalibrationBin(TypedDict):
-    """Number of images whose highest score is in (lower, upper], and how many of them are classified correctly."""
-
-    lower: Share
-    upper: Share
-    images: int
-    correct: int
-    mean_score: Share | None  # of the top scores; null without images
 
 
 class Details(TypedDict):
@@ -59,7 +50,7 @@ def details(labels: ImageLabels, scores: ImageScores) -> Details:
     """
     check(labels, scores, every_class=False)
     right, images, predicted = count(labels, scores)
-    binned = _binned(labels, scores.double())
+    binned = _binned(labels, scores)
     return {
         "confusion_matrix": confusion_matrix(labels, scores).tolist(),
         "precision": [r / p if p else None for r, p in zip(right, predicted, strict=True)],
@@ -68,8 +59,12 @@ def details(labels: ImageLabels, scores: ImageScores) -> Details:
     }
 
 
-def calibration_bins(labels: ImageLabels, scores: ImageScores) -> list[CalibrationBin]:
-    """Return the `CALIBRATION_BINS` bins of the expected calibration error, from the lowest scores up."""
+def calibration_bins(labels: ImageLabels, scores: ImageScores) -> list[dict[str, Any]]:
+    """Return the `CALIBRATION_BINS` bins of the expected calibration error, from the lowest scores up.
+
+    A bin has the number of images whose highest score is in (lower, upper], how many of them are classified correctly,
+    and the mean of these scores, None without images.
+    """
     return [
         {
             "lower": number / CALIBRATION_BINS,
@@ -78,13 +73,13 @@ def calibration_bins(labels: ImageLabels, scores: ImageScores) -> list[Calibrati
             "correct": right,
             "mean_score": total / images if images else None,
         }
-        for number, (images, right, total) in enumerate(_binned(labels, scores.double()))
+        for number, (images, right, total) in enumerate(_binned(labels, scores))
     ]
 
 
 def _binned(labels: ImageLabels, scores: ImageScores) -> list[tuple[int, int, float]]:
     """Return for each bin: number of images, number of correctly predicted images, sum of the images' top scores."""
-    top, predicted = scores.max(dim=1)
+    top, predicted = scores.double().max(dim=1)
     bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)
     masks = [bins == number for number in range(1, CALIBRATION_BINS + 1)]
     right = predicted == labels

@@ -31,11 +31,9 @@ def check(labels: ImageLabels, scores: ImageScores, *, every_class: bool = True)
     classes = scores.shape[1]
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels reach from {int(labels.min())} to {int(labels.max())}; 0 to {classes - 1} are valid")
-    empty = [label for label, count in enumerate(torch.bincount(labels, minlength=classes).tolist()) if count == 0]
-    if empty and every_class:
-        raise ValueError(
-            f"class {empty[0]} has no image, so its recall is undefined; at least 1 image of each class is needed"
-        )
+    if every_class and 0 in (counts := torch.bincount(labels, minlength=classes).tolist()):
+        wrong = f"class {counts.index(0)} has no image, so its recall is undefined"
+        raise ValueError(f"{wrong}; at least 1 image of each class is needed")
 
 
 def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
@@ -134,14 +132,14 @@ def summary(
         check(labels, each, every_class=every_class)
     present = sorted(set(labels.tolist()))
     counts = count(labels, scores).of(present)
-    return _evaluate(counts, Ranking(labels, ranked, present), Ranking(labels, scores, present))
+    return class_metrics(_evaluate(counts, Ranking(labels, ranked, present), Ranking(labels, scores, present)))
 
 
-def _evaluate(counts: Counts, ranking: Ranking, scores: Ranking) -> ClassMetrics:
+def _evaluate(counts: Counts, ranking: Ranking, scores: Ranking) -> dict[str, Any]:
     values: dict[str, Any] = {COUNTS: counts, RANKING: ranking, SCORES: scores}
     for name, metric in METRICS.items():
         values[name] = metric.function(values[metric.reads])
-    return class_metrics(values)
+    return values
 
 
 def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
@@ -189,7 +187,7 @@ def ends(labels: ImageLabels, low: ImageScores, high: ImageScores) -> tuple[Clas
         counts, wrong = count(labels, scores), (taken & ~own).sum(dim=0)
         ranking = Ranking(labels, scores, list(range(low.shape[1])))
         predicted = (torch.tensor(counts.right) + wrong.cpu()).tolist()
-        bounds.append({**_evaluate(counts._replace(predicted=predicted), ranking, ranking)})
+        bounds.append(_evaluate(counts._replace(predicted=predicted), ranking, ranking))
     for name, metric in METRICS.items():
         if not metric.follows_counts:
             bounds[0][name], bounds[1][name] = metric.lowest, metric.highest

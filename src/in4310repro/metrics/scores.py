@@ -4,23 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from numpy.typing import NDArray
 
 from in4310repro import metrics
 from in4310repro.metrics import ClassMetrics, Details
-
-
-class RankedImage(TypedDict):
-    """An image among those with the highest or lowest scores of a class."""
-
-    path: str
-    score: float  # softmax score of the class, in [0, 1]
-    label: int  # the true class
 
 
 @dataclass(frozen=True)
@@ -73,10 +64,11 @@ def csv_of(
     return text.getvalue()
 
 
-def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
+def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[dict[str, Any]]]:
     """Return the images with the highest and those with the lowest scores for a class, in two lists.
 
-    The list `top` begins with the highest score, the list `bottom` with the lowest.
+    The list `top` begins with the highest score, the list `bottom` with the lowest. An image has its path, the class's
+    softmax score in [0, 1], and its true class, `label`.
 
     Args:
         scores: the scores of all images.
@@ -92,10 +84,11 @@ def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, lis
     # By path where scores are equal, so that the list has one order.
     order = np.lexsort((np.array(scores.paths), -scores.softmax[:, label]))
 
-    def listed(positions: NDArray[np.intp]) -> list[RankedImage]:
-        return [
+    positions = {"top": order[:count], "bottom": order[::-1][:count]}
+    return {
+        name: [
             {"path": scores.paths[i], "score": float(scores.softmax[i, label]), "label": int(scores.labels[i])}
-            for i in positions
+            for i in places
         ]
-
-    return {"top": listed(order[:count]), "bottom": listed(order[::-1][:count])}
+        for name, places in positions.items()
+    }

@@ -256,11 +256,9 @@ def active_kernel() -> library.Library | None:
     """Return the compiled hash kernel for this processor; None if no kernel was built."""
     if not (arithmetic := library.available()):
         return None
-    headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
-    sources = library.hash_of([_KERNEL, *headers])
     instruction_set = "base" if arithmetic.instruction_set == "base" else "avx2"
     return library.open_if_built(
-        lambda file, name: library.Library(file, name, SIGNATURES, sources, "another kernel.cpp"),
+        lambda file, name: library.Library(file, name, SIGNATURES, _KERNEL),
         Path(__file__).with_name(f"_trace_{instruction_set}.so"),
         instruction_set,
     )
