@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import torch
 from jaxtyping import Float64, Int, Int64
+from torch import Tensor
 
 from in4310repro.metrics.counts import Counts, recall
 from in4310repro.metrics.ranking import ImageLabels, ImageScores, Ranking, average_precisions
@@ -36,10 +37,10 @@ def check(labels: ImageLabels, scores: ImageScores, *, every_class: bool = True)
         raise ValueError(f"{wrong}; at least 1 image of each class is needed")
 
 
-def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
+def _check_shapes(labels: Tensor, scores: Tensor) -> None:
     """Raise ValueError unless each image has one integer label and one row of floating-point scores."""
     for name, value in (("labels", labels), ("scores", scores)):
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, Tensor):
             raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")
     of_labels, of_scores = (f"has shape {tuple(each.shape)} of {each.dtype}" for each in (labels, scores))
     if labels.ndim != 1 or labels.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
@@ -52,7 +53,7 @@ def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; at least one image and one class are needed")
 
 
-def class_accuracy(labels: ImageLabels, scores: ImageScores) -> Float64[torch.Tensor, " label"]:
+def class_accuracy(labels: ImageLabels, scores: ImageScores) -> Float64[Tensor, " label"]:
     """Return the accuracy (recall) of each class: its correctly predicted images divided by all its images.
 
     The predicted class is the one with the highest score; ties go to the lower index. The result is equal to that
@@ -79,7 +80,7 @@ def class_accuracy(labels: ImageLabels, scores: ImageScores) -> Float64[torch.Te
     return torch.tensor(recall(count(labels, scores)), dtype=torch.float64, device=scores.device)
 
 
-def average_precision(labels: ImageLabels, scores: ImageScores) -> Float64[torch.Tensor, " label"]:
+def average_precision(labels: ImageLabels, scores: ImageScores) -> Float64[Tensor, " label"]:
     """Return the one-vs-rest average precision of each class, in [0, 1].
 
     AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall if the n-th highest distinct score
@@ -204,9 +205,7 @@ def _best_of_others(scores: ImageScores) -> ImageScores:
     return torch.where(is_top, top.values[:, 1:], top.values[:, :1])
 
 
-def confusion_matrix(
-    labels: Int[torch.Tensor, " image"], scores: ImageScores
-) -> Int64[torch.Tensor, "label predicted"]:
+def confusion_matrix(labels: Int[Tensor, " image"], scores: ImageScores) -> Int64[Tensor, "label predicted"]:
     """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix` does.
 
     The predicted class is the one with the highest score; ties go to the lower index. A class may have no image.

@@ -5,9 +5,11 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
-ImageLabels: TypeAlias = Int64[torch.Tensor, " image"]
-ImageScores: TypeAlias = Float[torch.Tensor, "image label"]
+ImageLabels: TypeAlias = Int64[Tensor, " image"]
+ImageScores: TypeAlias = Float[Tensor, "image label"]
+Numbers: TypeAlias = Int64[Tensor, " n"]
 
 
 class Ranking(NamedTuple):
@@ -29,9 +31,7 @@ def average_precisions(ranking: Ranking) -> list[float]:
     return values
 
 
-def thresholds(
-    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
-) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
+def thresholds(relevant: Bool[Tensor, " image"], scores: Float[Tensor, " image"]) -> tuple[Numbers, Numbers, Numbers]:
     """Count images at each distinct score s of a class, in decreasing order of s.
 
     Returns three tensors with one entry for each s: the number of images of the class with score s, the number of
