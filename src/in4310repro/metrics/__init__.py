@@ -11,12 +11,29 @@ from in4310repro.metrics.table import MEANS, METRICS, PER_CLASS, SCALARS, Tolera
 
 if TYPE_CHECKING:
     from in4310repro.metrics.calibration import Details, calibration_bins, details
-    from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
+    from in4310repro.metrics.measurement import (
+        average_precision,
+        class_accuracy,
+        class_metrics,
+        confusion_matrix,
+        ends,
+        line,
+        summary,
+    )
     from in4310repro.metrics.ranking import thresholds
     from in4310repro.metrics.record import ClassMetrics
 
 __all__ = ["MEANS", "METRICS", "PER_CLASS", "SCALARS", "ClassMetrics", "Details", "Interval", "Tolerance"]
-__all__ += ["average_precision", "calibration_bins", "class_accuracy", "class_metrics", "details", "ends", "is_newer"]
+__all__ += [
+    "average_precision",
+    "calibration_bins",
+    "class_accuracy",
+    "class_metrics",
+    "confusion_matrix",
+    "details",
+    "ends",
+    "is_newer",
+]
 __all__ += ["line", "mean_interval", "score_interval", "summary", "thresholds", "wilson"]
 
 # These load pydantic, and all but the first torch, which a configuration does not need.
