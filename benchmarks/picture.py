@@ -21,7 +21,7 @@ from tests.report.reading import Page
 
 from in4310repro import golden
 from in4310repro.report import page
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.page import exhibits
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256, json_bytes, write_file
 from in4310repro.system.signals import temporary_folder

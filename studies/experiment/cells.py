@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from in4310repro.data.preprocessing import channels
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import PUBLISHED, Deviation, Protocol, parse
 from in4310repro.runs.finished import FinishedRun

@@ -18,7 +18,7 @@ import jinja2
 import numpy as np
 from scipy.special import logsumexp
 
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.deviations import PUBLISHED
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import TENSORS

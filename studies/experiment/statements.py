@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from studies.published.numbers import RunSummary
 
 PRINTED_LEVEL = original()["settings"]["test"]["mean_class_accuracy"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from scipy import special, stats
 
@@ -17,8 +17,7 @@ from in4310repro.audit.oddities import chance_of_at_least, chance_of_same_count
 from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import ClassMetrics, Interval, wilson
 from in4310repro.report import page
-from in4310repro.report.page import RunRecord
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
 from in4310repro.system.text import publishable_place
@@ -189,7 +188,7 @@ class Evidence(TypedDict):
     published: list[RunSummary]
     consequences: list[Consequence]
     likelihoods: list[Likelihood]
-    runs: dict[str, RunRecord]  # the corrected run first
+    runs: dict[str, dict[str, Any]]  # the corrected run first
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:

@@ -6,12 +6,12 @@ unseen images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from in4310repro.metrics import ClassMetrics, class_metrics
-from in4310repro.report.published_numbers import Original, original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import CORRECTED, PUBLISHED, padded_images, parse
 from in4310repro.runs.finished import FinishedRun
@@ -127,7 +127,7 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
     }
 
 
-def format_as_toml(printed: Original) -> str:
+def format_as_toml(printed: Mapping[str, Any]) -> str:
     """Return the published values as the TOML text of a report that `audit` can read.
 
     The numbers are written as strings, so that they keep their printed decimals.

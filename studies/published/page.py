@@ -10,7 +10,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import jinja2
 
@@ -18,10 +18,9 @@ from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import ClassMetrics, Interval, mean_interval, wilson
 from in4310repro.report import page
+from in4310repro.report.exhibit import original
 from in4310repro.report.figures import to_png
 from in4310repro.report.markup import environment
-from in4310repro.report.page import RunRecord
-from in4310repro.report.published_numbers import original
 from in4310repro.report.verdict import describe_differences
 from in4310repro.runs import config as configuration
 from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_SIZE
@@ -46,7 +45,7 @@ class PublishedNumbers(TypedDict):
     published: list[RunSummary]
     non_positive_percent: dict[str, dict[str, float]]
     consequences: list[Consequence]
-    runs: dict[str, RunRecord]  # the corrected run first
+    runs: dict[str, dict[str, Any]]  # the corrected run first
 
 
 def write(
@@ -229,7 +228,7 @@ def _imagenet_commands(found: evidence.Evidence) -> list[str]:
     return [*(_command(record, name) for name, record in runs.items()), page_command]
 
 
-def _command(record: RunRecord, name: str) -> str:
+def _command(record: Mapping[str, Any], name: str) -> str:
     # Older runs recorded a nox session, whose options follow `--`.
     before, separator, options = record["command"].partition(" -- ")
     if not separator:

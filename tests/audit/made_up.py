@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 
 SUPPORTS = (463, 483, 521, 535, 490, 508)
 

@@ -20,7 +20,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import IGNORED, Preprocessing
 from in4310repro.data.reading import decode, read_rgb
-from in4310repro.report.photographs import Photograph, load_jpeg
+from in4310repro.report.photographs import load_jpeg
 from tests.builders import findings_of
 
 Pixels = NDArray[np.uint8]
@@ -356,7 +356,7 @@ def test_training_and_pages_see_it_upright_and_pages_carry_no_orientation_for_br
 
     assert distance(decode(held, 64)) < 4 < distance(decode(held, 64, None, Preprocessing(orientation=IGNORED)))
     sha256 = next(each.sha256 for each in catalogue(telephone).entries if each.path == "sea/held.jpg")
-    shown = load_jpeg({"x": Photograph(held, sha256)}, "x")
+    shown = load_jpeg(held, sha256)
     (telephone / "shown.jpg").write_bytes(shown)
     with Image.open(telephone / "shown.jpg") as image:
         assert image.getexif().get(TAG) is None

@@ -8,8 +8,7 @@ import pytest
 
 from benchmarks import picture
 from in4310repro import golden
-from in4310repro.report.comparisons import describe_extremes
-from in4310repro.report.exhibit import figure_source, to_text
+from in4310repro.report.exhibit import describe_extremes, figure_source, to_text
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256, read_json
 from in4310repro.system.numerics import Numerics

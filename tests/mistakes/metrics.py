@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import average_precision_score, recall_score
 
 from in4310repro import metrics
-from in4310repro.report.history_exhibits import list_accuracies
+from in4310repro.report.class_exhibits import list_accuracies
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Array, from_to
 from tests.mistakes.mistake import Mistake

@@ -6,7 +6,7 @@ import pytest
 
 from in4310repro.report import page
 from in4310repro.report.exhibit import Exhibit
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.page import exhibits
 from in4310repro.runs.finished import FinishedRun
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from in4310repro.report import markup, score_exhibits
-from in4310repro.report.class_exhibits import draw_class_metrics
+from in4310repro.report.class_exhibits import draw_accuracies, draw_class_metrics, draw_losses
 from in4310repro.report.feature_exhibits import draw_activations, draw_sparsity, draw_spectra
-from in4310repro.report.history_exhibits import draw_accuracies, draw_losses
 from in4310repro.report.score_exhibits import draw_precision_recall, draw_ranking, draw_reliability
 from in4310repro.system.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
@@ -41,7 +40,7 @@ NUMBERS: dict[int, dict[str, Any]] = {
     5: {"epoch": [1], "train_loss": [0.0], "val_loss": [0.0]},
     6: {"epoch": [1, 2], "mean_class_accuracy": {name: [0.5, 0.6] for name in NAMES}, "selected": NAMES[0]},
     8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {NAMES[0]: 40.0}},
-    9: {"eigenvalues": {name: [2.0, 1.0, 0.0] for name in NAMES}},
+    9: {"eigenvalues": {name: [2.0, 1.0, 0.0] for name in NAMES}, "exponents": [0, 1]},
     13: {"classes": NAMES, "average_precision": VALUES, "chance": VALUES, "curves": dict.fromkeys(NAMES, CURVE)},
     15: {"sets": [{"name": "test", "images": 3, "modules": dict.fromkeys(NAMES, MODULE)}]},
     14: {"expected_calibration_error": 0.0, "bins": [BIN, {**BIN, "images": 0, "interval": None}]},
@@ -138,7 +137,7 @@ def test_a_long_name_stands_in_full_above_its_row() -> None:
     ):
         number = 8 if "ours" in numbers else 15
         assert name in texts(elements(DRAWINGS[number](numbers)))
-    assert name in texts(elements(draw_spectra({"eigenvalues": {name: [1.0]}})))
+    assert name in texts(elements(draw_spectra({"eigenvalues": {name: [1.0]}, "exponents": [0, 1]})))
 
 
 def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:

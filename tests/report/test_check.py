@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from in4310repro.report import check_page
-from in4310repro.report.check import list_report_files, report_differences
+from in4310repro.report.page import list_report_files, report_differences
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 

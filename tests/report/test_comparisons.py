@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
-from in4310repro.report.exhibit import Exhibit, figure_source, to_text
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.exhibit import (
+    SAME,
+    Exhibit,
+    compare_with_interval,
+    describe_extremes,
+    describe_overlap,
+    figure_source,
+    to_text,
+)
 from in4310repro.report.feature_exhibits import activation_exhibit, spectrum_exhibits
+from in4310repro.report.page import exhibits
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun

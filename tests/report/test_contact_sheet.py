@@ -12,7 +12,6 @@ from in4310repro.data.folders import catalogue
 from in4310repro.evaluation.doubts.examination import Doubts, count_doubts
 from in4310repro.report.contact_sheet import render
 from in4310repro.report.markup import Panel
-from in4310repro.report.photographs import Photograph
 from tests.builders import findings_of
 from tests.report.reading import Page
 
@@ -48,8 +47,8 @@ def made_up(number: int = 1) -> Doubts:
     }
 
 
-def photographs(folder: Path) -> dict[str, Photograph]:
-    return {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in catalogue(folder).entries}
+def photographs(folder: Path) -> dict[str, tuple[Path, str]]:
+    return {entry.path: (folder / entry.path, entry.sha256) for entry in catalogue(folder).entries}
 
 
 def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) -> None:

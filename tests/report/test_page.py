@@ -15,15 +15,18 @@ import pytest
 from in4310repro.audit import examine
 from in4310repro.metrics import SCALARS
 from in4310repro.report import page
-from in4310repro.report.class_exhibits import validation_exhibit
-from in4310repro.report.exhibit import Exhibit, FigureTable, figure_source, to_text
-from in4310repro.report.exhibits import FIGURES, exhibits
-from in4310repro.report.feature_exhibits import list_eigenvalues, spectrum_exhibits
-from in4310repro.report.history_exhibits import draw_accuracies, list_accuracies
+from in4310repro.report.class_exhibits import draw_accuracies, list_accuracies, validation_exhibits
+from in4310repro.report.exhibit import Exhibit, FigureTable, figure_source, original, to_text
+from in4310repro.report.feature_exhibits import find_drawn_indices, spectrum_exhibits
 from in4310repro.report.markup import Panel, label
-from in4310repro.report.published_numbers import original
-from in4310repro.report.tiers import keep_together, make_tier_lookup
-from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
+from in4310repro.report.page import FIGURES, exhibits
+from in4310repro.report.verdict import (
+    describe_differences,
+    describe_selection_and_test,
+    keep_together,
+    make_tier_lookup,
+    make_verdict,
+)
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
@@ -60,7 +63,7 @@ def test_a_figure_that_is_added_to_the_list_stands_in_files_drawings_and_on_both
             source.say("Is {share:.2f}"),
         )
         drawn = [Panel("Share", 20, label(0, 15, "drawn"))]
-        return Exhibit(source, "Added", "An added figure", ("Caption.",), [finding], table, draw=lambda _: drawn)
+        return Exhibit(source, "Added", "An added figure", ("Caption.",), [finding], table, drawn)
 
     monkeypatch.setitem(FIGURES, "On the test set", (*FIGURES["On the test set"], added))
     figures = exhibits(run)
@@ -237,7 +240,7 @@ def test_what_the_shared_split_validates_on_is_what_its_intervals_count(run: Fin
         config=replace(run.config, protocol=parse("shared-split")),
         metrics=RunMetrics(**{**run.metrics, "supports": supports}),
     )
-    exhibit = validation_exhibit(run, 1, run.config.settings[0])
+    exhibit = next(validation_exhibits(run))
     assert exhibit.numbers["images"] == [7] * 6
     assert "on the 42 images that it was trained on" in describe_selection_and_test(run)[0]
 
@@ -308,7 +311,7 @@ def test_places_that_a_spectrum_does_not_draw_are_said(run: FinishedRun) -> None
     assert "Not drawn, though in the table: indices 3 to 4 of conv1, below 1e-10 of the first" in to_text(
         exhibit.caption
     )
-    assert list_eigenvalues(exhibit.numbers) == {"conv1": [(1, 1.0), (2, 1e-3)]}
+    assert find_drawn_indices(values) == [0, 1]
     assert [float(f"{cell}") for _, cell in exhibit.table.rows] == values
 
 

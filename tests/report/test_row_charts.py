@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,18 +13,18 @@ import pytest
 from PIL import Image
 
 from in4310repro.metrics import MEANS
+from in4310repro.metrics.scores import Scores
 from in4310repro.report import markup
 from in4310repro.report.class_exhibits import draw_class_metrics
-from in4310repro.report.exhibit import Exhibit, FigureTable, figure_source
 from in4310repro.report.feature_exhibits import draw_activations, draw_sparsity
-from in4310repro.report.photographs import Photograph, list_shown_paths, load_jpeg
+from in4310repro.report.photographs import load_jpeg
 from in4310repro.report.score_exhibits import (
+    confusion_exhibit,
     draw_precision_recall,
     draw_ranking,
-    list_cells,
-    list_ranked,
-    list_wrong,
+    ranking_exhibit,
 )
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256
 
 
@@ -159,18 +160,22 @@ def test_each_photograph_of_the_ranking_has_its_score_and_class_below_and_a_warn
     assert titles[1]["y"] > named[1][0]["y"]
 
 
-def test_of_a_cell_100_images_are_named_and_of_a_wrong_one_10_are_shown_after_which_come_right_ones() -> None:
-    images = [{"path": f"{place}.png"} for place in range(101)]
-    numbers = {"classes": ["a", "b"], "images": {"a": {"a": images[:1], "b": images}, "b": {"a": images[:2]}}}
-    cells = [("".join(each["names"]), len(each["images"]), each["more"]) for each in list_cells(numbers)]
-    assert cells == [("ab", 100, 1), ("ba", 2, 0), ("aa", 1, 0)]
-    ranked, wrong = list_ranked({"ranked": {"a": {"top": images[5:7]}}}), list_wrong(list_cells(numbers))
-    nothing = FigureTable((), ())
-    shown = [
-        Exhibit(figure_source(number, {}), "", "", (), (), nothing, photographs=paths, last=number == 7)
-        for number, paths in ((7, ranked), (12, wrong))
-    ]
-    assert list_shown_paths(shown) == [f"{place}.png" for place in (*range(10), 0, 1, 5, 6)]
+def test_of_a_cell_100_images_are_named_and_of_a_wrong_one_10_are_shown_after_which_come_right_ones(
+    run: FinishedRun,
+) -> None:
+    pairs = [*[(0, 1)] * 101, *[(1, 0)] * 2, (0, 0)]
+    labels, predicted = np.array(pairs).T
+    scores = Scores(
+        tuple(f"{place:03}.png" for place in range(104)), labels, np.eye(2, dtype=np.float32)[predicted], 1.0
+    )
+    metrics: Any = {**run.metrics, "classes": ["a", "b"]}
+    matrix = confusion_exhibit(replace(run, scores=scores, metrics=metrics))
+    cells = [("".join(each["names"]), len(each["images"]), each["more"], str(each["count"])) for each in matrix.cells]
+    assert cells == [("ab", 100, 1, "101"), ("ba", 2, 0, "2"), ("aa", 1, 0, "1")]
+    ranking = ranking_exhibit(run)
+    ranked = [each["path"] for sides in ranking.numbers["ranked"].values() for side in sides.values() for each in side]
+    assert matrix.photographs == [f"{place:03}.png" for place in (*range(10), 101, 102)]
+    assert (matrix.last, ranking.last, ranking.photographs) == (False, True, ranked)
 
 
 def test_a_photograph_is_turned_as_the_network_reads_it_and_has_quality_80(tmp_path: Path) -> None:
@@ -178,7 +183,7 @@ def test_a_photograph_is_turned_as_the_network_reads_it_and_has_quality_80(tmp_p
     pixels[:48], exif[0x0112] = 255, 3  # by half a turn
     Image.fromarray(pixels).save(file, exif=exif)
     for orientation, above in (("exif", 0), ("ignored", 255)):
-        shown = Image.open(io.BytesIO(load_jpeg({"x": Photograph(file, file_sha256(file), orientation)}, "x")))
+        shown = Image.open(io.BytesIO(load_jpeg(file, file_sha256(file), orientation)))
         assert np.asarray(shown)[5, 5] == pytest.approx(above, abs=9)
         # The standard's table begins with 16, which quality 80 takes times (200 - 2 * 80) %.
         assert vars(shown)["quantization"][0][0] == round(0.4 * 16)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from in4310repro.report.exhibit import Exhibit, Number
-from in4310repro.report.tiers import Places, Tier, make_tier_lookup, tiers
+from in4310repro.report.verdict import Places, Tier, make_tier_lookup, tiers
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 

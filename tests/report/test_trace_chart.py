@@ -1,6 +1,6 @@
 import re
 
-from in4310repro.report.trace_chart import draw_growth
+from in4310repro.report.markup import draw_growth
 from in4310repro.trace.comparison import Growth
 
 GROWTH = (

@@ -14,9 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
-from in4310repro.report.exhibits import exhibits
-from in4310repro.report.history_exhibits import list_losses
-from in4310repro.report.page import write
+from in4310repro.report.page import exhibits, write
 from in4310repro.runs import records
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
@@ -187,7 +185,7 @@ def test_figure_5_has_a_third_curve_that_says_what_it_is(run: FinishedRun, finis
     measured = replace(run, features=corrected.features)
     for each, more in ((measured, ["test"]), (corrected, [])):
         (loss,) = (exhibit for exhibit in exhibits(each) if exhibit.number == 5)
-        assert list(list_losses(loss.numbers)) == ["training", "validation", *more]
+        assert [*loss.table.heading] == ["epoch", "training", "validation", *more]
         assert ("The test loss after each epoch is a deviation" in f"{loss.caption[0]}") == bool(more)
     write(measured, tmp_path)
     for name in ("index.html", "report.md", "figure05.svg", "figure05.json"):

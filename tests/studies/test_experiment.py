@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.presets import configure
 from in4310repro.system.files import read_json

@@ -14,7 +14,7 @@ from scipy import stats
 
 from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import class_metrics
-from in4310repro.report.published_numbers import original
+from in4310repro.report.exhibit import original
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import PUBLISHED, parse
 from in4310repro.runs.finished import FinishedRun

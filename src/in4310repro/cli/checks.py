@@ -146,7 +146,6 @@ def check(folder: Path, **given: Any) -> None:
         from in4310repro.evaluation.doubts import examination
         from in4310repro.evaluation.doubts.features import features_of, open_source, plane
         from in4310repro.report import contact_sheet
-        from in4310repro.report.photographs import Photograph
 
         source = open_source(asked.weights, of_weights)
         recorded = source.fingerprint and console.activate_as_recorded(source.fingerprint, None, None)
@@ -172,7 +171,7 @@ def check(folder: Path, **given: Any) -> None:
                 more += f"\nthe network was trained on {known} of these images: it knows their labels, and doubts fewer"
                 more += " of them"
             if asked.page:
-                files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
+                files = {entry.path: (folder / entry.path, entry.sha256) for entry in entries}
                 of_classes = np.array([entry.label for entry in entries])
                 drawn = sample_positions([entry.path for entry in entries], ON_PLANE, asked.seed)
                 on_plane = contact_sheet.draw_plane(
@@ -210,7 +209,7 @@ def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
         in4310repro diff a.trace b.trace --figure growth.svg
     """
     console.load_torch()
-    from in4310repro.report.trace_chart import draw_growth
+    from in4310repro.report.markup import draw_growth
     from in4310repro.trace import compare, read_trace
     from in4310repro.trace.comparison import compare_elements
 

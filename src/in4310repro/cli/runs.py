@@ -123,7 +123,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     console.trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
     made_by, report = files.read_record(names.FINGERPRINT, Fingerprint), asked.report
     context = console.activate_as_recorded(made_by, asked.numerics, None)
-    from in4310repro.report.check import list_report_files, report_differences
+    from in4310repro.report.page import list_report_files, report_differences
 
     try:
         opened, plans = (None, []) if asked.replay is None else _plan(run, asked, context)

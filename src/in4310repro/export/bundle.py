@@ -8,7 +8,7 @@ from in4310repro.export import facts, in_toto, ro_crate
 from in4310repro.export.formats import Contents
 from in4310repro.export.table import Extras
 from in4310repro.report import check_page
-from in4310repro.report.check import list_report_files
+from in4310repro.report.page import list_report_files
 from in4310repro.report.score_exhibits import WITH_PHOTOGRAPHS
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from in4310repro.export import verified
 from in4310repro.export.table import Extras
 from in4310repro.report import check_page
-from in4310repro.report.check import list_report_files
-from in4310repro.report.exhibits import exhibits
+from in4310repro.report.page import exhibits, list_report_files
 from in4310repro.runs import names
 from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from in4310repro.export.table import FORMATS, Extras, refuse_file, refuse_no_date, refuse_unknown
-from in4310repro.report.check import report_differences
+from in4310repro.report.page import report_differences
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system import archive
 from in4310repro.system.files import path_below, read_bytes, write_file

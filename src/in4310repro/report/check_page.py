@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +39,9 @@ def html() -> str:
     """Return the page, which is the same for every run. Its security policy allows no request."""
     styles = "".join(map(read_asset, ("chart.css", "page.css", "check.css")))
     script = '"use strict";\n' + "".join(read_asset(f"check/{name}.js") for name in SCRIPTS)
-    kernel = (resources.files("in4310repro.report") / "check.wasm").read_bytes()
-    context = {
-        "styles": Markup(styles),  # noqa: S704
-        "styles_sha256": policy_sha256(styles),
-        "script": Markup(script),  # noqa: S704
-        "script_sha256": policy_sha256(script),
-        "worker": Markup('"use strict";\n' + read_asset("check/worker.js")),  # noqa: S704
-        "kernel": base64.b64encode(kernel).decode(),
-        "facts": Markup(json.dumps(_facts())),  # noqa: S704
-    }
-    return render("check.html.jinja", context)
-
-
-def _facts() -> dict[str, Any]:
-    """Return what the page knows of runs from this package's own tables."""
-    return {
+    tolerances = {"score": SCORE_TOLERANCE, "logit": LOGIT_TOLERANCE, "rounding": ROUNDING, "least": LEAST}
+    # What the page knows of runs from this package's own tables.
+    facts = {
         "numeric_class": NUMERIC_CLASS,
         "version": arithmetic.VERSION,
         "schemas": forms.schemas(),
@@ -76,15 +62,18 @@ def _facts() -> dict[str, Any]:
             }
             for each in METRICS.values()
         ],
-        "tolerances": {
-            "score": SCORE_TOLERANCE,
-            "logit": LOGIT_TOLERANCE,
-            "rounding": ROUNDING,
-            "least": LEAST,
-            "loss": LOSS_TOLERANCE,
-            "open": OPEN,
-        },
+        "tolerances": tolerances | {"loss": LOSS_TOLERANCE, "open": OPEN},
     }
+    context = {
+        "styles": Markup(styles),  # noqa: S704
+        "styles_sha256": policy_sha256(styles),
+        "script": Markup(script),  # noqa: S704
+        "script_sha256": policy_sha256(script),
+        "worker": Markup('"use strict";\n' + read_asset("check/worker.js")),  # noqa: S704
+        "kernel": base64.b64encode(Path(__file__).with_name("check.wasm").read_bytes()).decode(),
+        "facts": Markup(json.dumps(facts)),  # noqa: S704
+    }
+    return render("check.html.jinja", context)
 
 
 def ziggurat() -> list[float]:
@@ -124,11 +113,12 @@ def write_images(run: FinishedRun, folder: Path, data: str | None = None) -> Pat
     """
     if run.config.data:
         return None
-    root = image_root(run.config, data)
+    files, root = {}, image_root(run.config, data)
     for entry in run.split.parts["test"]:
-        if file_sha256(root / entry.path) != entry.sha256:
-            raise ValueError(f"image {root / entry.path} has other bytes than when the split was made; restore it")
-    archive.write(folder / IMAGES, {entry.path: root / entry.path for entry in run.split.parts["test"]})
+        files[entry.path] = file = root / entry.path
+        if file_sha256(file) != entry.sha256:
+            raise ValueError(f"image {file} has other bytes than when the split was made; restore it")
+    archive.write(folder / IMAGES, files)
     return folder / IMAGES
 
 

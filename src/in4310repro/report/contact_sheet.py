@@ -3,7 +3,8 @@
 import base64
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from in4310repro.data.check import Findings
 from in4310repro.evaluation.doubts.examination import Doubts, total
 from in4310repro.report import markup
 from in4310repro.report.markup import Panel, element, label, shorten
-from in4310repro.report.photographs import Photograph, load_jpeg
+from in4310repro.report.photographs import load_jpeg
 
 SHOWN = 100  # number of frames of a kind that are shown
 OF_GROUP, OF_CELL = 8, 10  # number of images shown of a group of copies, and of a cell of the confusion matrix
@@ -34,20 +35,13 @@ SIGNS = (
 )
 
 
-class Frame(NamedTuple):
-    """Images shown side by side, each with a line of text below it, and a common line of text below all of them."""
-
-    images: Sequence[tuple[str, str]]  # path and line
-    line: str = ""
-
-
 class Section(NamedTuple):
     """Section of the contact sheet: frames with findings of one type, and the number of all such findings."""
 
     name: str
     title: str
     found: int
-    frames: Sequence[Frame]
+    frames: Sequence[Any]  # images side by side, each with a text below it, and a text below all of them
     of_matrix: bool = False  # a cell of the confusion matrix, which links to this section
 
 
@@ -55,7 +49,7 @@ def render(
     folder: str,
     findings: Findings,
     doubts: Doubts,
-    photographs: Mapping[str, Photograph],
+    photographs: Mapping[str, tuple[Path, str]],
     on_plane: Panel | None = None,
 ) -> str:
     """Render the contact sheet as an HTML page that loads no further files.
@@ -64,14 +58,14 @@ def render(
         folder: name of the folder, for the title.
         findings: result of `data.check`.
         doubts: doubtful labels of the same folder.
-        photographs: readable images by path, shown as thumbnails. If empty, the page has names only.
+        photographs: file and sha256 of readable images by path, shown as thumbnails. If empty, the page has names only.
         on_plane: a drawing of the images as points, near each other if their features are similar.
 
     Raises:
         ValueError: an image is missing, or its bytes do not match its sha256.
     """
     sections = make_sections(findings, doubts)
-    paths = dict.fromkeys(path for each in sections for frame in each.frames for path, _ in frame.images)
+    paths = dict.fromkeys(path for each in sections for images, _ in each.frames for path, _ in images)
     context = {
         "folder": folder,
         "features": doubts["features"],
@@ -83,7 +77,7 @@ def render(
             (("all", total(doubts["doubts_by_class"])), []),
         ],
         "pictures": {
-            path: base64.b64encode(load_jpeg(photographs, path)).decode() for path in paths if path in photographs
+            path: base64.b64encode(load_jpeg(*photographs[path])).decode() for path in paths if path in photographs
         },
         "styles": Markup("".join(map(markup.read_asset, ("chart.css", "page.css", "contact.css")))),  # noqa: S704
     }
@@ -93,27 +87,27 @@ def render(
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     """Return the sections of the page in order, each with at most 100 frames of one or more images."""
     doubtful = [
-        (each["path"], "{label}, seems {seems} {probability:.2f} against {of_label:.2f}".format(**each))
+        ([(each["path"], "{label}, seems {seems} {probability:.2f} against {of_label:.2f}".format(**each))], "")
         for each in doubts["doubts"]
     ]
     parts = [
-        Frame(
+        (
             [(each["whole"], ""), (each["part"], f"{each['side']:.0%} of the side")],
             f"details agree to {each['correlation']:.2f}",
         )
         for each in doubts["crops"]
     ]
     look_alikes = [
-        Frame([*zip(each["paths"], each["labels"], strict=True)], f"similarity {each['similarity']:.2f}")
+        ([*zip(each["paths"], each["labels"], strict=True)], f"similarity {each['similarity']:.2f}")
         for each in doubts["look_alikes"]
     ]
-    turned = [Frame([(each.first, each.how), (each.second, "")]) for each in findings.turned]
+    turned = [([(each.first, each.how), (each.second, "")], "") for each in findings.turned]
     near, identical = (
-        [Frame([(path, "") for path in group[:OF_GROUP]]) for group in groups]
+        [([(path, "") for path in group[:OF_GROUP]], "") for group in groups]
         for groups in (findings.near_duplicates, findings.identical)
     )
-    kinds = {
-        "doubts": ("Doubtful labels", [Frame([each]) for each in doubtful]),
+    kinds: dict[str, Any] = {
+        "doubts": ("Doubtful labels", doubtful),
         "look-alikes": ("Look-alikes in different classes", look_alikes),
         "crops": ("One image is a part of the other", parts),
         "turned": ("Turned or mirrored", turned),
@@ -124,13 +118,14 @@ def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     # In a cell of the confusion matrix the images whose predicted class is most probable come first.
     for name, seems in product(doubts["doubts_by_class"], repeat=2):
         cell = [
-            Frame([(each["path"], f"{each['probability']:.2f}")])
+            ([(each["path"], f"{each['probability']:.2f}")], "")
             for each in doubts["confusions"]
             if (each["label"], each["seems"]) == (name, seems)
         ]
         if cell:
-            title = f"{name} taken for {seems}"
-            sections.append(Section(f"{name}-{seems}", title, len(cell), cell[:OF_CELL], of_matrix=True))
+            sections.append(
+                Section(f"{name}-{seems}", f"{name} taken for {seems}", len(cell), cell[:OF_CELL], of_matrix=True)
+            )
     return sections
 
 

@@ -1,18 +1,15 @@
 """Figures 8 to 11 and 15, of the feature maps: sparsity, spectra on three image sets, and the range of values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.report import markup
-from in4310repro.report.comparisons import ROUNDING, describe_extremes, find_ties
+from in4310repro.report import exhibit, markup
 from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.report.markup import Numbers, Panel
-from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import SHOWN, FeatureMaps, ImageSetFeatures
+from in4310repro.runs.records import SHOWN, FeatureMaps
 from in4310repro.system.text import join_names
 
 INDEX = "eigenvalue index"
@@ -46,23 +43,23 @@ def sparsity_exhibit(run: FinishedRun) -> Exhibit:
     features = measured(run)
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
-    printed = original()["non_positive_percent"] if has_original_classes(run.classes) else {}
-    printed = {name: value for name, value in printed.items() if name in ours}
+    comparable, percent = exhibit.has_original_classes(run.classes), exhibit.original()["non_positive_percent"]
+    printed = {name: value for name, value in percent.items() if comparable and name in ours}
     source = figure_source(8, {"images": test["images"], "ours": ours, "original": printed})
-    theirs = [source.at("original", name, form=".1f") if name in printed else ABSENT for name in ours]
+    theirs = (source.at("original", name, form=".1f") if name in printed else ABSENT for name in ours)
     return Exhibit(
         source,
         "Sparsity",
         "Sparsity, the percentage of values that are not positive",
         (f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
          f"{features['network']}, in eval mode.",),
-        [("Not positive: ", *describe_extremes([*ours], source, "ours", form=".1f", unit=" %", kind=KIND))],
+        [("Not positive: ", *exhibit.describe_extremes([*ours], source, "ours", form=".1f", unit=" %", kind=KIND))],
         FigureTable.of(
             ("module", ours),
             ("ours, %" if printed else "%", source.each("ours", form=".1f")),
             *([("original, %", theirs)] if printed else []),
         ),
-        draw=draw_sparsity,
+        draw_sparsity(source.values if run.config.data else {"ours": ours}),
         tier="shares",
         counterpart=8,
         remark="The original prints the shares of other modules.",
@@ -80,73 +77,70 @@ def draw_sparsity(numbers: Numbers) -> list[Panel]:
     return [markup.draw_rows("Sparsity", "Values <= 0, %", rows, axis)]
 
 
-def spectrum_exhibits(run: FinishedRun) -> list[Exhibit]:
+def spectrum_exhibits(run: FinishedRun) -> Iterator[Exhibit]:
     """Build a figure for each image set, with the largest eigenvalues of each module."""
     features = measured(run)
     spectra = [module["eigenvalues"] for images in features["sets"] for module in images["modules"].values()]
-    exponents = exponents_of(spectra)
-    return [_spectrum_exhibit(number, images, features, exponents) for number, images in enumerate(features["sets"], 9)]
-
-
-def exponents_of(spectra: Sequence[Sequence[float]]) -> list[int]:
-    """Return the exponents of the two powers of ten between which all drawn eigenvalues lie."""
+    # All drawn eigenvalues lie between two powers of ten, which have these exponents.
     drawn = [math.log10(values[place]) for values in spectra for place in find_drawn_indices(values)] or [0.0]
     low = math.floor(min(drawn))
-    return [low, max(math.ceil(max(drawn)), low + 1)]
-
-
-def _spectrum_exhibit(number: int, images: ImageSetFeatures, features: FeatureMaps, exponents: list[int]) -> Exhibit:
-    modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
-    name = "the run's own test images" if number == 9 else images["name"]
-    numbers = {"name": name, "images": images["images"], "exponents": exponents, "eigenvalues": modules}
-    source = figure_source(number, numbers)
-    spectra = [(each, source.each("eigenvalues", each, form=".4e")) for each in modules]
-    more = images.get("pooled_images", images["images"]) - images["images"]
-    stand_in, remark = "", f"Images of {name}, as in the original's figure {number}; it prints no numbers."
-    if number == 9:
-        remark = "The original draws its spectra and prints no numbers."
-    elif name in STAND_INS:
-        absent, what = STAND_INS[name]
-        stand_in = f" These are {what}, since no {absent} folder was given."
-        remark = f"The original's figure {number} shows {absent}; the two cannot be compared."
-    caption = (
-        f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
-        f"{f' and the {more} images of the sets before' if more else ''}; {features['network']}, in "
-        f"{features['spectra_mode']} mode. The spectra of the three sets have one scale."
-    )
-    return Exhibit(
-        source,
-        f"Spectrum of {name}",
-        f"Largest eigenvalues of the feature covariance: {name}",
-        (caption, _describe_omitted(modules), stand_in),
-        [_describe_spectra(source)],
-        FigureTable.of((INDEX, map(str, range(1, 1 + max(map(len, modules.values()))))), *spectra),
-        draw=draw_spectra,
-        tier="numerical",
-        counterpart=number,
-        remark=remark,
-    )
+    exponents = [low, max(math.ceil(max(drawn)), low + 1)]
+    for number, images in enumerate(features["sets"], start=9):
+        modules = {name: module["eigenvalues"] for name, module in images["modules"].items()}
+        name = "the run's own test images" if number == 9 else images["name"]
+        numbers = {"name": name, "images": images["images"], "exponents": exponents, "eigenvalues": modules}
+        source = figure_source(number, numbers)
+        before = images.get("pooled_images", images["images"]) - images["images"]
+        stand_in, remark = "", f"Images of {name}, as in the original's figure {number}; it prints no numbers."
+        if number == 9:
+            remark = "The original draws its spectra and prints no numbers."
+        elif name in STAND_INS:
+            absent, what = STAND_INS[name]
+            stand_in = f" These are {what}, since no {absent} folder was given."
+            remark = f"The original's figure {number} shows {absent}; the two cannot be compared."
+        caption = (
+            f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
+            f"{f' and the {before} images of the sets before' if before else ''}; {features['network']}, in "
+            f"{features['spectra_mode']} mode. The spectra of the three sets have one scale."
+        )
+        yield Exhibit(
+            source,
+            f"Spectrum of {name}",
+            f"Largest eigenvalues of the feature covariance: {name}",
+            (caption, _describe_omitted(modules), stand_in),
+            [_describe_spectra(source)],
+            FigureTable.of(
+                (INDEX, map(str, range(1, 1 + max(map(len, modules.values()))))),
+                *((each, source.each("eigenvalues", each, form=".4e")) for each in modules),
+            ),
+            draw_spectra(numbers),
+            tier="numerical",
+            counterpart=number,
+            remark=remark,
+        )
 
 
 def _describe_spectra(source: Source) -> Sentence:
     modules, names = source.values["eigenvalues"], list(source.values["eigenvalues"])
     printed = [source.at("eigenvalues", name, 0, form="brief") for name in names]
-    largest, rounded = find_ties(printed, max)
-    have = "has" if len(largest) == 1 else "have"
-    named = join_names([names[place] for place in largest], KIND)
-    finding = (f"On these images {named} {have} the largest eigenvalue, ", printed[largest[0]], rounded)
+    largest, rounded = exhibit.find_ties(printed, max)
+    named = f"{join_names([names[place] for place in largest], KIND)} {'have' if largest[1:] else 'has'}"
+    finding = (f"On these images {named} the largest eigenvalue, ", printed[largest[0]], rounded)
     # Below the smallest that is drawn, rounding alone tells them apart.
     falls = {
         name: max(values[-1] / values[0], SMALLEST_DRAWN) for name, values in modules.items() if values[-1] < values[0]
     }
-    steepest = [name for name, ratio in falls.items() if math.isclose(ratio, min(falls.values()), rel_tol=ROUNDING)]
+    steepest = [
+        name for name, ratio in falls.items() if math.isclose(ratio, min(falls.values()), rel_tol=exhibit.ROUNDING)
+    ]
     if len(steepest) == 1:
         first, last = printed[names.index(steepest[0])], source.each("eigenvalues", steepest[0], form=".2g")[-1]
         return (*finding, *source.say("; {} falls most, from {} to {}", steepest[0], first, last))
-    most = f"; {join_names(steepest, KIND)} fall most, by equal factors" if steepest else ""
-    if steepest and falls[steepest[0]] == SMALLEST_DRAWN:
-        most = most.replace("by equal factors", f"below {SMALLEST_DRAWN:g} of their first")
-    return (*finding, most)
+    if not steepest:
+        return finding
+    alike = falls[steepest[0]] == SMALLEST_DRAWN
+    most = f"; {join_names(steepest, KIND)} fall most, "
+    return (*finding, f"{most}below {SMALLEST_DRAWN:g} of their first" if alike else f"{most}by equal factors")
 
 
 def find_drawn_indices(values: Sequence[float]) -> list[int]:
@@ -166,23 +160,16 @@ def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> str:
     return f" Not drawn, though in the table: {', '.join(listed)}, {below}" if listed else ""
 
 
-def list_eigenvalues(numbers: Numbers) -> dict[str, markup.Points]:
-    """Return the (index, eigenvalue) points of each line of figures 9 to 11, by the line's name."""
-    return {
-        name: [(place + 1, values[place]) for place in find_drawn_indices(values)]
-        for name, values in numbers["eigenvalues"].items()
-    }
-
-
 def draw_spectra(numbers: Numbers) -> list[Panel]:
     """Draw the largest eigenvalues of each module on a logarithmic scale."""
     points = {
-        name: [(place, math.log10(value)) for place, value in line] for name, line in list_eigenvalues(numbers).items()
+        name: [(place + 1, math.log10(values[place])) for place in find_drawn_indices(values)]
+        for name, values in numbers["eigenvalues"].items()
     }
-    low, high = numbers.get("exponents") or exponents_of(list(numbers["eigenvalues"].values()))
+    low, high = numbers["exponents"]
     step = max(1, math.ceil((high - low) / 6))
     high = low + step * math.ceil((high - low) / step)
-    ticks = [(float(power), f"10{str(power).translate(SUPERSCRIPTS)}") for power in range(low, high + 1, step)]
+    ticks = [(power, f"10{str(power).translate(SUPERSCRIPTS)}") for power in range(low, high + 1, step)]
     return [markup.draw_lines("Spectrum", points, ((low, high), ticks), (INDEX, "eigenvalue"))]
 
 
@@ -191,22 +178,28 @@ def activation_exhibit(run: FinishedRun) -> Exhibit | None:
     features = measured(run)
     if any("activations" not in each for images in features["sets"] for each in images["modules"].values()):
         return None
-    sets = list[dict[str, Any]]()
-    for kept in features["sets"]:
-        modules: dict[str, Any] = {}
-        for name, each in kept["modules"].items():
-            found = each["activations"]
-            silent = len(found["never_positive"])
-            modules[name] = {"quantiles": found["quantiles"], "never_positive": silent, "channels": each["channels"]}
-        sets.append({"name": kept["name"], "images": kept["images"], "modules": modules})
+    sets = [
+        {
+            "name": kept["name"],
+            "images": kept["images"],
+            "modules": {
+                name: {
+                    "quantiles": each["activations"]["quantiles"],
+                    "never_positive": len(each["activations"]["never_positive"]),
+                    "channels": each["channels"],
+                }
+                for name, each in kept["modules"].items()
+            },
+        }
+        for kept in features["sets"]
+    ]
     source = figure_source(15, {"sets": sets})
-    rows = list[tuple[Cell, ...]]()
-    for place, images in enumerate(sets):
+    rows = list[list[Cell]]()
+    for place, images in enumerate(features["sets"]):
         for name in images["modules"]:
             module = source.below("sets", place, "modules", name)
-            counts = (module.at(key) for key in ("never_positive", "channels"))
             quantiles = (module.at("quantiles", share, form="brief") for share in SHOWN)
-            rows.append((images["name"], name, *quantiles, *counts))
+            rows.append([images["name"], name, *quantiles, module.at("never_positive"), module.at("channels")])
     return Exhibit(
         source,
         "Range of values",
@@ -216,7 +209,7 @@ def activation_exhibit(run: FinishedRun) -> Exhibit | None:
          f"in any image. {features['network']}, in eval mode.",),
         [_describe_silent(source.below("sets", place)) for place in range(len(sets))],
         FigureTable(("images", "module", *SHOWN.values(), "never positive", "channels"), rows),
-        draw=draw_activations,
+        draw_activations(source.values),
         tier="activations",
     )  # fmt: skip
 
@@ -228,10 +221,9 @@ def _describe_silent(images: Source) -> Sentence:
     if not any(shares.values()):
         return (f"{images.values['name']}: every channel is positive somewhere",)
     most = [name for name, share in shares.items() if share == max(shares.values())]
-    have = "has" if len(most) == 1 else "have"
-    share = f"{have} the largest share of channels that are never positive, {{never_positive}} of {{channels}}"
-    name, named = images.values["name"], join_names(most, KIND)
-    return images.below("modules", most[0]).say(f"{{}}: {{}} {share}", name, named)
+    text = "{}: {} {} the largest share of channels that are never positive, {never_positive} of {channels}"
+    words = images.values["name"], join_names(most, KIND), "have" if most[1:] else "has"
+    return images.below("modules", most[0]).say(text, *words)
 
 
 def draw_activations(numbers: Numbers) -> list[Panel]:
@@ -241,9 +233,9 @@ def draw_activations(numbers: Numbers) -> list[Panel]:
         rows = []
         for name, each in images["modules"].items():
             low, middle, high = (each["quantiles"][share] for share in SHOWN)
-            silent = f"{each['never_positive']} of {each['channels']}"
-            rows.append((name, {"interval": (low, high), "dot": middle, "value": silent}))
-            shown += [low, middle, high]
+            value = f"{each['never_positive']} of {each['channels']}"
+            rows.append((name, {"interval": (low, high), "dot": middle, "value": value}))
+            shown += [low, high]
         drawn.append((images["name"], markup.shorten(images["name"], 26), rows))
     axis = markup.axis_around_zero(min(shown), max(shown))
-    return [markup.draw_rows(*each, axis, right=88, note="never positive") for each in drawn]
+    return [markup.draw_rows(*each, axis, note="never positive") for each in drawn]

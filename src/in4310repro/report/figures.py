@@ -24,10 +24,12 @@ MOST_SIGNS = 10  # largest number of modules with a sign each, and a legend
 
 def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw the percentage of values <= 0, the quantiles and, if measured, the spectrum of each module."""
-    with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
-    height = max(3.8, 0.26 * len(modules) + 1)
-    figure = Figure(figsize=(16 if with_spectrum else 11, height), layout="constrained")
-    shares, quantiles, *spectra = panels = figure.subplots(1, 3 if with_spectrum else 2, squeeze=False)[0]
+    with_spectrum = {
+        name: np.array(module["eigenvalues"]) for name, module in modules.items() if module.get("eigenvalues")
+    }
+    size = (16 if with_spectrum else 11, max(3.8, 0.26 * len(modules) + 1))
+    figure = Figure(figsize=size, layout="constrained")
+    shares, quantiles, *spectra = panels = figure.subplots(1, 3 if with_spectrum else 2)
     # With many modules the colour shows the depth, and the order of the bars serves as legend.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))
     colours = dict(zip(modules, shades, strict=False))
@@ -40,14 +42,14 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
             low, middle, high = (module["activations"]["quantiles"][share] for share in SHOWN)
             quantiles.plot([low, high], [place, place], color=colours[name], linewidth=3)
             quantiles.plot(middle, place, "o", color=colours[name], markeredgecolor="white")
-    quantiles.set(yticks=places, yticklabels=[""] * len(modules))
-    quantiles.set_xlabel("quantiles of the values: 1 % to 99 %, and the median")
-    for axes in (shares, quantiles):
+    title = "quantiles of the values: 1 % to 99 %, and the median"
+    quantiles.set(yticks=places, yticklabels=[""] * len(modules), xlabel=title)
+    for axes in panels[:2]:
         axes.set_ylim(len(modules) - 0.4, -0.6)
     for number, (name, values) in enumerate(with_spectrum.items()):
-        shown = np.flatnonzero(np.array(values) > 1e-10 * values[0])
+        shown = np.flatnonzero(values > 1e-10 * values[0])
         # Ten signs: five filled, then the same five hollow.
-        spectra[0].semilogy(shown + 1, np.array(values)[shown], f"{SIGNS[number % 5]}-", color=colours[name],
+        spectra[0].semilogy(shown + 1, values[shown], f"{SIGNS[number % 5]}-", color=colours[name],
                             markersize=4, label=names[name],
                             markerfacecolor="white" if number % 10 > 4 else colours[name])  # fmt: skip
     for axes in spectra:

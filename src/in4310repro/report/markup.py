@@ -9,12 +9,15 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
 from in4310repro.system.text import Markdown, cells, code, markdown, verbatim, visible
+
+if TYPE_CHECKING:
+    from in4310repro.trace.comparison import Growth
 
 WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
 LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels
@@ -25,7 +28,7 @@ STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an 
 LONGEST_NAME = 40  # letters of a line of the legend
 LONGEST_BESIDE = 16  # letters of a name beside its row; a longer name is above the row
 LONGEST_ABOVE = 42
-ROW, VALUES = 23, 48  # height of a row, and width of its column of values
+ROW, VALUES, NOTED = 23, 48, 88  # height of a row, and width of its column of values, and of one with a heading
 BAR = '<rect x="%s" y="%s" width="%s" height="%s" class="bar"></rect>'
 PATH = '<path d="%s" class="%s"></path>'
 INNER = '<svg x="%s" y="%s" width="%s" height="%s">%s</svg>'
@@ -33,14 +36,17 @@ FILE = (
     '<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="%s" height="%s" viewBox="0 0 %s %s" role="img" '
     'aria-label="%s"><style>%s</style><rect width="100%%" height="100%%" class="paper"></rect>%s</svg>\n'
 )
+MOST_MARKS = 40  # points of a line that have a sign each
+SMALLEST = -10  # power of ten that is drawn for less; equal values are on the lowest line
 TEMPLATES = resources.files("in4310repro.report") / "templates"
 # Signs of series, each with a colour, filled, then hollow: a circle, and paths with their starts beside the point.
 SIGNS = ((-3.2, -3.2, "h6.4v6.4h-6.4z"), (0, -4.2, "l4.2 7.4h-8.4z"), (0, -4.4, "l4.4 4.4l-4.4 4.4l-4.4 -4.4z"),
          (0, 4.2, "l4.2 -7.4h-8.4z"))  # fmt: skip
 MARKS = 1 + len(SIGNS)
 
+Titles = tuple[str, str]  # of the horizontal and of the vertical axis
 Numbers = Mapping[str, Any]  # content of a figure's JSON file
-Points = Sequence[tuple[float, float]]
+Points = Sequence[tuple[Any, float]]
 Ticks = Sequence[tuple[float, str]]  # values of an axis and their labels
 Axis = tuple[tuple[float, float], Ticks]  # lowest and highest value, and ticks
 SHARES: Axis = (0, 1), [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]
@@ -94,7 +100,7 @@ def mark(x: float, y: float, style: int) -> Markup:
 
     The first ten series have different symbols, so that they can be told apart without colour.
     """
-    number, kind = style % MARKS, "h" if style % (2 * MARKS) >= MARKS else "m"
+    number, kind = style % MARKS, "mh"[style // MARKS % 2]
     if number == 0:
         return element('<circle cx="%s" cy="%s" r="3.2" class="%s0"></circle>', x, y, kind)
     right, down, way = SIGNS[number - 1]
@@ -106,7 +112,7 @@ def path(points: Points, class_: str) -> Markup:
     return element(PATH, f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in points)}", class_)
 
 
-def axes(left: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
+def axes(left: float, x: Scale, y: Scale, titles: Titles) -> Markup:
     """Draw grid, tick labels and titles of both axes; the title of the vertical axis is above it."""
     bottom, top = y.pixels
     parts = [label(0, top - 14, titles[1], "quiet"), label(RIGHT, bottom + 33, titles[0], "quiet", "end")]
@@ -165,7 +171,7 @@ def file(panels: Sequence[Panel], alternative: str, heading: str = "") -> str:
         heading: a warning above the panels; long texts are broken into lines.
     """
     columns, width = min(len(panels), 2), max(panel.width for panel in panels)
-    wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
+    wide = 2 * MARGIN - GAP + columns * (width + GAP)
     lines = textwrap.wrap(heading, int((wide - 2 * MARGIN) / LETTER), break_long_words=False, break_on_hyphens=False)
     parts = [label(MARGIN, 22 + 18 * number, text, "warning") for number, text in enumerate(lines)]
     top = MARGIN + 18 * len(lines)
@@ -184,11 +190,10 @@ def draw_lines(
     title: str,
     lines: Mapping[str, Points],
     axis: Axis,
-    titles: tuple[str, str],
+    titles: Titles,
     *,
     selected: str | None = None,
     steps: range | None = None,
-    most_marks: float = math.inf,
 ) -> Panel:
     """Draw a line with a sign at each point for each name of the legend.
 
@@ -198,33 +203,56 @@ def draw_lines(
         axis: domain and ticks of the vertical axis.
         titles: of the horizontal and of the vertical axis.
         selected: the name whose line is bold.
-        steps: ticks of the horizontal axis, which has its start and its stop - 1 as ends; by default from 1.
-        most_marks: number of points above which a line has no signs.
+        steps: ticks of the horizontal axis, which has its start and its stop - 1 as ends; a line of more points than
+            `MOST_MARKS` then has no signs. By default from 1.
     """
     signs, height = legend([shorten(name, LONGEST_NAME) for name in lines], 14)
-    last = int(max([2, *(place for points in lines.values() for place, _ in points)]))
-    steps = steps or range(1, last + 1, math.ceil(last / 10))
-    x = Scale((steps.start, steps.stop - 1), [(each, f"{each}") for each in steps], (LEFT + 8, RIGHT - 8))
+    last = max([2, *(place for points in lines.values() for place, _ in points)])
+    ticks = steps or range(1, last + 1, math.ceil(last / 10))
+    x = Scale((ticks.start, ticks.stop - 1), [(each, f"{each}") for each in ticks], (LEFT + 8, RIGHT - 8))
     y = Scale(*axis, (height + 32.0 + PLOT, height + 32.0))
     parts = [signs, axes(LEFT, x, y, titles)]
     for style, (name, points) in enumerate(lines.items()):
         shown = [(x(place), y(value)) for place, value in points]
         if shown:
-            again, bold = " again" if style % (2 * MARKS) >= MARKS else "", " bold" if name == selected else ""
-            parts.append(path(shown, f"l{style % MARKS}{again}{bold}"))
-        if len(shown) <= most_marks:
+            again = " again" * (style // MARKS % 2)
+            parts.append(path(shown, f"l{style % MARKS}{again}{' bold' * (name == selected)}"))
+        if not steps or len(shown) <= MOST_MARKS:
             parts += [mark(*point, style) for point in shown]
     return Panel(title, height + 70.0 + PLOT, join(parts))
+
+
+def draw_growth(growth: "Sequence[Growth]") -> str:
+    """Return an SVG that plots, step by step, relative differences and the share of tensors that differ."""
+    relative = {
+        "loss": [(each.step, each.relative_loss) for each in growth if each.relative_loss is not None],
+        "parameters": [(each.step, each.relative) for each in growth],
+    }
+    logarithms = {name: [(x, _power(value)) for x, value in line] for name, line in relative.items() if line}
+    top = max(0, *(math.ceil(value) for line in logarithms.values() for _, value in line))
+    powers = [(power, f"1e{power}" if power > SMALLEST else "0") for power in range(SMALLEST, top + 1, 2)]
+    share = [(each.step, each.differing / max(each.tensors, 1)) for each in growth]
+    drawn: dict[str, Any] = {
+        "relative difference": (logarithms, ((SMALLEST, top), powers)),
+        "share of tensors that differ": ({"all tensors of the step": share}, SHARES),
+    }
+    first, last = growth[0].step, max(growth[-1].step, growth[0].step + 1)
+    steps = range(first, last + 1, max(1, math.ceil((last - first) / 8)))
+    panels = [draw_lines(title, *each, ("step", title), steps=steps) for title, each in drawn.items()]
+    return file(panels, f"Two traces by step: {', '.join(drawn)}")
+
+
+def _power(value: float) -> float:
+    return max(math.log10(value), SMALLEST) if value > 0 else float(SMALLEST)
 
 
 def draw_rows(
     title: str,
     heading: str,
-    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    rows: Sequence[tuple[str, Numbers]],
     axis: Axis,
     *,
     apart: int = 0,
-    right: float = VALUES,
     note: str = "",
 ) -> Panel:
     """Draw a row for each name, beside it, or above it if any name is too long.
@@ -235,18 +263,17 @@ def draw_rows(
         rows: name, and what the row shows: a value for each of the SHAPES, in the order of drawing; None shows nothing.
         axis: domain and ticks of the horizontal axis.
         apart: number of rows at the end that stand below a small gap.
-        right: width of the column at the right, pixels.
         note: heading of the column at the right; a line marks zero below it.
     """
     widest = max(measure_text(visible(name)) for name, _ in rows)
     above = widest > LETTER * LONGEST_BESIDE
-    shift, gap, ends = 14 * above, 8 * bool(apart), (14.0 if above else widest + 12, WIDTH - right)
+    shift, ends = 14 * above, (14.0 if above else widest + 12, WIDTH - (NOTED if note else VALUES))
     x, height = Scale(*axis, ends), ROW + shift
-    bottom = TITLE + 8.0 + height * len(rows) + gap
+    bottom = TITLE + 8.0 + height * len(rows) + 8 * bool(apart)
     parts = [label(0, 15, heading, "title")]
     if any(row.get("printed") is not None for _, row in rows):
-        start = WIDTH - 2 - measure_text("as printed")
-        parts += [_draw_diamond(start - 9, 11), label(WIDTH - 2, 15, "as printed", "quiet", "end")]
+        start = WIDTH - 11 - measure_text("as printed")
+        parts += [_draw_diamond(start, 11), label(WIDTH - 2, 15, "as printed", "quiet", "end")]
     for value, text in x.ticks:
         place = x(value)
         parts += [line(place, TITLE + 6, place, bottom, "grid"), label(place, bottom + 16, text, "tick", "middle")]
@@ -254,7 +281,7 @@ def draw_rows(
         zero = x(0)
         parts += [label(WIDTH - 2, 15, note, "quiet", "end"), line(zero, TITLE + 6, zero, bottom, "axis")]
     for number, (name, row) in enumerate(rows):
-        y = TITLE + 8 + height * number + shift + ROW / 2 + gap * (number >= len(rows) - apart)
+        y = TITLE + 8 + height * number + shift + ROW / 2 + 8 * (number >= len(rows) - apart)
         beside = (ends[0] - 12, y + 4, shorten(name, LONGEST_BESIDE), "", "end")
         parts.append(label(0, y - 14, shorten(name, LONGEST_ABOVE)) if above else label(*beside))
         parts += [SHAPES[shape](x, y, value) for shape, value in row.items() if value is not None]
@@ -283,9 +310,9 @@ SHAPES: dict[str, Callable[[Scale, float, Any], Markup]] = {
 }
 
 
-def axis_to_one(values: Sequence[float]) -> Axis:
-    """Return domain and ticks of an axis that ends at 1; it starts at the largest key of `STARTS` above no value."""
-    start, step = next((start, step) for start, step in STARTS.items() if min(values) >= start)
+def axis_to_one(lowest: float) -> Axis:
+    """Return domain and ticks of an axis up to 1 from the largest key of `STARTS` that is not above `lowest`."""
+    start, step = next((start, step) for start, step in STARTS.items() if lowest >= start)
     ticks = [start + number * step for number in range(round((1 - start) / step) + 1)]
     return (start, 1), [(tick, f"{tick:.2g}".removeprefix("0") or "0") for tick in ticks]
 
@@ -300,8 +327,9 @@ def axis_around_zero(low: float, high: float) -> Axis:
         ((-1.0, 2.0), [(-1.0, '-1'), (0.0, '0'), (1.0, '1'), (2.0, '2')])
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    power = 10.0 ** math.floor(math.log10(high - low)) if high > low else 5.0
-    step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5) if (high - low) / (factor * power) <= 5)
+    span = high - low or 5.0
+    power = 10.0 ** math.floor(math.log10(span))
+    step = next(factor * power for factor in (0.2, 0.5, 1, 2, 5) if span / (factor * power) <= 5)
     first, last = math.floor(low / step), max(math.ceil(high / step), 1)
     ticks = [(number * step, f"{number * step:g}") for number in range(first, last + 1)]
     return (ticks[0][0], ticks[-1][0]), ticks

@@ -1,54 +1,95 @@
-"""The report of a run: a JSON file for each figure, a Markdown page, and one self-contained HTML page."""
+"""The report of a run: a JSON file for each figure, a Markdown page, an HTML page, and their check against the run."""
 
 import base64
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from markupsafe import Markup
 
 from in4310repro.metrics import SCALARS
 from in4310repro.models.modules import default_modules
-from in4310repro.report import check_page, markup
-from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import Exhibit, to_text
-from in4310repro.report.exhibits import FIGURES, exhibits
+from in4310repro.report import check_page, class_exhibits, feature_exhibits, markup, score_exhibits, verdict
+from in4310repro.report.exhibit import Exhibit, has_original_classes, original, to_text
 from in4310repro.report.markup import read_asset, render
-from in4310repro.report.photographs import Photograph, list_shown_paths, load_jpeg
-from in4310repro.report.published_numbers import has_original_classes, original
-from in4310repro.report.score_exhibits import SHOWN, format_score
-from in4310repro.report.tiers import Places, keep_together, make_tier_lookup, tiers
-from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
+from in4310repro.report.photographs import load_jpeg
 from in4310repro.runs import config as configuration
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.names import RECORD
 from in4310repro.runs.presets import publishable, reproducing_command
-from in4310repro.runs.records import RunMetrics
-from in4310repro.system.files import json_bytes, read_json, write_file
-from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.files import json_bytes, read_bytes, read_json, regular_file, write_file
+from in4310repro.system.schema import differences
+from in4310repro.system.signals import temporary_folder
 from in4310repro.verification.checks import Verification
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files
+PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
-class RunRecord(TypedDict):
-    """Record of a run for repeating it: command, configuration, fingerprint, metrics and file hashes."""
-
-    command: str
-    config: configuration.Values  # with folder names instead of full paths
-    fingerprint: Fingerprint
-    metrics: RunMetrics
-    files_sha256: dict[str, str]  # of the run folder
+def _test_exhibits(run: FinishedRun) -> Iterator[Exhibit]:
+    """Build figures 4 and 13, which has the intervals of figure 4."""
+    yield (test := class_exhibits.test_exhibit(run))
+    yield score_exhibits.curves_exhibit(run, test.numbers["intervals"].get("average_precision"))
 
 
-class ReportRecord(RunRecord):
-    """Content of a report's `run.json`: the record of the run, and the files of the report."""
+# What builds the figures of each group of the page: one of them, several, or None where the run has not their numbers.
+FIGURES: dict[str, Sequence[Callable[..., Any]]] = {
+    "On the test set": (
+        _test_exhibits,
+        score_exhibits.confusion_exhibit,
+        score_exhibits.calibration_exhibit,
+        score_exhibits.ranking_exhibit,
+    ),
+    "How the network was selected": (
+        class_exhibits.validation_exhibits,
+        class_exhibits.loss_exhibit,
+        class_exhibits.accuracy_exhibit,
+    ),
+    "What its feature maps say": (
+        feature_exhibits.sparsity_exhibit,
+        feature_exhibits.spectrum_exhibits,
+        feature_exhibits.activation_exhibit,
+    ),
+}
 
-    manifest_sha256: str  # one hash for the run without its feature maps; `verify` prints it
-    figures: list[str]  # files of this report, which the next report may remove
+
+def exhibits(run: FinishedRun) -> list[Exhibit]:
+    """Build all figures of a finished run, in the order of their groups on a page.
+
+    Raises:
+        ValueError: the run has no measured feature maps.
+    """
+    figures = (
+        _complete(run, group, each)
+        for group, builders in FIGURES.items()
+        for built in (build(run) for build in builders)
+        for each in ([built] if isinstance(built, Exhibit) else built or ())
+    )
+    return sorted(figures, key=lambda each: (each.last, each.number))
+
+
+def _complete(run: FinishedRun, group: str, exhibit: Exhibit) -> Exhibit:
+    """Return the figure with its group, the label of a deviation, and a remark on the published report's figure."""
+    label, numbers, remark = run.config.protocol.label, exhibit.numbers, exhibit.remark
+    if label:
+        exhibit = replace(exhibit, source=exhibit.source._replace(values={"label": label, **numbers}))
+    if not has_original_classes(run.classes):
+        return replace(exhibit, group=group, counterpart=None)
+    if numbers.get("original"):
+        remark = (
+            f"Diamonds are what the original prints{exhibit.beside}."
+            if run.config.data
+            else "The table has the numbers that the original prints, of photographs and not comparable with drawn "
+            f"scenes{exhibit.beside}."
+        )
+    return replace(exhibit, group=group, caption=(*exhibit.caption, f" {remark}"))
 
 
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
@@ -69,17 +110,10 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     all_exhibits = exhibits(run)
     root = image_root(run.config, data)
     # Only images of the split may be embedded.
-    by_path = {
-        entry.path: Photograph(root / entry.path, entry.sha256, run.config.orientation)
-        for entry in run.split.parts["test"]
-    }
-    shown = dict.fromkeys(list_shown_paths(all_exhibits) if photographs else [])
-    pictures = {path: load_jpeg(by_path, path) for path in shown}
-    files = make_drawings(all_exhibits, pictures)
-    files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
-    files[RECORD] = json_bytes(make_report_record(run, sorted(files)))
-    files |= make_pages(run, all_exhibits, pictures)
-    files[check_page.PAGE] = check_page.html().encode()
+    sha256 = {entry.path: entry.sha256 for entry in run.split.parts["test"]}
+    shown = dict.fromkeys(path for each in all_exhibits for path in each.photographs if photographs)
+    pictures = {path: load_jpeg(root / path, sha256[path], run.config.orientation) for path in shown}
+    files = _make_files(run, all_exhibits, pictures)
     remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)
@@ -99,6 +133,15 @@ def may_write(run: FinishedRun, folder: Path) -> bool:
         return True
 
 
+def _make_files(run: FinishedRun, all_exhibits: Sequence[Exhibit], pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return all files of a report as bytes by file name; `run.json` lists those that the next one may remove."""
+    drawings = make_drawings(all_exhibits, pictures)
+    figures = {f"{each.name}.json": json_bytes(each.numbers) for each in all_exhibits}
+    listed = {"manifest_sha256": run.files.manifest_sha256(), "figures": sorted([*figures, *drawings])}
+    files = {RECORD: json_bytes({**make_record(run), **listed}), **figures, **drawings}
+    return files | make_pages(run, all_exhibits, pictures) | {check_page.PAGE: check_page.html().encode()}
+
+
 def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the SVG files of a report, as bytes by file name.
 
@@ -108,35 +151,14 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
     """
     files = {}
     for exhibit in all_exhibits:
-        shown = exhibit.panels()
+        shown = exhibit.panels
         if exhibit.draw_photographs and photographs:
             shown = [exhibit.draw_photographs(exhibit.numbers, photographs)]
         if shown:
             alternative = f"{exhibit.title}. {'. '.join(map(to_text, exhibit.findings))}."
-            label = str(exhibit.numbers.get("label", ""))
-            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, label).encode()
+            drawing = markup.file(shown, alternative, exhibit.numbers.get("label", ""))
+            files[f"{exhibit.name}.svg"] = drawing.encode()
     return files
-
-
-def list_drawn_figures(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
-    """Return the names of the figures with a drawing; the rest are tables only."""
-    return [each.name for each in all_exhibits if each.draw or (photographs and each.draw_photographs)]
-
-
-def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the pages `report.md` and `index.html` of a report, as bytes by file name.
-
-    Args:
-        run: a finished run.
-        all_exhibits: figures of the run.
-        photographs: JPEG files by path; if empty, no images are shown.
-    """
-    context = _context(run, all_exhibits)
-    context["drawn"] = list_drawn_figures(all_exhibits, photographs=bool(photographs))
-    return {
-        "report.md": render("report.md.jinja", context).encode(),
-        "index.html": render("index.html.jinja", context | html_context(run, all_exhibits, photographs)).encode(),
-    }
 
 
 def remove_earlier_figures(folder: Path, written: set[str]) -> None:
@@ -153,68 +175,81 @@ def remove_earlier_figures(folder: Path, written: set[str]) -> None:
                 file.unlink()
 
 
-def make_record(run: FinishedRun) -> RunRecord:
-    """Return the record of a run: the command that repeats it, configuration, results and file hashes."""
-    return RunRecord(
-        command=reproducing_command(run.config, _settings_chosen_by_training(run)),
-        config=configuration.to_json(publishable(run.config)),
-        fingerprint=run.fingerprint,
-        metrics=run.metrics,
-        files_sha256=run.files.manifest(),
-    )
+def make_record(run: FinishedRun) -> dict[str, Any]:
+    """Return the record of a run: the command that repeats it, configuration, results and sha256 of each file.
+
+    The configuration has names of folders instead of full paths.
+    """
+    config, chosen = run.config, list[str]()
+    # What training chooses needs no option. The user's code is not run here, and may choose any modules.
+    with suppress(ValueError):
+        if not config.network.is_resnet:
+            by_default = default_modules(run.saved_network(), config.model, config.image_size)
+            chosen = ["modules"] * (config.modules == by_default)
+    return {
+        "command": reproducing_command(config, chosen),
+        "config": configuration.to_json(publishable(config)),
+        "fingerprint": run.fingerprint,
+        "metrics": run.metrics,
+        "files_sha256": run.files.manifest(),
+    }
 
 
-def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys that the command of a run can omit, since training chooses their values."""
-    config = run.config
-    if config.network.is_resnet:
-        return []
-    try:
-        chosen = config.modules == default_modules(run.saved_network(), config.model, config.image_size)
-    except ValueError:
-        # The user's code is not run here, and may choose any modules.
-        return []
-    return ["modules"] * chosen
+def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the pages `report.md` and `index.html` of a report, as bytes by file name.
 
-
-def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
-    """Return the content of a report's `run.json`."""
-    return ReportRecord(**make_record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
-
-
-def _context(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Any]:
+    Args:
+        run: a finished run.
+        all_exhibits: figures of the run.
+        photographs: JPEG files by path; if empty, no images are shown.
+    """
     comparable, expected = has_original_classes(run.classes), Verification.expected(run)
     title, place = "Scenes in six classes, beside the report", publishable(run.config).data or "drawn scenes"
     if not comparable:
         title = f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
-    in_order = sorted(all_exhibits, key=lambda each: each.last)
-    test = next(each.source for each in all_exhibits if each.number == TEST)
-    ours, known = test.below("ours"), test.below("intervals")
-    return {
-        "config": run.config,
+    test = next(each.source for each in all_exhibits if each.number == class_exhibits.TEST)
+    places, script = verdict.Places(verdict.make_tier_lookup(run, all_exhibits)), read_asset("page.js")
+    context = vars(run) | {
         "command": make_record(run)["command"],
         "label": run.config.protocol.label,
-        "metrics": run.metrics,
         "original": original(),
         "comparable": comparable,
         "title": title,
-        "groups": {heading: [each for each in in_order if each.group == heading] for heading in FIGURES},
+        "groups": {heading: [each for each in all_exhibits if each.group == heading] for heading in FIGURES},
         # Name, value and interval of each main test metric.
         "headline": [
-            (each.label, ours.at(name), known.at(name) if name in known.values else "")
+            (each.label, test.at("ours", name), test.at("intervals", name) if name in test.values["intervals"] else "")
             for name, each in SCALARS.items()
-            if name in ours.values
+            if name in test.values["ours"]
         ],
-        "verdict": make_verdict(run, test),
-        "selection_and_test": describe_selection_and_test(run),
+        "verdict": verdict.make_verdict(run, test),
+        "selection_and_test": verdict.describe_selection_and_test(run),
         "plain": to_text,
-        "tiers": list(tiers(run).values())[: None if comparable else -1],
-        "conditions": describe_differences(run.config, run.metrics),
-        "fingerprint": run.fingerprint,
+        "tiers": [
+            tier
+            for name, tier in verdict.tiers(run).items()
+            if (comparable or name != "printed")
+            and (name != "activations" or any(each.tier == name for each in all_exhibits))
+        ],
+        "conditions": verdict.describe_differences(run.config, run.metrics),
         "computed_again": expected.computed_again,
         "claimed": expected.grouped_claims,
         "manifest_sha256": run.files.manifest_sha256(),
+        "drawn": [each.name for each in all_exhibits if each.panels or (photographs and each.draw_photographs)],
+        # Of the HTML page alone.
+        "link": places.link,
+        "say": places.say,
+        "words": verdict.keep_together,
+        "entries": places.entries,
+        "score": score_exhibits.format_score,
+        "panels": {exhibit.number: _draw_panels(exhibit) for exhibit in all_exhibits},
+        "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
+        "shown": score_exhibits.SHOWN,
+        "styles": Markup(read_asset("chart.css") + read_asset("page.css")),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_sha256": check_page.policy_sha256(script),
     }
+    return {name: render(f"{name}.jinja", context).encode() for name in PAGES}
 
 
 def _draw_panels(exhibit: Exhibit) -> list[Markup]:
@@ -222,29 +257,73 @@ def _draw_panels(exhibit: Exhibit) -> list[Markup]:
     findings = map(to_text, exhibit.of_panels or exhibit.findings)
     return [
         markup.drawing(panel, finding if finding.startswith(panel.title) else f"{panel.title}: {finding}")
-        for panel, finding in zip(exhibit.panels(), findings, strict=False)
+        for panel, finding in zip(exhibit.panels, findings, strict=False)
     ]
 
 
-def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the values that `index.html.jinja` needs in addition to those that `report.md.jinja` needs.
+def report_differences(run_folder: Path, report: Path) -> list[str]:
+    """Compare a report with its run; return a message for each value, drawing or page that differs.
+
+    Drawings and pages are made again with the photographs embedded in `index.html`.
+
+    The hash of the feature maps in `run.json` is not compared, since every report measures the feature maps anew.
+    The numbers that were computed from the feature maps are compared as part of the figures.
 
     Args:
-        run: a finished run.
-        all_exhibits: figures of the run.
-        photographs: JPEG files by path.
+        run_folder: folder of a finished run.
+        report: folder that `in4310repro report` wrote.
+
+    Raises:
+        ValueError: the folder holds no report, or the run cannot be read or has no feature maps.
     """
-    places, script = Places(make_tier_lookup(run, all_exhibits)), read_asset("page.js")
-    return {
-        "link": places.link,
-        "say": places.say,
-        "words": keep_together,
-        "places": places,
-        "score": format_score,
-        "panels": {exhibit.number: _draw_panels(exhibit) for exhibit in all_exhibits},
-        "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
-        "shown": SHOWN,
-        "styles": Markup(read_asset("chart.css") + read_asset("page.css")),  # noqa: S704
-        "script": Markup(script),  # noqa: S704
-        "script_sha256": check_page.policy_sha256(script),
-    }
+    names.refuse_no_report(report)
+    run = FinishedRun.open(run_folder)
+    all_exhibits, unread = exhibits(run), list[str]()
+    paths = [path for each in all_exhibits for path in each.photographs]
+    try:
+        embedded = PHOTOGRAPH.findall(read_bytes(regular_file(report, "index.html")))
+        if embedded and len(embedded) != len(paths):
+            raise ValueError(f"{report / 'index.html'} shows {len(embedded)} photographs; expected {len(paths)}")
+        photographs = dict(zip(paths, map(base64.b64decode, embedded), strict=False))
+    except (ValueError, OSError) as error:
+        # Numbers are compared without photographs.
+        shown = paths if (report / score_exhibits.WITH_PHOTOGRAPHS).exists() else []
+        photographs, unread = dict.fromkeys(shown, b""), [str(error)]
+    files = _make_files(run, all_exhibits, photographs)
+    sentences = [
+        f"{report / file.name} is not a figure of this run"
+        for file in sorted(report.glob("figure*.json"))
+        if FIGURE.fullmatch(file.name) and file.name not in files
+    ]
+    if unread:
+        files = {name: content for name, content in files.items() if name.endswith(".json")}
+    elif not run.config.data and (report / check_page.IMAGES).exists():
+        with temporary_folder() as folder:
+            check_page.write_images(run, folder)
+            files[check_page.IMAGES] = read_bytes(folder / check_page.IMAGES)
+    for name, needed in files.items():
+        try:
+            file, values = regular_file(report, name), name.endswith(".json")
+            saved = read_json(file) if values else read_bytes(file)
+        except (ValueError, OSError) as error:
+            sentences.append(str(error))
+            continue
+        if values:
+            sentences += [
+                f"{file}: {each.path or 'its value'} is {'absent' if each.first is None else str(each.first)[:200]}; "
+                f"the run has {'absent' if each.second is None else str(each.second)[:200]}"
+                for each in differences(saved, json.loads(needed))
+                if each.path != f"files_sha256.{names.FEATURES}"
+            ]
+        elif saved != needed:
+            lines = enumerate(zip_longest(saved.split(b"\n"), needed.split(b"\n")), start=1)
+            number = next(number for number, (line, now) in lines if line != now)
+            sentences.append(f"{file}: line {number} differs from the one that the run gives")
+    return sentences + unread
+
+
+def list_report_files(report: Path) -> set[str]:
+    """Return the names of the files that `report_differences` compares."""
+    record = read_json(report / RECORD)
+    drawn = record["config"]["data"] is None and (report / check_page.IMAGES).exists()
+    return {RECORD, *PAGES, check_page.PAGE, *record["figures"], *([check_page.IMAGES] if drawn else [])}

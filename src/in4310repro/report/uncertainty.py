@@ -3,15 +3,15 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
 
 from in4310repro.metrics import METRICS, Interval, mean_interval, score_interval, thresholds
+from in4310repro.metrics.measurement import confusion_matrix
 from in4310repro.metrics.scores import Scores
 
 COVERAGE = "coverage.json"  # how often the intervals hold the true value, by simulation
@@ -21,12 +21,9 @@ PRIOR = 16  # images that vary as a right or wrong one does, by which the varian
 Array = NDArray[Any]
 
 
-class Estimate(NamedTuple):
-    """The value of a metric in [0, 1], and how it would vary if other images were drawn."""
-
-    value: float
-    influence: Array  # derivative of the value by the weight of each image
-    excess: float  # by how much the value is expected to be too high, or too low if it is negative
+# The value of a metric in [0, 1], the derivative of the value by the weight of each image, and by how much the value is
+# expected to be too high, or too low if that is negative, if other images were drawn.
+Estimate = tuple[float, Array, float]
 
 
 def intervals(scores: Scores) -> dict[str, Any]:
@@ -41,26 +38,24 @@ def intervals(scores: Scores) -> dict[str, Any]:
     Args:
         scores: scores of a test set in which every class has an image.
     """
-    classes = range(scores.softmax.shape[1])
-    cells = scores.labels * len(classes) + scores.softmax.argmax(axis=1)
-    confusion = np.bincount(cells, minlength=len(classes) ** 2).reshape(len(classes), -1)
+    confusion = confusion_matrix(torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax)).numpy()
     sizes, right = confusion.sum(axis=1).tolist(), confusion.diagonal().tolist()
     # Where all images are right, or all wrong, F1 does not vary.
-    varies = 0 < sum(right) < sum(sizes)
-    ranked = [_average_precision(scores.labels == label, scores.softmax[:, label]) for label in classes]
-    of_mean = mean_interval(right, sizes)
+    varies, of_mean, count = 0 < sum(right) < sum(sizes), mean_interval(right, sizes), len(sizes)
+    ranked = [_average_precision(scores.labels == label, each) for label, each in enumerate(scores.softmax.T)]
+    values, influences, excesses = zip(*ranked, strict=True)
+    mean = math.fsum(values) / count, sum(influences) / count, math.fsum(excesses) / count
     return {
-        "average_precision": [_interval(ranked[label], scores.labels, [sizes[label]]) for label in classes],
+        "average_precision": [_interval(each, scores.labels, [size]) for each, size in zip(ranked, sizes, strict=True)],
         "mean_class_accuracy": of_mean,
-        "mean_average_precision": _interval(_mean(ranked), scores.labels, sizes),
+        "mean_average_precision": _interval(mean, scores.labels, sizes),
         "macro_f1": _interval(_macro_f1(scores, confusion), scores.labels, sizes) if varies else of_mean,
     }
 
 
 def describe() -> str:
     """Return which interval each metric has, and how often it held the true value in simulated test sets."""
-    file = resources.files("in4310repro.report") / COVERAGE
-    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    rows = json.loads(Path(__file__).with_name(COVERAGE).read_bytes())["rows"]
     several, single = ([row for row in rows if (max(row["sizes"]) == 1) == alone] for alone in (False, True))
     classes, sizes = [len(row["sizes"]) for row in several], [size for row in several for size in row["sizes"]]
     return (
@@ -81,22 +76,17 @@ def _lowest(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _interval(estimate: Estimate, labels: Array, sizes: Sequence[int]) -> Interval:
     """Return the 95 % interval of a metric that is one of a class, or a mean of classes, of the given sizes."""
+    value, influence, excess = estimate
     variance = math.fsum(
         len(each) / max(len(each) - 1, 1) * math.fsum((each - math.fsum(each) / len(each)) ** 2)
-        for each in (estimate.influence[labels == label] for label in np.unique(labels))
+        for each in (influence[labels == label] for label in np.unique(labels))
     )
     size = len(sizes) / math.fsum(1 / each for each in sizes)
-    images, of_share = size * len(sizes), estimate.value * (1 - estimate.value)
+    images, of_share = size * len(sizes), value * (1 - value)
     ratio = variance * images / of_share if of_share > 0 else 0.0
     effective = images * (size + PRIOR) / (size * ratio + PRIOR)
-    lowest, highest = estimate.value - max(estimate.excess, 0.0), estimate.value - min(estimate.excess, 0.0)
+    lowest, highest = value - max(excess, 0.0), value - min(excess, 0.0)
     return [score_interval(max(lowest, 0.0), effective)[0], score_interval(min(highest, 1.0), effective)[1]]
-
-
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    values, influences, excesses = zip(*estimates, strict=True)
-    count = len(estimates)
-    return Estimate(math.fsum(values) / count, sum(influences) / count, math.fsum(excesses) / count)
 
 
 def _average_precision(of_class: Array, scores: Array) -> Estimate:
@@ -113,7 +103,7 @@ def _average_precision(of_class: Array, scores: Array) -> Estimate:
     from_score = [each[::-1].cumsum()[::-1] for each in (gains, losses)]
     place = np.unique(-scores, return_inverse=True)[1]
     influence = np.where(of_class, precision[place] + from_score[0][place], -from_score[1][place]) / count
-    return Estimate(math.fsum(added * precision) / count, influence, math.fsum(gains) / count)
+    return math.fsum(added * precision) / count, influence, math.fsum(gains) / count
 
 
 def _macro_f1(scores: Scores, confusion: Array) -> Estimate:
@@ -127,22 +117,15 @@ def _macro_f1(scores: Scores, confusion: Array) -> Estimate:
     f1 = 2 * confusion.diagonal() / totals
     by_cell = (2 * np.eye(classes) - f1) / totals / classes  # [true class, predicted class]
     spread = confusion * (sizes[:, None] - confusion) / np.maximum(sizes - 1, 1)[:, None]
-    return Estimate(
+    return (
         math.fsum(f1) / classes,
         by_cell[scores.labels, scores.softmax.argmax(axis=1)],
         -math.fsum((by_cell * spread / totals).ravel()),
     )
 
 
-class Curve(TypedDict):
-    """Precision and recall of one class at each score threshold that raises the recall, highest threshold first."""
-
-    recall: list[float]
-    precision: list[float]
-
-
-def precision_recall_curve(scores: Scores, label: int) -> Curve:
-    """Return recall and precision at each step of the precision-recall curve of a class.
+def precision_recall_curve(scores: Scores, label: int) -> dict[str, list[float]]:
+    """Return `recall` and `precision` of a class at each score that raises the recall, the highest first.
 
     The curve is that of `sklearn.metrics`, without the points at which the recall does not rise. The area under
     the steps is the average precision.
