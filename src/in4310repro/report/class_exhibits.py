@@ -176,11 +176,10 @@ def draw_class_metrics(numbers: Numbers) -> list[Panel]:
 
 def loss_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 5: the losses of the selected setting."""
-    setting, history = run.metrics["setting"], run.histories[run.metrics["setting"]]
-    each, best = unit(history), run.metrics["epoch"] - 1
-    rows: Any = history
-    numbers = {key: [row[key] for row in rows] for key in ("strength", "epoch", *LOSSES) if key in rows[0]}
-    source = figure_source(5, numbers)
+    setting, best = run.metrics["setting"], run.metrics["epoch"] - 1
+    history: Any = run.histories[setting]
+    numbers = {key: [row[key] for row in history] for key in ("strength", "epoch", *LOSSES) if key in history[0]}
+    source, each = figure_source(5, numbers), unit(history)
     epochs, training = source.each("epoch"), source.each("train_loss", form=".2f")
     places, rounded = exhibit.find_ties(source.each("val_loss"), min)
     when: tuple[Cell, Cell] = (f"{each} ", epochs[places[0]])
