@@ -40,9 +40,11 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
     all_exhibits: list[Exhibit], written: Path
 ) -> None:
     # Those of the published report at least; each of them has a file of its own.
-    assert [each.counterpart for each in all_exhibits] == [*range(1, 12), *[None] * 4]
-    assert [each.number for each in all_exhibits[:11]] == list(range(1, 12))
-    assert ["no such figure" in to_text(each.caption) for each in all_exhibits] == [False] * 11 + [True] * 4
+    by_number = sorted(all_exhibits, key=lambda each: each.number)
+    assert [each.counterpart for each in by_number] == [*range(1, 12), *[None] * 4]
+    # In this order they stand on a page, in their groups.
+    assert [each.number for each in all_exhibits] == [*range(1, 7), *range(8, 16), 7]
+    assert ["no such figure" in to_text(each.caption) for each in by_number] == [False] * 11 + [True] * 4
     expected = {f"{each.name}.{ending}" for each in all_exhibits for ending in ("svg", "json")}
     expected -= {"figure12.svg"}
     assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "check.html", "run.json"}
@@ -67,7 +69,7 @@ def test_a_figure_that_is_added_to_the_list_stands_in_files_drawings_and_on_both
 
     monkeypatch.setitem(FIGURES, "On the test set", (*FIGURES["On the test set"], added))
     figures = exhibits(run)
-    assert figures[-1].name == "figure16"
+    assert [each.name for each in figures[-2:]] == ["figure16", "figure07"]
     assert b">drawn<" in page.make_drawings(figures, {})["figure16.svg"]
     markdown, html = (text.decode() for text in page.make_pages(run, figures, {}).values())
     assert (
@@ -435,11 +437,11 @@ def test_classes_of_another_data_set_get_no_original_beside_them(run: FinishedRu
     others = rename_classes(run, ["a", "b", "c", "d", "e", "f"])
     of_others = exhibits(others)
     assert "original" not in of_others[3].numbers
-    assert not of_others[7].numbers["original"]
+    assert not of_others[6].numbers["original"]
     for exhibit in of_others:
         assert "original" not in f"{exhibit.title} {to_text(exhibit.caption)} {exhibit.table.heading}"
         assert {len(row) for row in exhibit.table.rows} == {len(exhibit.table.heading)}
-    assert list(of_others[6].numbers["ranked"]) == ["a", "b", "c"]
+    assert list(of_others[-1].numbers["ranked"]) == ["a", "b", "c"]
     text = page.make_pages(others, of_others, {})["report.md"].decode()
     assert text.startswith("# drawn scenes: networks trained and tested on images of 6 classes\n")
     assert "| the original's |" not in text

@@ -148,7 +148,7 @@ def _table(source: Source) -> FigureTable:
                 of_mean = source.at("intervals", mean) if mean in known else ""
                 columns.append((f"95 % of {name}", [*source.each("intervals", key), of_mean]))
     table = FigureTable.of(*columns)
-    totals = [
+    totals: list[Any] = [
         (metric.heading, "", source.at("ours", key), source.at("intervals", key), *[""] * (len(columns) - 4))
         for key, metric in SCALARS.items()
         if metric.is_share and key in ours

@@ -311,7 +311,7 @@ def join_sentences(sentences: Sequence[Sentence], between: str = ", ", last: str
 
 def has_original_classes(classes: Sequence[str]) -> bool:
     """Return whether `classes` are those of the published report; only then can numbers be compared with it."""
-    return [*classes] == original()["classes"]
+    return bool([*classes] == original()["classes"])
 
 
 def original() -> dict[str, Any]:

@@ -228,7 +228,11 @@ def draw_growth(growth: "Sequence[Growth]") -> str:
         "loss": [(each.step, each.relative_loss) for each in growth if each.relative_loss is not None],
         "parameters": [(each.step, each.relative) for each in growth],
     }
-    logarithms = {name: [(x, _power(value)) for x, value in line] for name, line in relative.items() if line}
+    logarithms = {
+        name: [(x, max(math.log10(value), SMALLEST) if value > 0 else SMALLEST) for x, value in line]
+        for name, line in relative.items()
+        if line
+    }
     top = max(0, *(math.ceil(value) for line in logarithms.values() for _, value in line))
     powers = [(power, f"1e{power}" if power > SMALLEST else "0") for power in range(SMALLEST, top + 1, 2)]
     share = [(each.step, each.differing / max(each.tensors, 1)) for each in growth]
@@ -238,12 +242,8 @@ def draw_growth(growth: "Sequence[Growth]") -> str:
     }
     first, last = growth[0].step, max(growth[-1].step, growth[0].step + 1)
     steps = range(first, last + 1, max(1, math.ceil((last - first) / 8)))
-    panels = [draw_lines(title, *each, ("step", title), steps=steps) for title, each in drawn.items()]
+    panels = [draw_lines(title, lines, axis, ("step", title), steps=steps) for title, (lines, axis) in drawn.items()]
     return file(panels, f"Two traces by step: {', '.join(drawn)}")
-
-
-def _power(value: float) -> float:
-    return max(math.log10(value), SMALLEST) if value > 0 else float(SMALLEST)
 
 
 def draw_rows(

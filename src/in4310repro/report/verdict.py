@@ -215,15 +215,16 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     portable = run.fingerprint["numerics"] == "portable"
     units = {unit(rows) for rows in run.histories.values()}
     fitted = unit(run.histories[run.metrics["setting"]]) == "fit"
+    units |= {"losses"} if fitted else set()
     test = run.config.protocol.scores_test_each_epoch
     what = f"training losses; validation metrics and losses of other epochs{'; test losses of them' * test}"
     where = f"figure05 /train_loss; figure05 /val_loss{', /test_loss' * test} and figure06 at other epochs"
     if fitted:
         what, where = "validation metrics of other epochs", "figure06 at other epochs"
-    losses = Tier("losses of every fit of the head", "figure05", "numerical",
-                  f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY)  # fmt: skip
     # Of epochs and of fits of the last layer that were not selected.
     unselected = {
+        "losses": Tier("losses of every fit of the head", "figure05", "numerical",
+                       f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY),
         "fit": Tier("validation metrics of other fits", "figure06 at other fits", "numerical",
                     f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY),
         "epoch": Tier(what, where, "claimed", "not compared", REPLAY),
@@ -241,7 +242,6 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
         "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
                            "figure01 to figure03; figure05 and figure06 at that epoch, figure06 /accuracy", "bitwise",
                            bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
-        **({"losses": losses} if fitted else {}),
         **{name: tier for name, tier in unselected.items() if name in units},
         "shares": Tier("shares of values that are not positive", "figure08 /ours", "bitwise",
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
