@@ -24,7 +24,7 @@ from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, experiment
 from in4310repro.training.checkpoints import Position
-from in4310repro.verification.replay.of_run import plan_replays, replay
+from in4310repro.verification.replay import plan_replays, replay
 from in4310repro.verification.routine import verify
 from tests.builders import rechain
 

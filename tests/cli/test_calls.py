@@ -39,7 +39,7 @@ def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
     for training in ("train:make", "."):
         code, printed, error = call("explain", training)
         assert (code, printed, f"running {training}, 1: again" in error) == (0, "cause: none found\n", True)
-    module = "in4310repro.verification.replay.epoch"
+    module = "in4310repro.verification.replay"
     assert given == [("train:make", [], []), (f"{module}:first_steps", [str(tmp_path)], [module])]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.verification.replay.of_run import chance_to_find
+from in4310repro.verification.replay import chance_to_find
 from tests.docs import caught, claims
 
 CLAIMS = claims.read()["claim"]

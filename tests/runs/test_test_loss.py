@@ -25,7 +25,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from in4310repro.training.epochs import Epochs
-from in4310repro.verification.replay.of_run import plan_replays, replay
+from in4310repro.verification.replay import plan_replays, replay
 from in4310repro.verification.routine import verify
 
 NAME = "test-loss-each-epoch"

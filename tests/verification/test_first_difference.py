@@ -18,7 +18,7 @@ from in4310repro.verification.compare import (
     describe_replay,
     traced_steps,
 )
-from in4310repro.verification.replay.of_run import plan_replays, replay
+from in4310repro.verification.replay import plan_replays, replay
 from tests.builders import rechain
 from tests.conftest import Call
 from tests.trace.recording import batches, record

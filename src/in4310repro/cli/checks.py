@@ -20,7 +20,7 @@ from in4310repro.system.text import columns
 OF_WEIGHTS = ("model", "image_size", "mean", "std", "interpolation", "crop_ratio")
 FEATURES = "By the features of a network"
 ON_PLANE = 2000  # images of the page's map
-FIRST_STEPS = "in4310repro.verification.replay.epoch"
+FIRST_STEPS = "in4310repro.verification.replay"
 A_TRACE = "A file that in4310repro.trace.Trace wrote, such as a.trace."
 
 

@@ -17,7 +17,7 @@ from in4310repro.system.text import shell_command
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.context import Context
-    from in4310repro.verification.replay.of_run import Plan
+    from in4310repro.verification.replay import Plan
     from in4310repro.verification.routine import Verdict
 
 
@@ -112,7 +112,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     """
     from in4310repro.system.fingerprint import Fingerprint
     from in4310repro.verification import checks, folder, routine
-    from in4310repro.verification.replay.of_run import Replay, describe_cap, replay
+    from in4310repro.verification.replay import Replay, describe_cap, replay
 
     files = folder.recorded_files(run)
     committed = [*asked.differences, *folder.other_manifest(files, asked.manifest_sha256)]
@@ -166,8 +166,7 @@ def _plan(run: Path, asked: SimpleNamespace, context: Context) -> tuple[Finished
             training step is too large for this machine.
     """
     from in4310repro.runs.finished import FinishedRun
-    from in4310repro.verification.replay.epoch import describe_missing_epochs
-    from in4310repro.verification.replay.of_run import describe_cap, plan_replays
+    from in4310repro.verification.replay import describe_cap, describe_missing_epochs, plan_replays
 
     try:
         opened = FinishedRun.open(run)

@@ -91,10 +91,10 @@ def pytest_configure(config: pytest.Config) -> None:
         # The processes of xdist start after the first one has checked.
         if not hasattr(config, "workerinput"):
             check_request(session.names, config.getoption("golden_reason"), session.folder, os.environ)
+        if len(session.names) > 1 and config.getoption("numprocesses", None):
+            raise ValueError("one process writes several golden files; expected -n 0")
     except ValueError as error:
         raise pytest.UsageError(f"golden: {error}") from None
-    if len(session.names) > 1 and config.getoption("numprocesses", None):
-        raise pytest.UsageError("golden: one process writes several golden files; expected -n 0")
     config.pluginmanager.register(session, "golden session")
     config.pluginmanager.register(Fixture(), "golden fixture")
 
@@ -130,7 +130,7 @@ class GoldenSession(MetaPathFinder):
         # Of the files to write.
         given = config.getoption("golden_update")
         self.names = [*dict.fromkeys(map(str.strip, given.split(",")))] if given else []
-        self.native = config.getini("golden_numerics") == "native"
+        self.mode = config.getini("golden_numerics")
         self.written: list[str] = []
         self.tests: dict[str, str] = {}  # case -> the test that used it
         self.tiers: Counter[str] = Counter()
@@ -139,7 +139,7 @@ class GoldenSession(MetaPathFinder):
     @functools.cached_property
     def numerics(self) -> Numerics:
         """Arithmetic of this process; the first access activates it and imports torch."""
-        return activate(self.config.getini("golden_numerics"), "cpu")
+        return activate(self.mode, "cpu")
 
     def begin_test(self) -> None:
         """Activate the session's arithmetic before a test.
@@ -147,7 +147,7 @@ class GoldenSession(MetaPathFinder):
         In native mode, the activation is postponed until torch is imported. A test that uses only NumPy never
         imports torch and runs without the activation.
         """
-        if not self.native or "torch" in sys.modules:
+        if self.mode != "native" or "torch" in sys.modules:
             self.numerics  # noqa: B018
         elif self not in sys.meta_path:
             sys.meta_path.insert(0, self)
@@ -204,7 +204,7 @@ class GoldenSession(MetaPathFinder):
             return Comparison(faults)
         # Other tiers do not depend on the arithmetic and libraries of this process, which may not have imported torch.
         numerics, versions = Numerics("native", "", {}, 0, "cpu"), dict[str, str]()
-        if not self.native or any(claim.tier == "bitwise" for claim in claims.values()):
+        if self.mode != "native" or any(claim.tier == "bitwise" for claim in claims.values()):
             from in4310repro.system.fingerprint import fingerprint
 
             numerics, versions = self.numerics, fingerprint(self.numerics)["versions"]

@@ -140,11 +140,7 @@ class Verification:
         weights = {"none": "the seed", "imagenet": "the ImageNet weights"}.get(config.weights, "the weights of a file")
         trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
         fitted = len(trained) < len(config.settings)
-        frozen = [
-            start or config.setting_before(setting) is not None
-            for setting in config.settings
-            if config.trained_part(setting).startswith(FROM)
-        ]
+        frozen = [each for each in config.settings if config.trained_part(each).startswith(FROM)]
         decoded = files.decodes_training(run) or any(again.values())
         left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
         best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
@@ -182,7 +178,7 @@ class Verification:
             * fitted,
             BODIES: self.bodies_compared or not fitted,
             FITS: self.fits_repeat or not fitted,
-            FROZEN: all(frozen) if frozen else None,
+            FROZEN: all(start or config.setting_before(each) for each in frozen) if frozen else None,
             MAPS: [f"{MAPS}{self.feature_tier}"] * (start and run.features is not None),
             BEFORE_TRAINING: start or run.features is None,
             ABSENT_SETS: [f"the feature maps of {name}, whose folder is unavailable" for name in self.absent * start],

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
+from in4310repro.verification import replay
 from in4310repro.verification.checks import CHECKS, Verification
 from in4310repro.verification.evidence import Claim, DamagedRunError, Evidence, Finding, Note
 from in4310repro.verification.features import absent_sets, feature_tier
 from in4310repro.verification.folder import Unchecked, describe, unchecked_in
-from in4310repro.verification.replay import of_run
 
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
@@ -100,7 +100,7 @@ def answer(
     verified: Verification,
     report: Path | None = None,
     in_report: Sequence[Unchecked] | None = None,
-    replays: Sequence[of_run.Replay] = (),
+    replays: Sequence[replay.Replay] = (),
     fewer: Sequence[str] = (),
     ended: bool = True,
 ) -> Verdict:
@@ -118,7 +118,7 @@ def answer(
         ended: whether every planned setting was replayed.
     """
     found = [*verified.differences, *(each for result in replays for each in result.differences)]
-    differences, of_replay = [f"difference: {each}" for each in found], of_run.verdict_of_replay(replays)
+    differences, of_replay = [f"difference: {each}" for each in found], replay.verdict_of_replay(replays)
     verdict = f"{run}: verified, no difference, {verified.tier}"
     if found:
         verdict = f"{run}: not verified, {len(found)} difference{'s' * (len(found) > 1)}"
@@ -151,6 +151,6 @@ def answer(
         # With one setting its epochs stand beside the rest, as before others could be replayed.
         document |= replays[0].to_json() if len(replays) == 1 else {}
         document["replays"] = {result.plan.setting: result.to_json() for result in replays}
-        lines += [*fewer, *(of_run.difference_lines if found else of_run.result_lines)(*replays)]
-        missing = "; ".join(filter(None, map(of_run.missing_line, replays)))
+        lines += [*fewer, *(replay.difference_lines if found else replay.result_lines)(*replays)]
+        missing = "; ".join(filter(None, map(replay.missing_line, replays)))
     return Verdict(lines, document, 1 if found else 2 if missing or not ended else 0, missing)

@@ -7,7 +7,7 @@ import pytest
 
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.replay import of_run
+from in4310repro.verification import replay as of_run
 from tests.conftest import Call
 from tests.verification.replay.test_of_run import SMALL, small_run
 

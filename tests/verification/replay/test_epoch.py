@@ -27,18 +27,21 @@ from in4310repro.trace import read_trace
 from in4310repro.training import checkpoints, training
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
-from in4310repro.verification.replay import epoch as one_epoch
-from in4310repro.verification.replay.epoch import EpochRecord, compare_records, read_kept, train_again
-from in4310repro.verification.replay.of_run import (
+from in4310repro.verification import replay as one_epoch
+from in4310repro.verification.replay import (
     NOT_SHOWN,
+    EpochRecord,
     Replay,
     chance_to_find,
     chances,
+    compare_records,
     describe_cap,
     make_plan,
     missing_line,
     percent,
+    read_kept,
     result_lines,
+    train_again,
 )
 from tests.conftest import active
 from tests.test_checkpoint_files import write_kept_epoch

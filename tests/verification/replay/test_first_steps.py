@@ -8,7 +8,7 @@ import pytest
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.checkpoints import optimizer_tensors
-from in4310repro.verification.replay.epoch import first_steps
+from in4310repro.verification.replay import first_steps
 
 
 def test_the_first_steps_of_a_run_end_in_the_state_that_it_records_after_its_first_epoch(finished_run: Path) -> None:

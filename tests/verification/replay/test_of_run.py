@@ -30,7 +30,7 @@ from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.training.training import Task
 from in4310repro.verification.checks import Verification
-from in4310repro.verification.replay.of_run import (
+from in4310repro.verification.replay import (
     Replay,
     difference_lines,
     make_plan,

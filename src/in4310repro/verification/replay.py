@@ -1,24 +1,157 @@
-"""Replay of a run: choose epochs of its settings, and train them again from the states that the run saved."""
+"""Replay of a run: epochs are chosen and trained again from the states that the run saved (docs/verification.md).
+
+Its first steps are also taken for `trace.explain`.
+"""
 
 import math
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
+from in4310repro.data.images import training_batches
 from in4310repro.evaluation.prediction import refuse_too_large
-from in4310repro.runs import chain, finished
+from in4310repro.runs import chain, names, settings
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
 from in4310repro.runs.selection import best_epoch
-from in4310repro.system import signals
+from in4310repro.system import files, schema, signals
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import Numerics, generator_for
-from in4310repro.training.epochs import TrainingInputs
-from in4310repro.verification import evidence
+from in4310repro.system.numerics import Numerics, activate, generator_for
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import checkpoints
+from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.step_log import StepTrace
 from in4310repro.verification.compare import describe_replay, traced_steps
+from in4310repro.verification.evidence import load_part
 from in4310repro.verification.files import pixel_differences
-from in4310repro.verification.replay import epoch as of_epoch
+from in4310repro.verification.records import known_differences
+
+
+class EpochRecord(NamedTuple):
+    """The record of one epoch: its entry in the hash chain and its history row."""
+
+    entry: EpochHashes
+    row: HistoryRow
+
+
+# The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`.
+Kept = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]
+
+
+def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
+    """Read the state saved after an epoch, and check its hashes against the epoch's record.
+
+    Raises:
+        ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the
+            epoch.
+    """
+    file = files.path_below(folder, names.kept_epoch(setting, before["epoch"]))
+    kept = checkpoints.read_kept_epoch(file)
+    recorded = {"weights": before["weights_sha256"], "optimizer state": before["optimizer_sha256"]}
+    for tensors, (what, sha256) in zip(kept, recorded.items(), strict=True):
+        if tensors_sha256(tensors) != sha256:
+            raise ValueError(f"{file} holds other {what} than {names.TENSORS} commits to after epoch {before['epoch']}")
+    return kept
+
+
+def train_again(
+    inputs: TrainingInputs,
+    recorded: EpochRecord,
+    kept: Kept | None,
+    interrupted: Callable[[], bool] = lambda: False,
+    trace: Path = Path(),
+    traced: Collection[int] = (),
+) -> EpochRecord:
+    """Train an epoch again and return its new record.
+
+    Args:
+        inputs: the inputs of the training, with the network as it was before the epoch.
+        recorded: the run's record of the epoch.
+        kept: the state before the epoch; None for the first epoch.
+        interrupted: called after each step; training ends if it returns true.
+        trace: the file for the trace.
+        traced: the steps to trace, by their numbers from 0.
+
+    Raises:
+        ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
+        KeyboardInterrupt: `interrupted` returned true.
+    """
+    epochs, epoch = Epochs(inputs, interrupted), recorded.entry["epoch"]
+    if kept:
+        source = f"the kept state after epoch {epoch - 1}"
+        checkpoints.load_into(*kept, epochs.model, epochs.optimizer, source)
+    epochs.position = checkpoints.Position(epoch=epoch - 1)
+    with StepTrace(epochs.model, epochs.optimizer, trace, traced) if traced else nullcontext() as epochs.trace:
+        row = epochs.validate(*epochs.train())
+    state = checkpoints.optimizer_tensors(epochs.optimizer)
+    entry = chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
+    return EpochRecord(entry, row)
+
+
+def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
+    """Yield a clause for each difference between two records of an epoch, except in training speed."""
+    saved, now = recorded.entry, computed.entry
+    if other := [*schema.differences(saved["tensors"], now["tensors"])]:
+        yield f"{len(other)} of {len(saved['tensors'])} tensors differ, the first is {other[0].path}"
+    elif saved["weights_sha256"] != now["weights_sha256"]:
+        yield f"weights_sha256 is {saved['weights_sha256']}, and {now['weights_sha256']} now"
+    if saved["optimizer_sha256"] != now["optimizer_sha256"]:
+        yield "the optimizer state differs"
+    for each in known_differences(recorded.row, computed.row, {SPEED: None, "weights_sha256": None}):
+        yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
+
+
+class MissingStateError(ValueError):
+    """Error raised if the state before an epoch is unavailable."""
+
+
+def read_start(run: FinishedRun, setting: settings.OptimizerSetting, epoch: int) -> tuple[torch.nn.Module, Kept | None]:
+    """Return the network as it was before an epoch of a setting, and the state saved before that epoch.
+
+    For epoch 1, the state is None, and the network has the weights with which the setting began: the initial
+    weights of the run, or the last weights of the previous setting.
+
+    Raises:
+        ValueError: the saved state is damaged, or the state or the weights do not have the recorded hashes.
+        MissingStateError: the state was not saved, or the weights before epoch 1 cannot be read.
+    """
+    if epoch > 1:
+        file = run.folder / names.kept_epoch(setting.name, epoch - 1)
+        if not file.exists():
+            raise MissingStateError(_describe_missing(run, setting.name, "it"))
+        kept = read_kept(run.folder, setting.name, run.tensors[setting.name][epoch - 2])
+        return run.restore(kept[0], f"{file}"), kept
+    expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
+    try:
+        if before := run.config.setting_before(setting):
+            name = names.of_setting(before, names.LAST_WEIGHTS)
+            expected, source = run.tensors[before][-1]["weights_sha256"], f"{run.folder / name}"
+            model = run.restore(run.files.read_tensors(name), source)
+        else:
+            model = run.initial_network()
+    except ValueError as error:
+        raise MissingStateError(str(error)) from None
+    if (found := tensors_sha256(model.state_dict())) != expected:
+        raise ValueError(f"{source} have sha256 {found}; expected {expected}, from which the training started")
+    return model, None
+
+
+def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
+    """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
+    before = {f"{epoch}": names.kept_epoch(setting, epoch - 1) for epoch in epochs if epoch > 1}
+    missing = [epoch for epoch, name in before.items() if not (run.folder / name).exists()]
+    return _describe_missing(run, setting, f"epoch {', '.join(missing)}") if missing else ""
+
+
+def _describe_missing(run: FinishedRun, setting: str, epochs: str) -> str:
+    kept = names.of_setting(setting, names.KEPT_EPOCHS)
+    return f"{run.folder / kept} has no state before {epochs}; train --keep-epochs keeps them"
 
 
 class Plan(NamedTuple):
@@ -133,7 +266,7 @@ EVERY = "all"  # settings that have epochs, as the value of --setting
 
 
 def plan_replays(
-    run: finished.FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
+    run: FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
 ) -> list[Plan]:
     """Choose the epochs to train again, of one setting or of each that has epochs.
 
@@ -170,7 +303,7 @@ def plan_replays(
     ]
 
 
-def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
+def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
     """Train the planned epochs of a setting again, and compare their results with the run's.
 
     Each epoch starts from the saved state of the epoch before, which must have the recorded hashes. The first
@@ -191,8 +324,8 @@ def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | 
     """
     setting, root = run.config.setting(plan.setting), run.split_below(data).root
     parts = ("training", "validation", "test")[: 2 + run.config.protocol.scores_test_each_epoch]
-    images = {part: evidence.load_part(run, root, part, progress=context.progress) for part in parts}
-    records = [*map(of_epoch.EpochRecord, run.tensors[plan.setting], run.histories[plan.setting])]
+    images = {part: load_part(run, root, part, progress=context.progress) for part in parts}
+    records = [*map(EpochRecord, run.tensors[plan.setting], run.histories[plan.setting])]
     result = Replay(
         plan=plan,
         training_sha256=chain.sha256_of(records[-1].entry, run.config),
@@ -205,16 +338,16 @@ def replay(run: finished.FinishedRun, plan: Plan, context: Context, data: str | 
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
             where, trace = f"{setting.name}, epoch {epoch}", Path(folder, f"{epoch}.trace")
             try:
-                model, kept = of_epoch.read_start(run, setting, epoch)
+                model, kept = read_start(run, setting, epoch)
                 inputs = TrainingInputs(model=model, config=run.config, setting=setting, context=context, **images)
                 traced = traced_steps(run, setting.name, epoch)
-                again = of_epoch.train_again(inputs, records[epoch - 1], kept, interrupted, trace, traced)
-                clauses = [*of_epoch.compare_records(records[epoch - 1], again)]
+                again = train_again(inputs, records[epoch - 1], kept, interrupted, trace, traced)
+                clauses = [*compare_records(records[epoch - 1], again)]
                 result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
                 if clauses and (by_traces := describe_replay(run, setting.name, trace)):
                     result.first_tensors.append(f"{where}, by its trace: {by_traces}")
                 result.replayed.append(epoch)
-            except of_epoch.MissingStateError as error:
+            except MissingStateError as error:
                 result.missing[epoch] = f"{error}"
             except ValueError as error:
                 result.differences.append(f"{where}: it cannot be trained again: {error}")
@@ -306,3 +439,39 @@ def percent(chance: float) -> str:
 
 def _listed(epochs: Iterable[int]) -> str:
     return ", ".join(map(str, epochs))
+
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
+    """Return network, loss, optimizer and batches with which a run's selected setting began its training.
+
+    The arithmetic is that of the run. Decoded pixels may be read from the cache.
+
+    Raises:
+        ValueError: the folder is not that of a finished run, its last layer was fitted without training steps,
+            or the images or the initial weights are missing.
+    """
+    run = FinishedRun.open(Path(folder))
+    setting = run.config.setting(run.metrics["setting"])
+    if run.config.fits_head(setting):
+        raise ValueError(f"the head of {folder} was fitted and has no steps")
+    numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
+    model, _ = read_start(run, setting, 1)
+    images = load_part(run, image_root(run.config, None), "training", cache=True)
+    inputs = TrainingInputs(
+        model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
+    )
+    epochs = Epochs(inputs)
+
+    def batches() -> Batches:
+        # Before each batch, learning rates and random generator are set as the training did.
+        epochs.start_epoch()
+        for batch in training_batches(images, run.config.batch_size, run.config.augmentation, run.config.seed, 0):
+            epochs.start_step()
+            yield batch.images.to(numerics.device), batch.labels.to(numerics.device)
+            epochs.position.batch += 1
+
+    return epochs.model, numerics.cross_entropy, epochs.optimizer, batches()
