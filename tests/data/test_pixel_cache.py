@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -60,14 +61,13 @@ class Decoded:
 
     @property
     def wanted(self) -> Wanted:
-        size = self.size
-        return Wanted(name="images", key=f"{size}", images=self.images, size=size, decode=self.decode, share=8,
-                      patience=self.patience)  # fmt: skip
+        return Wanted(name="images", key=f"{self.size}", images=self.images, size=self.size, decode=self.decode)
 
     def load(self, progress: Progress = SILENT) -> CachedPixels:
         """Load the images; `positions` then lists the indices of the images that this call decoded."""
         self.positions.clear()
-        return pixel_cache.load(self.file, self.wanted, progress)
+        with mock.patch.multiple(pixel_cache, SHARE=8, PATIENCE=self.patience):
+            return pixel_cache.load(self.file, self.wanted, progress)
 
 
 @pytest.fixture
@@ -427,7 +427,7 @@ def test_images_are_decoded_apart_into_no_file_that_stays(
     decoded: Decoded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pixel_cache, "SAID", decoded.wanted.file_size)
-    apart = pixel_cache.decode_privately(decoded.file, decoded.wanted, Progress(Console()))
+    apart = pixel_cache.load(decoded.file, decoded.wanted, Progress(Console()), private=True)
     assert "decoded pixels of images take" in capsys.readouterr().out
     assert files() == []
     assert np.array_equal(apart.pixels, decoded.load().pixels)

@@ -16,12 +16,17 @@ from in4310repro.data.scenes import CLASSES, draw
 # Operations that IEEE 754 rounds once on every processor, or that compute nothing.
 PORTABLE = {
     *("abs", "floor", "maximum", "minimum", "where", "cumsum", "searchsorted"),
-    *("arange", "array", "ascontiguousarray", "concatenate", "zeros", "zeros_like"),
+    *("arange", "array", "ascontiguousarray", "concatenate", "zeros"),
     *("float64", "int64", "uint8", "ndarray", "random", "Generator", "PCG64", "SeedSequence"),
 }
 METHODS = {"astype", "random", "integers", "reshape", "transpose"}
-OTHER_METHODS = {"split", "index"}
-BUILT_IN = {"int", "float", "max", "min", "len", "list", "range", "tuple", "replace", "dataclass", "TypeVar", "slice"}
+OTHER_METHODS = {"split", "index", "replace"}
+BUILT_IN = {
+    *("abs", "int", "max", "min", "len", "list", "range", "tuple", "map", "slice"),
+    *("isinstance", "copy", "float", "TypeVar"),
+    # A picture, which draws a number, and functions that its methods return.
+    *("self", "view", "line", "each"),
+}
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.RShift, ast.BitAnd, ast.BitOr)
 
 
@@ -44,7 +49,7 @@ def unportable_operations(source: str, defined: set[str]) -> set[str]:
 
 
 ALLOWED_MODULES = {
-    *("__future__", "collections.abc", "dataclasses", "typing"),
+    *("__future__", "collections.abc", "copy", "typing"),
     *("jaxtyping", "numpy", "in4310repro.data", "in4310repro.data.drawing"),
 }
 

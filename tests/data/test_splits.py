@@ -265,7 +265,7 @@ def test_groups_are_the_connected_components_of_their_links(seed: int) -> None:
     for group in groups:
         graph[group[0], group] = 1
     _, component = scipy.sparse.csgraph.connected_components(graph, directed=False)
-    numbers = link(40, groups)
+    numbers = link(range(40), groups)
     assert numbers == [int(np.nonzero(component == each)[0][0]) for each in component]
     assert members(numbers) == [
         np.nonzero(component == each)[0].tolist() for each in dict.fromkeys(component) if (component == each).sum() > 1

@@ -82,10 +82,9 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         ValueError: the disk has too little space even after the removals; the message gives the bytes needed and
             the bytes free.
     """
-    measured = ((*_measure(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
-    others = sorted((used, other, taken) for used, taken, _, other in measured)
-    total, need, evicted = size + sum(taken for _, _, taken in others), size - _measure(file)[2], []
-    for _, other, taken in others:
+    others = sorted((*_measure(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
+    total, need, evicted = size + sum(taken for _, taken, _, _ in others), size - _measure(file)[2], []
+    for _, taken, _, other in others:
         if total <= most and need <= shutil.disk_usage(nearest(file.parent)).free:
             break
         if _evict(other):

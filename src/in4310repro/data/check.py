@@ -1,6 +1,6 @@
 """Check of an image folder: unreadable files, wrong folders, duplicates, conflicting labels, leaks in a split."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +11,7 @@ from in4310repro.data.class_folders import chosen_in
 from in4310repro.data.folders import Catalogue, in_threads, skipped_files, survey
 from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
-from in4310repro.data.splits import Split, parts_of, split_differences
+from in4310repro.data.splits import Split, members, parts_of, split_differences
 from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
 
@@ -128,10 +128,8 @@ def examine(
     """
     contents, labels = {entry.path: entry.sha256 for entry in images.entries}, images.labels()
     readable, unreadable = _read(images.root, contents, progress, orientation)
-    by_content: dict[str, Group] = defaultdict(list)
-    for path, sha256 in contents.items():
-        by_content[sha256].append(path)
-    identical = [paths for paths in by_content.values() if len(paths) > 1]
+    paths = [*contents]
+    identical = [[paths[position] for position in group] for group in members([*contents.values()])]
     alike, turned, turned_groups = _find_alike(images.root, readable, orientation)
     # Groups whose files all have equal bytes are reported as identical files.
     near_duplicates = [group for group in alike if len({contents[path] for path in group}) > 1]
@@ -261,24 +259,23 @@ def render(found: Findings) -> str:
     counts = ", ".join(f"{name} {number}" for name, number in found.images.items())
     sizes = ", ".join(f"{size}: {number}" for size, number in list(found.sizes.items())[:3])
     more = f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
-    identical = [join_paths(paths, " = ") for paths in found.identical]
-    alike = [join_paths(paths) for paths in found.near_duplicates]
     turns = {path: near.DESCRIPTIONS[TRANSPOSITIONS[each]] for path, each in found.oriented.items()}
-    turned = [f"{each.first} {each.how} ~ {each.second}" for each in found.turned]
-    lines = list_examples("faults of the folder", found.faults, always=False)
-    lines += [
+    turned = [[f"{each.first} {each.how} ~ {each.second}"] for each in found.turned]
+    alike = found.near_duplicates, found.near_duplicate_conflicts, found.near_duplicate_leaks
+    lines = [
+        *(found.faults and list_examples("faults of the folder", found.faults)),
         f"{sum(found.images.values())} images: {counts or 'no class'}",
         f"sizes {sizes or 'none'}{more}; {found.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
     ]
-    lines += list_examples("folders lie in class folders", found.nested, always=False)
-    lines += list_examples("pictures carry an orientation; it was applied", turns, always=False)
+    lines += found.nested and list_examples("folders lie in class folders", found.nested)
+    lines += turns and list_examples("pictures carry an orientation; it was applied", turns)
     lines += list_examples("skipped, since their names are of no image", found.skipped)
     lines += list_examples("unreadable files, which are not counted as images", found.unreadable)
-    lines += list_examples("pictures that show nothing", found.degenerate, always=False)
+    lines += found.degenerate and list_examples("pictures that show nothing", found.degenerate)
     for title, groups, conflicting, leaking, sign in (
-        ("groups of byte-identical files", identical, found.conflicts, found.leaks, " = "),
-        ("groups of near-duplicates", alike, found.near_duplicate_conflicts, found.near_duplicate_leaks, " ~ "),
+        ("groups of byte-identical files", found.identical, found.conflicts, found.leaks, " = "),
+        ("groups of near-duplicates", *alike, " ~ "),
         ("pairs of turned or mirrored near-duplicates", turned, found.turned_conflicts, found.turned_leaks, " ~ "),
     ):
         lines += lines_on_groups(title, groups, conflicting, leaking if found.with_split else None, sign)
@@ -288,16 +285,16 @@ def render(found: Findings) -> str:
 
 def lines_on_groups(
     title: str,
-    groups: Sequence[str],
+    groups: Sequence[Group],
     conflicting: Sequence[Group] | None,
     leaking: Sequence[Mapping[str, Group]] | None,
     sign: str = " ~ ",
 ) -> list[str]:
     """Return lines of text about groups of images, those with several labels, and those in several parts of the split.
 
-    None leaves out the labels or the parts. Paths of a group are joined by `sign`.
+    None leaves out the labels or the parts. Paths of a group are joined by `sign`; a group may be one line about it.
     """
-    lines = list_examples(title, groups)
+    lines = list_examples(title, [join_paths(paths, sign) for paths in groups])
     if conflicting is not None:
         lines += list_examples("of them with several labels", [join_paths(paths, sign) for paths in conflicting])
     if leaking is not None:
@@ -312,12 +309,11 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
-def list_examples(title: str, examples: Sequence[str] | Mapping[str, str], *, always: bool = True) -> list[str]:
+def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:
     """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples.
 
-    Examples are texts, or a dict from a path to what is said of it. Without examples there is a line only if `always`.
+    Examples are texts, or a dict from a path to what is said of it.
     """
     said = [f"{path} ({why})" for path, why in examples.items()] if isinstance(examples, Mapping) else examples
     more = [f"  and {len(said) - PRINTED_EXAMPLES} more"] if len(said) > PRINTED_EXAMPLES else []
-    lines = [f"{len(said)} {title}", *(f"  {example}" for example in said[:PRINTED_EXAMPLES]), *more]
-    return lines if said or always else []
+    return [f"{len(said)} {title}", *(f"  {example}" for example in said[:PRINTED_EXAMPLES]), *more]

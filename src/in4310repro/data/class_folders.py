@@ -3,7 +3,8 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
 
 # Names of the parts of a download, in any capitals.
 PARTS = frozenset(("train", "test", "val", "valid", "validation", "seg_train", "seg_test", "seg_pred"))
@@ -12,8 +13,7 @@ SHOWN = 50  # classes that a message counts
 Around = Mapping[str, tuple[str, ...]]  # path of an image -> names of folders around it, the outermost first
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """Classes of the images of a folder, and sentences on folders that could be mistaken for classes."""
 
     classes: dict[str, str]  # path -> class, of images in class folders
@@ -47,8 +47,8 @@ innermost has bay 2, sea 2'
     inside, parts = around, dict[str, None]()
     while names := _part_names(inside):
         parts |= dict.fromkeys(names)
-        inside, more = _go_down({path: folders[1:] for path, folders in inside.items()})
-        notes += more
+        inside, left_out = _go_down({path: folders[1:] for path, folders in inside.items()})
+        notes += left_out
     if parts:
         notes = (f"{', '.join(parts)} are parts of a download, and the folders in them are the classes", *notes)
     classes = _classes(inside, OUTERMOST)
@@ -56,7 +56,8 @@ innermost has bay 2, sea 2'
         return Reading(classes, doubt=_readings(around))
     deeper = sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1})
     if deeper:
-        notes += (f"folders in class folders are no classes: {_list(deeper)}",)
+        more = f" and {len(deeper) - 3} more" if len(deeper) > 3 else ""
+        notes += (f"folders in class folders are no classes: {', '.join(deeper[:3])}{more}",)
     if single := sorted({folders[0] for folders in inside.values() if folders and _is_part(folders[0])}):
         notes += (f"{', '.join(single)} is a class as the folders beside it, and no part of a download",)
     return Reading(classes, notes)
@@ -71,8 +72,8 @@ def read_as(split: Mapping[str, str], paths: Collection[str]) -> Reading:
     """
     told, known = read(paths), {*split.values()}
     for chosen in dict.fromkeys((chosen_in(split), None, *CLASS_FOLDERS)):
-        classes = read(paths, chosen).classes
-        if len(classes) == len(paths) and {*classes.values()} <= known and not (told.doubt and chosen is None):
+        classes, _, doubt = read(paths, chosen) if chosen else told
+        if len(classes) == len(paths) and {*classes.values()} <= known and not doubt:
             note = f"--class-folders {chosen} is used, whose classes are those of the run"
             return told if classes == told.classes and not told.doubt else Reading(classes, (note,))
     return told
@@ -92,15 +93,11 @@ def describe_counts(classes: Iterable[str]) -> str:
 
 def _go_down(around: Around) -> tuple[Around, tuple[str, ...]]:
     """Leave out folders that hold a single folder and no image; return the rest, and a note on what was left out."""
-    left_out: list[str] = []
     # The single folder may have no image of its own either: it would be the only class.
-    while around and all(len(folders) > 1 for folders in around.values()):
-        if len(first := {folders[0] for folders in around.values()}) > 1:
-            break
-        left_out += first
-        around = {path: folders[1:] for path, folders in around.items()}
+    levels = zip(*(folders[:-1] for folders in around.values()), strict=False)
+    left_out = [first for first, *_ in takewhile(lambda names: len({*names}) == 1, levels)]
     note = f"{'/'.join(left_out)} holds all images, and the folders in it are the classes"
-    return around, (note,) if left_out else ()
+    return {path: folders[len(left_out) :] for path, folders in around.items()}, (note,) if left_out else ()
 
 
 def _part_names(around: Around) -> list[str]:
@@ -116,8 +113,8 @@ def _is_part(name: str) -> bool:
 
 def _classes(around: Around, chosen: str) -> dict[str, str]:
     """Return the class of each image; images in too few folders are omitted."""
-    place, needed = {OUTERMOST: (0, 1), SECOND: (1, 2), INNERMOST: (-1, 1)}[chosen]
-    return {path: folders[place] for path, folders in around.items() if len(folders) >= needed}
+    place = {OUTERMOST: slice(1), SECOND: slice(1, 2), INNERMOST: slice(-1, None)}[chosen]
+    return {path: name for path, folders in around.items() for name in folders[place]}
 
 
 def _is_in_doubt(around: Around, *, after_parts: bool) -> bool:
@@ -162,8 +159,3 @@ def _readings(around: Around) -> str:
             readings[chosen] = classes
     listed = (f"--class-folders {chosen} has {describe_counts(each.values())}" for chosen, each in readings.items())
     return f"nothing tells which folders are the classes: {'; '.join(listed)}"
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"

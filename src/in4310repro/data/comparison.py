@@ -164,10 +164,6 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
     return data.astype(np.dtype("u1")).reshape(len(data), 3, 32, 32).transpose(0, 2, 3, 1)
 
 
-# By which NumPy restores an array, before version 2 and since.
-RECONSTRUCT = [(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
-
-
 class _ArraysOnly(pickle._Unpickler):
     """Unpickler that only creates NumPy arrays and plain values, so that a file cannot run code.
 
@@ -175,11 +171,12 @@ class _ArraysOnly(pickle._Unpickler):
     """
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed = {
-            **dict.fromkeys(RECONSTRUCT, np.empty(0).__reduce__()[0]),
-            **{("numpy", each.__name__): each for each in (np.ndarray, np.dtype)},
-            ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return allowed[module, name]
+        match module, name:
+            # By which NumPy restores an array, before version 2 and since.
+            case "numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct":
+                return np.empty(0).__reduce__()[0]
+            case "numpy", "ndarray" | "dtype":
+                return getattr(np, name)
+            case "_codecs", "encode":
+                return lambda text, encoding: text.encode(encoding)
+        raise pickle.UnpicklingError(f"it names {module}.{name}")

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import io
+import itertools
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -79,14 +80,13 @@ def differences_from_drawn(
     if len(entries) != images_per_class * len(scenes.CLASSES):
         return [f"the split has {len(entries)} images; {images_per_class} scenes of each of 6 classes are drawn"]
     listed = {entry.path: (split.classes[entry.label], entry.sha256) for entry in entries}
-    differences = []
-    for label, path, content in _draw(images_per_class, size, seed, "drawing scenes again", progress):
-        if listed.get(path) != (label, hashlib.sha256(content).hexdigest()):
-            differences.append(f"the split has no {path} that is the scene drawn now")
-            # A forged size would change every scene, and make drawing slow.
-            if len(differences) == MOST_DIFFERENCES:
-                break
-    return differences
+    changed = (
+        f"the split has no {path} that is the scene drawn now"
+        for label, path, content in _draw(images_per_class, size, seed, "drawing scenes again", progress)
+        if listed.get(path) != (label, hashlib.sha256(content).hexdigest())
+    )
+    # A forged size would change every scene, and make drawing slow.
+    return [*itertools.islice(changed, MOST_DIFFERENCES)]
 
 
 def refuse_too_many(images_per_class: int, size: int, seed: int) -> None:

@@ -172,8 +172,8 @@ def _list_images(root: Path, progress: Progress, report: Report, chosen: str | N
     if reading.doubt:
         report(f"{root}: {reading.doubt}")
     # So that a missing class is noticed.
-    filled = {path.rpartition("/")[0] for path in paths}
-    filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
+    inner = {path.rpartition("/")[0] for path in paths}
+    filled = {f"{around}" for folder in inner for around in (folder, *PurePosixPath(folder).parents)}
     for folder in folders:
         if not _is_unlabelled(f"{folder}/"):
             if folder and folder not in filled:
@@ -241,10 +241,9 @@ def _walk(root: Path, report: Report) -> tuple[list[str], list[str], list[str]]:
     refuse_no_folder(root)
     visited, images, others = list[str](), list[str](), list[str]()
 
-    def report_unlisted(error: OSError) -> None:
-        report(f"folder {error.filename} cannot be listed ({reason(error)})")
-
-    for name, folders, names in os.walk(root, onerror=report_unlisted, followlinks=True):
+    unlisted = "folder {0.filename} cannot be listed ({1})"
+    tree = os.walk(root, onerror=lambda error: report(unlisted.format(error, reason(error))), followlinks=True)
+    for name, folders, names in tree:
         folder = Path(name)
         # os.walk would follow such a link forever.
         if folder != root and folder.resolve() in (parent.resolve() for parent in folder.parents):

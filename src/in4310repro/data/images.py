@@ -1,12 +1,11 @@
 """Sets of images, decoded once and cached by the content of the files, and batches of them for a network."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ class ImageSet:
     def pixel_hashes(self) -> dict[str, str]:
         """Return the sha256 of each image's pixels [row][column][RGB] by path, in the order of the set."""
         if self.cached is not None:
-            return {path: row.tobytes().hex() for path, row in zip(self.paths, self.cached.hashes, strict=True)}
+            return {path: digest.hex() for path, digest in zip(self.paths, self.cached.hashes, strict=True)}
         pixels = map(np.ascontiguousarray, self.pixels)
         return {path: hashlib.sha256(each.data).hexdigest() for path, each in zip(self.paths, pixels, strict=True)}
 
@@ -67,7 +66,7 @@ class ImageSet:
             self.cached.check(positions, pixels)
         return pixels
 
-    def at(self, positions: Sequence[int]) -> ImageSet:
+    def at(self, positions: Sequence[int]) -> "ImageSet":
         """Return the images at the indices `positions`, in the order of `positions`, with copied pixels.
 
         Raises:
@@ -130,9 +129,9 @@ def load_images(
     how = (preprocessing.interpolation, preprocessing.crop_ratio)
     settings = [
         *(FORMAT, decoder(), size, [entry.sha256 for entry in entries]),
-        *([how] if how != (DEFAULT.interpolation, DEFAULT.crop_ratio) else []),
+        *[how] * (how != (DEFAULT.interpolation, DEFAULT.crop_ratio)),
         # Without the orientation the key equals that of older versions, whose pixels older runs still read.
-        *([APPLIED] if preprocessing.orientation == APPLIED else []),
+        *[APPLIED] * (preprocessing.orientation == APPLIED),
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     unreadable: dict[int, Mapping[Path, str]] = {}
@@ -146,9 +145,9 @@ def load_images(
             unreadable[position] = error.reasons
             return None
 
-    wanted = pixel_cache.Wanted(name=name, key=key, images=len(entries), size=size, decode=decode_entry)
-    file = cache_folder() / "pixels" / f"{key[:32]}{SUFFIX}"
-    decoded = (pixel_cache.load if cache else pixel_cache.decode_privately)(file, wanted, progress)
+    wanted = pixel_cache.Wanted(name, key, len(entries), size, decode_entry)
+    file = cache_folder() / "pixels" / (f"{key[:32]}{SUFFIX}" if cache else "decoded pixels")
+    decoded = pixel_cache.load(file, wanted, progress, private=not cache)
     if unreadable:
         # Without the unreadable images it is a different set with a different key.
         remove(file)
@@ -161,8 +160,8 @@ def load_images(
 def decoder() -> dict[str, str]:
     """Return the versions of the software that decodes images: this code, Pillow, and libraries for lossy formats."""
     versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
-    for name in ("jpg", "libjpeg_turbo", "webp"):
-        versions |= {name: version} if (version := PIL.features.version(name)) else {}
+    names = ("jpg", "libjpeg_turbo", "webp")
+    versions |= {name: version for name in names if (version := PIL.features.version(name))}
     return versions | ({"pillow-heif": metadata.version("pillow-heif")} if HEIF else {})
 
 
@@ -217,10 +216,10 @@ def training_ranges(images: int, size: int) -> list[range]:
         >>> training_ranges(9, 4)
         [range(0, 4), range(4, 9)]
     """
-    starts = list(range(0, images, size))
+    starts = [*range(0, images, size)]
     if len(starts) > 1 and images - starts[-1] == 1:
         starts.pop()
-    return [range(start, end) for start, end in zip(starts, [*starts[1:], images], strict=True)]
+    return [range(*ends) for ends in pairwise([*starts, images])]
 
 
 def training_batches(

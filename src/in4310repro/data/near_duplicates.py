@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -10,6 +10,8 @@ import scipy.fftpack
 from jaxtyping import Complex64, Float32, Float64
 from numpy.typing import NDArray
 from PIL import Image
+
+from in4310repro.data.splits import members
 
 HASHED_SIDE, KEPT = 32, 8  # of the grey image that is transformed, and of the lowest frequencies that are kept
 Turn = Image.Transpose
@@ -27,8 +29,6 @@ DESCRIPTIONS = {
 ORIENTATIONS, ORIENTATION_NAMES = tuple(DESCRIPTIONS), tuple(DESCRIPTIONS.values())
 # Inverse transformation of each orientation.
 INVERSE = (0, 1, 2, 3, 4, 6, 5, 7)
-# A cosine of odd frequency changes sign when reversed.
-SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
 
 
 def turn_image(image: Image.Image, orientation: int) -> Image.Image:
@@ -47,16 +47,13 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
     """
     grey = np.asarray(image.convert("L").resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS))
     lowest = scipy.fftpack.dct(scipy.fftpack.dct(grey, axis=0), axis=1)[:KEPT, :KEPT]
-    signs = (1.0, SIGNS)
-    # A bit is 1 if the coefficient of its frequency is above the median; the first row has the most significant bits.
-    return tuple(
-        int.from_bytes(
-            np.packbits((turned := each * np.reshape(down, (-1, 1)) * right) > np.median(turned)).tobytes(), "big"
-        )
-        for each in (lowest, lowest.T)
-        for down in signs
-        for right in signs
+    # A cosine of odd frequency changes sign when reversed.
+    signs = (1.0, np.where(np.arange(KEPT) % 2, -1.0, 1.0))
+    turned = (
+        each * np.reshape(down, (-1, 1)) * right for each in (lowest, lowest.T) for down in signs for right in signs
     )
+    # A bit is 1 if the coefficient of its frequency is above the median; the first row has the most significant bits.
+    return tuple(int.from_bytes(np.packbits(each > np.median(each))) for each in turned)
 
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
@@ -98,10 +95,7 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
             for value in chain:  # which grows meanwhile
                 group_of[value] = first
                 chain += tables.take_close(value) - {value}
-    groups: dict[int, list[int]] = defaultdict(list)
-    for position, value in enumerate(hashes):
-        groups[group_of[value]].append(position)
-    return [group for group in groups.values() if len(group) > 1]
+    return members([group_of[value] for value in hashes])
 
 
 def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
@@ -165,8 +159,6 @@ SIDE = 48  # of the picture that a part is looked for in, pixels
 SIDES = range(28, SIDE + 1)  # of the part in it
 WINDOW = 7  # side of the square that a pixel is compared with, pixels
 BORDER = WINDOW // 2
-# Rows and columns of a picture at each size, and of its border, which repeats the outermost pixels.
-EDGES = [np.arange(-BORDER, side + BORDER).clip(0, side - 1) for side in SIDES]
 NOISE = 3.0  # levels of grey that make no detail
 LEAST = 0.5  # length of details below which a picture shows nothing
 # Correlation from which a picture counts as a part. Chosen on the course's images, of which nearly all pairs above it
@@ -175,8 +167,7 @@ LEAST = 0.5  # length of details below which a picture shows nothing
 ENOUGH = 0.75
 
 
-@dataclass(frozen=True)
-class Details:
+class Details(NamedTuple):
     """Details of a picture: each pixel minus the mean around it, so that differences in lighting have no effect."""
 
     spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
@@ -215,7 +206,9 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
     around = np.zeros((len(SIDES), SIDE + 2 * BORDER, SIDE + 2 * BORDER))
     for place, side in enumerate(SIDES):
         pixels = np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR), np.float64)
-        around[place, : side + 2 * BORDER, : side + 2 * BORDER] = pixels[np.ix_(EDGES[place], EDGES[place])]
+        # The border repeats the outermost pixels.
+        edges = np.arange(-BORDER, side + BORDER).clip(0, side - 1)
+        around[place, : len(edges), : len(edges)] = pixels[np.ix_(edges, edges)]
     means = _sums(_integral(around), WINDOW) / WINDOW**2
     variances = np.maximum(_sums(_integral(around**2), WINDOW) / WINDOW**2 - means**2, 0)
     middle = around[:, BORDER:-BORDER, BORDER:-BORDER]
@@ -238,9 +231,8 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
 
 def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:
     """Return the integral image: at each pixel corner, the sum of all pixels above and left of it."""
-    sums = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1))
-    values.cumsum(axis=-2, out=sums[..., 1:, 1:])
-    return sums.cumsum(axis=-1)
+    before = [(0, 0)] * (values.ndim - 2) + [(1, 0)] * 2
+    return np.pad(values, before).cumsum(axis=-2).cumsum(axis=-1)
 
 
 def _sums(

@@ -10,8 +10,6 @@ Each record shows by itself if it is complete. Therefore several threads and pro
 After a kill or damage, the missing records are exactly those with a wrong sha256.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import itertools
@@ -28,22 +26,26 @@ from typing import IO
 
 import numpy as np
 from filelock import FileLock, Timeout
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from in4310repro.data import cache
 from in4310repro.system.files import name_file_in_errors
-from in4310repro.system.machine import nearest, refuse_beyond_disk, size_text
+from in4310repro.system.machine import refuse_beyond_disk, size_text
 from in4310repro.system.progress import Progress
 
 HASH_BYTES = 32
+SHARE = 128  # images that a thread takes at a time, and that a process claims
+# Seconds to wait for a share claimed by another process. If that process was stopped, or a lock is never released, its
+# images are decoded twice, to the same bytes.
+PATIENCE = 60.0
 WAIT = 0.5  # seconds between looks at whether a waiting thread should stop
 SAID = 10**8  # bytes that decoded pixels take before it is said
 Decode = Callable[[int], NDArray[np.uint8] | None]
 Stack = UInt8[np.ndarray, "image height width channel"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Wanted:
     """Description of the images whose pixels a cache file should contain."""
 
@@ -52,10 +54,6 @@ class Wanted:
     images: int
     size: int  # width and height, pixels
     decode: Decode  # the pixels of the image at a position; None where it cannot be read
-    share: int = 128  # images that a thread takes at a time, and that a process claims
-    # Seconds to wait for a share claimed by another process. If that process was stopped, or a lock is never released,
-    # its images are decoded twice, to the same bytes.
-    patience: float = 60.0
 
     @property
     def record(self) -> np.dtype[np.void]:
@@ -68,7 +66,7 @@ class Wanted:
         return self.images * self.record.itemsize
 
 
-def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
+def load(file: Path, wanted: Wanted, progress: Progress, *, private: bool = False) -> "CachedPixels":
     """Return the pixels in a cache file, after decoding the images that are missing in it.
 
     Several processes that need the same file divide the decoding. Images that cannot be read are skipped:
@@ -78,15 +76,18 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
         file: the file in the cache; created, completed or repaired if necessary.
         wanted: the pixels that the file should contain.
         progress: shows the progress, the size of the file, and messages about damaged or removed files.
+        private: decode all into a file beside it, which has no name and is deleted when this process ends.
 
     Raises:
         ValueError: the disk has too little space, or `wanted.decode` raises this error; the file is then removed.
         OSError: the file cannot be written.
     """
-    most = cache.limit()
+    if private:
+        refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, file.parent)
+    most, claims = (0, None) if private else (cache.limit(), cache.claims_folder(file))
     with name_file_in_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    with name_file_in_errors(file, wanted.file_size), _open(file) as stream:
+    with name_file_in_errors(file, wanted.file_size), _open(file, private) as stream:
         cache.mark_used(stream)
         length = os.fstat(stream.fileno()).st_size
         if length != wanted.file_size:
@@ -97,11 +98,14 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
             if records.damaged or length != wanted.file_size:
                 progress.message(f"{file} is damaged; what is wrong in it is decoded again")
         try:
-            if records.missing.any():
-                for evicted in cache.make_room(file, wanted.file_size, most):
+            if records.missing:
+                for evicted in () if private else cache.make_room(file, wanted.file_size, most):
                     progress.message(f"{evicted} was evicted from the cache: it was not used for the longest time")
-                _announce(file.parent, wanted, progress)
-                records.fill(progress, cache.claims_folder(file))
+                if wanted.file_size >= SAID:
+                    size, left = size_text(wanted.file_size), size_text(shutil.disk_usage(file.parent).free)
+                    message = f"decoded pixels of {wanted.name} take {size} below {file.parent}, where {left} are free"
+                    progress.message(message)
+                records.fill(progress, claims)
         except (ValueError, OSError):
             # What an interrupted process has decoded stays.
             if not length:
@@ -111,30 +115,6 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     return records
 
 
-def decode_privately(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Decode the pixels into a private file, which is deleted when this process ends.
-
-    Args:
-        file: the file that would be in the cache; the private one is beside it.
-        wanted: the pixels to decode.
-        progress: shows the progress and the size of the file.
-
-    Raises:
-        ValueError: the disk has too little space, or `wanted.decode` raises this error.
-        OSError: the file cannot be written.
-    """
-    refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, file.parent)
-    _announce(file.parent, wanted, progress)
-    file = file.with_name("decoded pixels")
-    with name_file_in_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent, buffering=0) as stream:
-            stream.truncate(wanted.file_size)
-            records = CachedPixels(file, stream, wanted)
-            records.fill(progress)
-            return records
-
-
 class CachedPixels:
     """Records of a cache file, mapped into memory: one for each image, some of which may be missing meanwhile.
 
@@ -142,7 +122,7 @@ class CachedPixels:
         file: the cache file.
         pixels: the pixels [image, height, width, channel], a read-only memory map; undefined where missing.
         hashes: sha256 of each image's pixels; in memory, so that they stay what they were.
-        missing: whether an image has no intact record.
+        missing: positions of the images that have no intact record.
         damaged: whether a record that was written is not what was written.
     """
 
@@ -151,8 +131,8 @@ class CachedPixels:
         self.file, self._stream, self._wanted = file, stream, wanted
         self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
         self.pixels: Stack = self._records["pixels"]
-        self.hashes: UInt8[np.ndarray, "image 32"] = np.zeros((wanted.images, HASH_BYTES), np.uint8)
-        self.missing: Bool[np.ndarray, " image"] = np.ones(wanted.images, np.bool_)
+        self.hashes = [bytes(HASH_BYTES)] * wanted.images
+        self.missing = {*range(wanted.images)}
         self.damaged, self._writing, self._stopped = False, threading.Lock(), False
 
     def check(self, positions: Sequence[int], pixels: Stack) -> None:
@@ -162,7 +142,7 @@ class CachedPixels:
             ValueError: the pixels differ from those in the file when it was opened.
         """
         for position, image in zip(positions, pixels, strict=True):
-            if _sha256(image) != self.hashes[position].tobytes():
+            if _sha256(image) != self.hashes[position]:
                 raise ValueError(f"{self.file} was changed while it was in use (image {position}); start again")
 
     def find_intact(self, progress: Progress) -> None:
@@ -207,14 +187,14 @@ class CachedPixels:
 
         All processes use the same boundaries between the groups, so that they can divide the work.
         """
-        missing = np.flatnonzero(self.missing).tolist()
-        return [[*group] for _, group in itertools.groupby(missing, lambda position: position // self._wanted.share)]
+        groups = itertools.groupby(sorted(self.missing), lambda position: position // SHARE)
+        return [[*group] for _, group in groups]
 
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return whether this was done.
 
         It is not done if another process is still decoding them. If `last` is True, wait for the other process
-        instead, but no longer than `Wanted.patience`, then decode what is still missing.
+        instead, but no longer than `PATIENCE`, then decode what is still missing.
 
         Args:
             claims: the folder of locks by which processes divide the work; None if no other process has the
@@ -222,8 +202,8 @@ class CachedPixels:
             last: whether this is the last attempt.
             share: indices of the missing records of the group.
         """
-        lock = f"{share[0] // self._wanted.share}.lock"
-        patience = self._wanted.patience if last else 0
+        lock = f"{share[0] // SHARE}.lock"
+        patience = PATIENCE if last else 0
         with _claim(claims / lock, patience, lambda: self._stopped) if claims else nullcontext(True) as ours:
             if not ours and not last:
                 return False
@@ -231,7 +211,7 @@ class CachedPixels:
                 if self._stopped:
                     break
                 self._look_at(position)
-                if self.missing[position] and (pixels := self._wanted.decode(position)) is not None:
+                if position in self.missing and (pixels := self._wanted.decode(position)) is not None:
                     self._write(position, pixels)
         return True
 
@@ -241,10 +221,11 @@ class CachedPixels:
         # The hash is read before the pixels because it is written after them.
         stored = record["sha256"].tobytes()
         if any(stored):
-            digest = _sha256(record["pixels"])
-            self.missing[position] = damaged = stored != self._signed(position, digest)
-            self.damaged |= damaged
-            self.hashes[position] = np.frombuffer(digest, np.uint8)
+            self.hashes[position] = digest = _sha256(record["pixels"])
+            if stored == self._signed(position, digest):
+                self.missing.discard(position)
+            else:
+                self.damaged = True
 
     def _write(self, position: int, pixels: NDArray[np.uint8]) -> None:
         digest = _sha256(pixels)
@@ -254,7 +235,8 @@ class CachedPixels:
             # On a full disk one call writes less than requested, and the next one raises an error.
             while content:
                 content = content[self._stream.write(content) :]
-        self.missing[position], self.hashes[position] = False, np.frombuffer(digest, np.uint8)
+        self.hashes[position] = digest
+        self.missing.discard(position)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
         """Return the sha256 to store with a record.
@@ -264,8 +246,10 @@ class CachedPixels:
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 
-def _open(file: Path) -> IO[bytes]:
-    """Open a file for reading, and for writing if permitted; refuse symbolic links."""
+def _open(file: Path, private: bool) -> IO[bytes]:
+    """Open a file for reading, and for writing if permitted; refuse symbolic links. A private one has no name."""
+    if private:
+        return tempfile.TemporaryFile(dir=file.parent, buffering=0)
     create = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     try:
         return open(file, "r+b", buffering=0, opener=lambda path, flags: os.open(path, flags | create, 0o666))
@@ -274,12 +258,6 @@ def _open(file: Path) -> IO[bytes]:
         if not file.is_file() or file.is_symlink():
             raise
         return file.open("rb", buffering=0)
-
-
-def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
-    if wanted.file_size >= SAID:
-        size, left = size_text(wanted.file_size), size_text(shutil.disk_usage(nearest(folder)).free)
-        progress.message(f"decoded pixels of {wanted.name} take {size} below {folder}, where {left} are free")
 
 
 @contextmanager

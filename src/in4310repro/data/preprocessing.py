@@ -33,8 +33,8 @@ class Preprocessing:
 
 def to_json(preprocessing: Preprocessing) -> dict[str, object]:
     """Return the preprocessing as JSON values, without image size and EXIF orientation."""
-    values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
-    return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+    values = ((name, getattr(preprocessing, name)) for name in DECIDED_BY_WEIGHTS)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
@@ -45,15 +45,14 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
         TypeError: the record is not a JSON object.
         ValueError: a value has a wrong type or is out of range.
     """
-    ratio, interpolation, size = values["crop_ratio"], values["interpolation"], values.get("size", Preprocessing.size)
-    if not isinstance(interpolation, str):
-        raise ValueError(f"interpolation is {interpolation!r}; a name is expected")
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+    ratio, size = values["crop_ratio"], values.get("size", Preprocessing.size)
+    if type(ratio) not in (int, float):
         raise ValueError(f"crop_ratio is {ratio!r}; a number is expected")
-    if isinstance(size, bool) or not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
+    if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size is {size!r}; a whole number from {SIZES[0]} to {SIZES[1]} is expected")
     mean, std = (channels(values[name], name) for name in ("mean", "std"))
-    record = Preprocessing(mean=mean, std=std, interpolation=interpolation, crop_ratio=float(ratio), size=size)
+    how = values["interpolation"]
+    record = Preprocessing(mean=mean, std=std, interpolation=how, crop_ratio=float(ratio), size=size)
     refuse_invalid(record)
     return record
 

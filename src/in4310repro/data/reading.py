@@ -1,9 +1,6 @@
 """Decoding of image files as upright RGB pictures, optionally square; no other module decodes pictures."""
 
-from __future__ import annotations
-
 import hashlib
-import itertools
 import re
 import struct
 import threading
@@ -98,7 +95,7 @@ def read_image(file: Path, orientation: str = APPLIED) -> Picture:
 
 
 _lock = threading.Lock()
-_ignoring: list[warnings.catch_warnings[None]] = []  # one for each thread that reads now; the first one is entered
+_ignoring: "list[warnings.catch_warnings[None]]" = []  # one for each thread that reads now; the first one is entered
 
 
 @contextmanager
@@ -121,7 +118,11 @@ def _ignore_warnings() -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if _is_16_bit_grey(image):
+    # Only TIFF files have tags.
+    tags = getattr(image, "tag_v2", {BITS_PER_SAMPLE: (16,)})
+    is_grey = image.mode.startswith("I;16") and tags.get(BITS_PER_SAMPLE) == (16,)
+    # 16-bit grey from 0 (black) to 65535 (white); Pillow opens PPM with more than 8 bits in mode I, scaled to 65535.
+    if (is_grey and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO) or (image.mode, image.format) == ("I", "PPM"):
         values = np.asarray(image)
         if "transparency" in image.info:
             values = np.where(values == image.info["transparency"], 65535, values)
@@ -139,22 +140,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _is_16_bit_grey(image: Image.Image) -> bool:
-    """Return whether an image's values are 16-bit grey, from 0 (black) to 65535 (white)."""
-    # Only TIFF files have tags.
-    tags = getattr(image, "tag_v2", {BITS_PER_SAMPLE: (16,)})
-    if image.mode.startswith("I;16"):
-        return bool(tags.get(BITS_PER_SAMPLE) == (16,) and tags.get(PHOTOMETRIC) != WHITE_IS_ZERO)
-    # Pillow opens PPM with more than 8 bits in mode I, scaled to 65535.
-    return image.mode == "I" and image.format == "PPM"
-
-
 class UnreadableImagesError(ValueError):
     """Error for images that cannot be read, with the reason for each file."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = reasons
-        count, listed = len(reasons), [f"{file} ({why})" for file, why in itertools.islice(reasons.items(), SHOWN)]
+        count, listed = len(reasons), [f"{file} ({why})" for file, why in reasons.items()][:SHOWN]
         more = f"; {count - SHOWN} more" if count > SHOWN else ""
         several = f"{count} files are not readable images: {'; '.join(listed)}{more}; replace or remove them"
         (file, why), *_ = reasons.items()

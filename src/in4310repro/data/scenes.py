@@ -8,137 +8,119 @@ import numpy as np
 from jaxtyping import UInt8
 
 from in4310repro.data import drawing as d
-from in4310repro.data.drawing import Colour, Picture, ease, mix, palette, unit
+from in4310repro.data.drawing import CREAM, Colour, Picture, ease, mix, palette, unit
 
 CLASSES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SMALLEST = 16  # width and height, pixels
-FOAM, BLACK, LAMP, SKIN = palette("f2f5f5 1a1a1f f26650 997359")
-DEEP, GREENS = palette("0d406b 0a6170 3d5461"), palette("335c1a 576b1f 42611f 945c1f 8c9194")
-GROUND, PAVING, ASPHALT = palette("737375 99948a 47662e"), palette("99948c"), palette("5c5c61")
-COATS, PAINTS = palette("403842 8c3a30 5a6472 b0a58e"), palette("a52a22 cccccc 2a2d36 3d5a90")
-
-# Each is a pile of boxes: half the width, top and bottom above the foot, and colour.
-PEOPLE = [((0.6, 2.4, 0, BLACK), (1, 5, 2.2, coat), (0.6, 6.4, 5.1, SKIN)) for coat in COATS]
-SAIL = ((0.35, 0.9, 0, d.CREAM), (0.2, 1.4, 0.9, d.CREAM), (0.08, 2, 1.4, d.CREAM))
-BOATS = [(*SAIL, (0.7, 0.1, -0.25, hull)) for hull in COATS]
-CABIN, LAMPS = ((0.8, 1.5, 0.8, BLACK), (1, 0.3, -0.1, BLACK)), (0.9, 0.75, 0.55, LAMP)
-CARS = [(*CABIN, (1, 0.9, 0.15, body), LAMPS, (0.55, 0.75, 0.55, body)) for body in PAINTS]
-LAMP_POSTS = [((0.02, 1, 0, BLACK), (arm, 1, 0.96, d.CREAM)) for arm in (0.06, 0.1)]
-
-
-def ice_tongue(view: Picture, top: float) -> None:
-    """Paint a glacier that flows down a valley between ridges, with rubble on the ice."""
-    view.massif(top - 0.2, 0.3, view.between(0.2, 1.2), 0.4)
-    view.massif(top, 0.3, view.between(-0.3, 0.8), 0.15)
-    part = view.crop(top + 0.05)
-    fall, ragged = np.maximum(part.y - top - 0.05, 0), part.clouds(8, 8)
-    bend = (view.jagged(2, 2, 0.4, fall) - 0.5) * view.between(0.2, 0.7)
-    aside = np.abs(part.x - view.between(0.3, 0.7) - bend) - (ragged - 0.5) * 0.1
-    half = view.between(0.02, 0.08) + view.between(0.05, 0.7) * fall
-    rubble = ease(part.clouds(3, 3, 4) * 4 - view.between(1.4, 3))
-    flow = mix(part.ice(8, 14), view.tint(d.ROCK, 0.2), rubble * 0.8)
-    part.paint(view.cover(half - aside, 2), flow)
+FOAM, BLACK = palette("f2f5f5 1a1a1f")
+GREENS, PAVING = "335c1a 576b1f 42611f 945c1f 8c9194", "99948c"
+COATS, PAINTS = "403842 8c3a30 5a6472 b0a58e", "a52a22 cccccc 2a2d36 3d5a90"
+# Piles of boxes, see `Picture.pile`.
+PERSON = "0.6 2.4 0 1a1a1f, 1 5 2.2 body, 0.6 6.4 5.1 997359"
+BOAT = "0.35 0.9 0 f2f0d9, 0.2 1.4 0.9 f2f0d9, 0.08 2 1.4 f2f0d9, 0.7 0.1 -0.25 body"
+CAR = "0.8 1.5 0.8 1a1a1f, 1 0.3 -0.1 1a1a1f, 1 0.9 0.15 body, 0.9 0.75 0.55 f26650, 0.55 0.75 0.55 body"
+LAMP_POSTS = ("0.02 1 0 1a1a1f, 0.06 1 0.96 f2f0d9", "0.02 1 0 1a1a1f, 0.1 1 0.96 f2f0d9")
 
 
 def glacier(view: Picture) -> None:
     """Paint an icy scene: a glacier in a valley, crevasses below mountains, a cliff at the water, or floes."""
     view.sky(0.45)
-    top = view.between(0.25, 0.5)
+    top = view(0.25, 0.5)
     if view.chance(0.35):
-        ice_tongue(view, top)
+        # A glacier that flows down a valley between ridges, with rubble on the ice.
+        view.massif(top - 0.2, 0.3, view(0.2, 1.2), 0.4)
+        view.massif(top, 0.3, view(-0.3, 0.8), 0.15)
+        part = view.crop(top + 0.05)
+        fall, ragged = np.maximum(part.y - top - 0.05, 0), part.clouds(8, 8)
+        bend = (view.jagged(2, 2, 0.4)(fall) - 0.5) * view(0.2, 0.7)
+        aside = abs(part.x - view(0.3, 0.7) - bend) - (ragged - 0.5) * 0.1
+        half = view(0.02, 0.08) + view(0.05, 0.7) * fall
+        rubble = ease(part.clouds(3, 3, 4) * 4 - view(1.4, 3))
+        flow = mix(part.ice(8, 14), view.tint(d.ROCK, 0.2), rubble * 0.8)
+        part.paint(view.cover(half - aside, 2), flow)
         return
     foot, across, down = view.pick(((1.1, 7, 14), (0.9, 14, 7), (0.7, 20, 6), (0, 1, 1)))
-    view.massif(top - view.between(0.1, 0.3), 0.32, view.between(-0.3, 1.1), 0.4)
+    view.massif(top - view(0.1, 0.3), 0.32, view(-0.3, 1.1), 0.4)
     part = view.crop(top - 0.1)
-    edge = top + 0.15 * (view.jagged(4, 5, 0.55, part.x) - 0.5)
-    front = part.ice(across * view.between(0.7, 1.3), down * view.between(0.7, 1.3))
+    edge = top + 0.15 * (view.jagged(4, 5, 0.55)(part.x) - 0.5)
+    front = part.ice(across * view(0.7, 1.3), down * view(0.7, 1.3))
     part.paint(view.cover(np.minimum(part.y - edge, foot - part.y)), front)
-    view.lake(max(foot, 0.6), view.between(-0.3, 1.2) if foot else 1.2)
-
-
-def conifers(view: Picture, base: float, height: float, count: int) -> None:
-    """Paint a row of pointed trees, with their feet at height `base`."""
-    cell, place = view.cells(count)
-    tall, part = height * (0.4 + 0.6 * view.rng.random(count))[cell], view.crop(base - height)
-    fall = (part.y - base + tall) / tall  # 0 at the tip, 1 at the foot
-    reach = fall * (0.35 + 0.3 * d.fraction(fall * 6)) - np.abs(place - 0.5)
-    mask = view.cover(reach, count) * view.cover(part.y - base + tall)
-    needles = view.tint(palette("1a331f"), 0.25) * (0.5 + place * 0.5 + part.clouds(40, 40, 1) / 2)
-    part.paint(np.maximum(mask, view.cover(part.y - base)), needles, 0.1)
+    view.lake(max(foot, 0.6), view(-0.3, 1.2) if foot else 1.2)
 
 
 def mountain(view: Picture) -> None:
     """Paint ridges, one behind the other, above a meadow, a wood or a lake."""
     view.sky(0.5)
-    top, snow, count = view.between(0.08, 0.35), view.between(-0.4, 1.4), view.whole(1, 4)
+    top, snow, count = view(0.08, 0.35), view(-0.4, 1.4), view.whole(1, 4)
     for k in range(count):
-        view.massif(top + 0.14 * k, view.between(0.28, 0.45), snow - 0.2 * k, 0.25 * (count - k))
+        view.massif(top + 0.14 * k, view(0.28, 0.45), snow - 0.2 * k, 0.25 * (count - k))
     if view.chance(0.45):
-        view.hill(view.between(0.6, 0.8), view.tint(palette("526b2e 3d5729 807047"), 0.25), 0.15)
+        view.hill(view(0.6, 0.8), view.tint("526b2e 3d5729 807047", 0.25), 0.15)
     if view.chance(0.3):
-        view.lake(view.between(0.6, 0.85), view.between(-0.5, 0.7))
-    if view.chance(0.45):
-        conifers(view, view.between(0.8, 1.0), view.between(0.1, 0.4), view.whole(6, 22))
-
-
-def waves(view: Picture, horizon: float) -> None:
-    """Paint the open sea: waves that get smaller towards the horizon, foam, and a path of reflected light."""
-    part, lattices = view.crop(horizon), view.rng.random((5, d.LATTICE, d.LATTICE))
-    near = np.maximum(part.y - horizon, 0.0) / (1.02 - horizon)
-    # Even steps of 1 / (height in the picture) are even steps on the water.
-    rows = 10.0 / (near + 0.12)
-    fine = d.smooth_noise(lattices[:2], part.x * 14, rows * 1.5)
-    swell = mix(fine, d.smooth_noise(lattices[2:], part.x * 4, rows), near)
-    water = mix(view.tint(DEEP, 0.25), view.horizon, 0.55 - 0.55 * ease(near * 1.5 + 0.2))
-    water = water + (swell - 0.5) * view.between(0.25, 0.7)
-    caps = ease((swell - view.between(0.55, 0.85)) * 9) * ease(near * 4)
-    part.paint(view.cover(part.y - horizon), mix(water, FOAM, caps * 0.9))
-    if view.chance(0.3):
-        path = unit(1 - np.abs(part.x - view.between(0.2, 0.8)) / (0.05 + 0.25 * near))
-        part.paint(path * ease(swell * 4 - 1.6) * 0.8, view.horizon * 1.15)
-
-
-def beach(view: Picture, horizon: float) -> None:
-    """Paint a beach or rocky shore across a corner, with a line of foam."""
-    jagged, soil = view.pick(((0.4, "4d4540"), (0.05, "ccb385"), (0.05, "b5a27c")))
-    coast = jagged * (view.jagged(4, 4, 0.45, view.x) - 0.5)
-    edge = view.between(0.62, 0.95) + view.between(-0.6, 0.6) * (view.x - 0.5) + coast
-    depth, grain = view.y - np.maximum(edge, horizon + 0.03), view.clouds(16, 16)
-    view.paint(ease((depth + 0.03 + 0.05 * grain) * 30), FOAM)
-    ground = view.tint(palette(soil), 0.2) * (0.65 + 0.35 * ease(depth * 9)) * (0.7 + 0.6 * grain)
-    view.paint(view.cover(depth), ground)
+        view.lake(view(0.6, 0.85), view(-0.5, 0.7))
+    if not view.chance(0.45):
+        return
+    # A row of pointed trees, with their feet at the height `base`.
+    base, height, count = view(0.8, 1.0), view(0.1, 0.4), view.whole(6, 22)
+    _, place, each = view.cells(count)
+    tall, part = height * each(0.4, 0.6), view.crop(base - height)
+    fall = (part.y - base + tall) / tall  # 0 at the tip, 1 at the foot
+    reach = fall * (0.35 + 0.3 * d.fraction(fall * 6)) - abs(place - 0.5)
+    mask = view.cover(reach, count) * view.cover(part.y - base + tall)
+    needles = view.tint("1a331f", 0.25) * (0.5 + place * 0.5 + part.clouds(40, 40, 1) / 2)
+    part.paint(np.maximum(mask, view.cover(part.y - base)), needles, 0.1)
 
 
 def sea(view: Picture) -> None:
     """Paint water up to the horizon, with a coast, a beach, rocks or a boat."""
-    horizon = view.between(0.22, 0.62)
+    horizon = view(0.22, 0.62)
     view.sky(horizon)
     if view.chance(0.35):
-        view.hill(horizon - view.between(0.04, 0.18), palette("475442")[0], view.between(0.2, 0.9))
+        view.hill(horizon - view(0.04, 0.18), palette("475442")[0], view(0.2, 0.9))
     if view.chance(0.15):
-        view.massif(horizon - 0.22, 0.25, view.between(-0.5, 0.8), 0.8)
-    waves(view, horizon)
+        view.massif(horizon - 0.22, 0.25, view(-0.5, 0.8), 0.8)
+    # Waves get smaller towards the horizon, with foam and a path of reflected light.
+    part, waves = view.crop(horizon), view.crop(horizon)
+    near = np.maximum(part.y - horizon, 0.0) / (1.02 - horizon)
+    # Even steps of 1 / (height in the picture) are even steps on the water.
+    waves.y = 10.0 / (near + 0.12)
+    swell = mix(waves.clouds(14, 1.5, 2), waves.clouds(4, 1), near)
+    water = mix(view.tint("0d406b 0a6170 3d5461", 0.25), view.horizon, 0.55 - 0.55 * ease(near * 1.5 + 0.2))
+    water = water + (swell - 0.5) * view(0.25, 0.7)
+    caps = ease((swell - view(0.55, 0.85)) * 9) * ease(near * 4)
+    part.paint(view.cover(part.y - horizon), mix(water, FOAM, caps * 0.9))
+    if view.chance(0.3):
+        path = unit(1 - abs(part.x - view(0.2, 0.8)) / (0.05 + 0.25 * near))
+        part.paint(path * ease(swell * 4 - 1.6) * 0.8, view.horizon * 1.15)
     if view.chance(0.25):
-        view.pile(view.between(0.15, 0.85), horizon, view.between(0.03, 0.09), BOATS)
-    if view.chance(0.55):
-        beach(view, horizon)
+        view.pile(view(0.15, 0.85), horizon, view(0.03, 0.09), BOAT, COATS)
+    if not view.chance(0.55):
+        return
+    # A beach or rocky shore across a corner, with a line of foam.
+    jagged, soil = view.pick(((0.4, "4d4540"), (0.05, "ccb385"), (0.05, "b5a27c")))
+    coast = jagged * (view.jagged(4, 4, 0.45)(view.x) - 0.5)
+    edge = view(0.62, 0.95) + view(-0.6, 0.6) * (view.x - 0.5) + coast
+    depth, grain = view.y - np.maximum(edge, horizon + 0.03), view.clouds(16, 16)
+    view.paint(ease((depth + 0.03 + 0.05 * grain) * 30), FOAM)
+    ground = view.tint(soil, 0.2) * (0.65 + 0.35 * ease(depth * 9)) * (0.7 + 0.6 * grain)
+    view.paint(view.cover(depth), ground)
 
 
 def trunks(view: Picture, count: int, foot: float, distance: float) -> None:
     """Paint a layer of tree trunks. The larger `distance` is, the more the trunks fade in haze."""
-    cell, place = view.cells(count)
-    half, lean = (0.06 + 0.16 * view.rng.random(count))[cell], (0.4 * view.rng.random(count) - 0.2)[cell]
-    aside = (place - (0.35 + 0.3 * view.rng.random(count))[cell] - lean * (view.y - 0.5)) / half
-    bark = view.tint(palette("42362b 383029 807a70"), 0.3) * (1 + 0.45 * aside)
-    mask = view.cover((0.8 + 0.4 * view.y - np.abs(aside)) * half, count)
-    mask = mask * view.cover(foot + (0.06 * view.rng.random(count))[cell] - view.y)
+    _, place, each = view.cells(count)
+    half, lean = each(0.06, 0.16), each(-0.2, 0.4)
+    aside = (place - each(0.35, 0.3) - lean * (view.y - 0.5)) / half
+    bark = view.tint("42362b 383029 807a70", 0.3) * (1 + 0.45 * aside)
+    mask = view.cover((0.8 + 0.4 * view.y - abs(aside)) * half, count)
+    mask = mask * view.cover(foot + each(0, 0.06) - view.y)
     view.paint(mask, bark * (0.6 + 0.8 * view.clouds(30, 10, 1)), distance)
 
 
 def leaves(view: Picture, green: Colour, top: float, bottom: float, density: float) -> None:
     """Paint a mass of foliage between two heights."""
     part = view.crop(top, bottom)
-    mass = part.clouds(view.between(3, 6), view.between(4, 8), 4)
+    mass = part.clouds(view(3, 6), view(4, 8), 4)
     inside = np.minimum(np.minimum(part.y - top, bottom - part.y) * 5, 0.3)
     leaf = green * (0.3 + 1.4 * part.clouds(24, 24, 2))
     part.paint(ease((mass - 1.2 + density + inside) * 12), leaf)
@@ -146,55 +128,49 @@ def leaves(view: Picture, green: Colour, top: float, bottom: float, density: flo
 
 def forest(view: Picture) -> None:
     """Paint layers of tree trunks below foliage, and a ground covered with leaves."""
-    green, ground = view.tint(GREENS, 0.25), view.between(0.6, 0.85)
-    gaps = view.clouds(6, 6, 4) * 2.5 - view.between(0.6, 1.3)
+    green, ground = view.tint(GREENS, 0.25), view(0.6, 0.85)
+    gaps = view.clouds(6, 6, 4) * 2.5 - view(0.6, 1.3)
     view.paint(1.0, mix(green * 0.8, view.horizon, ease(gaps)))
     trunks(view, view.whole(12, 24), ground + 0.02, 0.8)
-    soil = mix(green * 0.7, view.tint(palette("5c452e"), 0.3), view.between(0, 1))
+    soil = mix(green * 0.7, view.tint("5c452e", 0.3), view(0, 1))
     floor = view.crop(ground)
     floor.paint(view.cover(floor.y - ground, 2), soil * (0.4 + 1.2 * floor.clouds(16, 26)))
-    leaves(view, green, -0.2, view.between(0.2, 0.6), 0.7)
+    leaves(view, green, -0.2, view(0.2, 0.6), 0.7)
     trunks(view, view.whole(6, 13), ground + 0.08, 0.45)
-    leaves(view, green * 1.1, -0.2, view.between(0.0, 0.4), view.between(0.6, 0.8))
+    leaves(view, green * 1.1, -0.2, view(0.0, 0.4), view(0.6, 0.8))
     trunks(view, view.whole(2, 7), ground + 0.2, 0.1)
-    leaves(view, green * 0.9, view.between(0.7, 0.9), 1.3, view.between(0.5, 0.75))
+    leaves(view, green * 0.9, view(0.7, 0.9), 1.3, view(0.5, 0.75))
 
 
 def houses(view: Picture, count: int, base: float, tall: float, storey: float) -> None:
     """Paint a row of houses from the front, with walls at most `tall` high. Some have a shaded right side."""
-    cell, place = view.cells(count)
-    shade = np.where(place > (0.6 + 0.6 * view.rng.random(count))[cell], 0.65, 1.0)
-    eaves = base - tall * (0.45 + 0.55 * view.rng.random(count))[cell]
-    roof = 4 * storey * np.maximum(view.rng.random(count) - 0.5, 0)[cell] * unit(1.6 - 3.2 * np.abs(place - 0.5))
-    size, foot = np.zeros_like(view.x) + storey, np.zeros_like(view.x) + base
-    view.wall(cell, view.x / storey, size, eaves, eaves - roof, foot, shade)
-
-
-def corner(view: Picture) -> None:
-    """Paint a tall building seen from its corner, with two walls in perspective."""
-    edge, eye, storey = view.between(0.2, 0.8), view.between(0.75, 1.2), view.between(0.06, 0.14)
-    slope = np.where(view.x < edge, view.between(0.3, 1.1), view.between(0.3, 1.1))
-    size = np.maximum(1 - np.abs(view.x - edge) * slope, 0.2)
-    eaves, foot = eye - size * (eye - view.between(-0.3, 0.3)), eye + size * 0.3
-    cell, shade = np.zeros(view.x.shape, dtype=np.int64), np.where(view.x < edge, 1.1, 0.65)
-    view.wall(cell, (view.x - edge) / size / storey, size * storey, eaves, eaves, foot, shade)
+    cell, place, each = view.cells(count)
+    shade, eaves = np.where(place > each(0.6, 0.6), 0.65, 1.0), base - tall * each(0.45, 0.55)
+    roof = 4 * storey * np.maximum(each(-0.5, 1), 0) * unit(1.6 - 3.2 * abs(place - 0.5))
+    view.wall(cell, view.x / storey, storey, eaves, eaves - roof, base, shade)
 
 
 def buildings(view: Picture) -> None:
     """Paint a skyline, one large facade, a row of houses, or a tower seen from its corner."""
-    base = view.between(0.72, 1.0)
+    base = view(0.72, 1.0)
     view.sky(base)
     skyline, front, row = ((7, 0.75, 0.04), (4, 0.7, 0.07)), ((2, 1.8, 0.11),), ((4, 0.6, 0.12),)
     rows = view.pick((skyline, skyline, front, row, ()))
     for count, tall, storey in rows:
-        houses(view, count + view.whole(-1, 2), base, tall, storey * view.between(0.75, 1.3))
+        houses(view, count + view.whole(-1, 2), base, tall, storey * view(0.75, 1.3))
     if not rows:
-        corner(view)
-    view.box(-1, base, 2, 2, view.tint(GROUND, 0.2))
+        # A tall building seen from its corner, with two walls in perspective.
+        edge, eye, storey = view(0.2, 0.8), view(0.75, 1.2), view(0.06, 0.14)
+        slope = np.where(view.x < edge, view(0.3, 1.1), view(0.3, 1.1))
+        size = np.maximum(1 - abs(view.x - edge) * slope, 0.2)
+        eaves, foot = eye - size * (eye - view(-0.3, 0.3)), eye + size * 0.3
+        shade = np.where(view.x < edge, 1.1, 0.65)
+        view.wall(d.index(view.x), (view.x - edge) / size / storey, size * storey, eaves, eaves, foot, shade)
+    view.box(-1, base, 2, 2, view.tint("737375 99948a 47662e", 0.2))
     if rows and view.chance(0.25):
         frontage(view, base)
     for _ in range(view.whole(-2, 4)):
-        tree(view, view.between(0, 1), base + view.between(0, 0.05), view.between(0.08, 0.22))
+        tree(view, view(0, 1), base + view(0, 0.05), view(0.08, 0.22))
 
 
 def tree(view: Picture, x: float, foot: float, size: float) -> None:
@@ -211,63 +187,59 @@ def road(view: Picture, x: float, eye: float, drop: float) -> None:
     """Paint a road that runs to the vanishing point (x, eye), with pavements and a dashed centre line."""
     part = view.crop(eye)
     near = np.maximum(part.y - eye, 0.004) / drop
-    aside, pixel = np.abs(part.x - x) / near, view.pixel / near
-    asphalt = view.tint(ASPHALT, 0.25) * (0.8 + 0.4 * part.clouds(24, 30, 2))
-    surface = mix(asphalt, view.tint(PAVING, 0.2), d.cover(aside - view.between(0.6, 0.85), pixel))
-    dash = d.cover(0.035 - aside, pixel) * (d.fraction(1.5 / near) < 0.55) * view.between(-0.5, 1)
-    part.paint(view.cover(part.y - eye), mix(surface, d.CREAM, unit(dash)), unit(0.5 - near))
-
-
-def canyon(view: Picture) -> None:
-    """Paint a street between two walls of houses that meet at the vanishing point."""
-    x, eye, drop = view.between(0.25, 0.75), view.between(0.45, 0.65), view.between(0.4, 0.9)
-    road(view, x, eye, drop)
-    size, left, storey = np.maximum(np.abs(view.x - x), 0.02), view.x < x, drop * view.between(0.5, 0.9)
-    along = 1 / size + np.where(left, view.between(0, 1), view.between(0, 1))
-    cell = np.minimum(np.floor(along * 0.9).astype(np.int64), 15) + np.where(left, 0, 16)
-    eaves = eye - size * (view.between(0.7, 2.6) * (0.5 + 0.5 * view.rng.random(d.LATTICE)))[cell]
-    shade = np.where(left, 1.05, view.between(0.6, 0.9))
-    view.wall(cell, along / storey, size * storey, eaves, eaves, eye + size * drop, shade)
-    for _ in range(view.whole(0, 6)):
-        near, side = view.between(0.12, 0.7), view.between(-0.9, 0.9)
-        if np.abs(side) > 0.7:
-            tree(view, x + side * near * 1.1, eye + near * drop, near * drop * view.between(0.8, 1.4))
-        else:
-            view.pile(x + near * side, eye + near * drop, near * drop * 0.28, CARS)
+    aside, pixel = abs(part.x - x) / near, view.pixel / near
+    asphalt = view.tint("5c5c61", 0.25) * (0.8 + 0.4 * part.clouds(24, 30, 2))
+    surface = mix(asphalt, view.tint(PAVING, 0.2), d.cover(aside - view(0.6, 0.85), pixel))
+    dash = d.cover(0.035 - aside, pixel) * (d.fraction(1.5 / near) < 0.55) * view(-0.5, 1)
+    part.paint(view.cover(part.y - eye), mix(surface, CREAM, unit(dash)), unit(0.5 - near))
 
 
 def frontage(view: Picture, base: float) -> None:
     """Paint a road along the bottom of the picture, with cars."""
-    road(view, view.between(-0.5, 1.5), base - 0.06, view.between(0.15, 0.3))
+    road(view, view(-0.5, 1.5), base - 0.06, view(0.15, 0.3))
     view.box(-1, base, 2, base + 0.04, view.tint(PAVING, 0.2))
     for _ in range(view.whole(0, 4)):
-        view.pile(view.between(0.05, 0.95), base + view.between(0.06, 0.18), 0.08, CARS)
+        view.pile(view(0.05, 0.95), base + view(0.06, 0.18), 0.08, CAR, PAINTS)
 
 
 def street(view: Picture) -> None:
     """Paint a street in perspective or a row of houses across a street, sometimes with a lamp and people."""
     view.sky(0.6)
     if view.chance(0.65):
-        canyon(view)
+        # Two walls of houses that meet at the vanishing point (x, eye).
+        x, eye, drop = view(0.25, 0.75), view(0.45, 0.65), view(0.4, 0.9)
+        road(view, x, eye, drop)
+        size, left, storey = np.maximum(abs(view.x - x), 0.02), view.x < x, drop * view(0.5, 0.9)
+        along = 1 / size + np.where(left, view(0, 1), view(0, 1))
+        cell = np.minimum(d.index(along * 0.9), 15) + np.where(left, 0, 16)
+        eaves = eye - size * (view(0.7, 2.6) * (0.5 + 0.5 * view.rng.random(d.LATTICE)))[cell]
+        shade = np.where(left, 1.05, view(0.6, 0.9))
+        view.wall(cell, along / storey, size * storey, eaves, eaves, eye + size * drop, shade)
+        for _ in range(view.whole(0, 6)):
+            near, side = view(0.12, 0.7), view(-0.9, 0.9)
+            if abs(side) > 0.7:
+                tree(view, x + side * near * 1.1, eye + near * drop, near * drop * view(0.8, 1.4))
+            else:
+                view.pile(x + near * side, eye + near * drop, near * drop * 0.28, CAR, PAINTS)
     else:
-        base = view.between(0.6, 0.8)
-        houses(view, view.whole(3, 6), base, 0.65, view.between(0.1, 0.16))
+        base = view(0.6, 0.8)
+        houses(view, view.whole(3, 6), base, 0.65, view(0.1, 0.16))
         frontage(view, base)
     if view.chance(0.5):
-        view.pile(view.between(0.1, 0.9), 0.85, view.between(0.3, 0.7), LAMP_POSTS)
+        view.pile(view(0.1, 0.9), 0.85, view(0.3, 0.7), view.pick(LAMP_POSTS))
     for _ in range(view.whole(0, 4)):
-        view.pile(view.between(0.1, 0.9), view.between(0.75, 0.95), 0.022, PEOPLE)
+        view.pile(view(0.1, 0.9), view(0.75, 0.95), 0.022, PERSON, COATS)
 
 
 def obstruct(view: Picture) -> None:
     """Paint obstacles over about a quarter of the scenes, chosen at random: twigs, a person or black bars."""
     if view.chance(0.15):
-        reach = view.between(-0.05, 0.3) - view.y - 0.4 * np.abs(view.x - view.between(0, 1))
+        reach = view(-0.05, 0.3) - view.y - 0.4 * abs(view.x - view(0, 1))
         view.paint(ease((reach + 0.4 * view.clouds(7, 7)) * 14), view.tint(GREENS, 0.4) * 0.6)
     if view.chance(0.08):
-        view.pile(view.between(0.1, 0.9), view.between(0.85, 1.05), view.between(0.02, 0.05), PEOPLE)
+        view.pile(view(0.1, 0.9), view(0.85, 1.05), view(0.02, 0.05), PERSON, COATS)
     if view.chance(0.05):
-        view.paint(view.cover(view.between(0.05, 0.13) - np.minimum(view.y, 1 - view.y)), BLACK)
+        view.paint(view.cover(view(0.05, 0.13) - np.minimum(view.y, 1 - view.y)), BLACK)
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
@@ -285,9 +257,10 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
     if image < 0 or seed < 0:
         raise ValueError(f"image is {image} and seed is {seed}; neither may be negative")
     # The first number separates two generators: 0 for the scene, the size (never 0) for the grain.
-    seeds = [np.random.SeedSequence([stream, CLASSES.index(label), image, seed]) for stream in (0, size)]
-    rng, grain = (np.random.Generator(np.random.PCG64(sequence)) for sequence in seeds)
-    view = d.outdoors(size, rng)
-    (buildings, forest, glacier, mountain, sea, street)[CLASSES.index(label)](view)
+    number = CLASSES.index(label)
+    bits = (np.random.PCG64([stream, number, image, seed]) for stream in (0, size))
+    rng, grain = map(np.random.Generator, bits)
+    view = Picture(size, rng)
+    (buildings, forest, glacier, mountain, sea, street)[number](view)
     obstruct(view)
     return view.develop(grain)

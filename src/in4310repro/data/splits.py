@@ -3,16 +3,17 @@
 import bisect
 import csv
 import io
-import itertools
 import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_there, relative_path
@@ -20,6 +21,7 @@ from in4310repro.system.numerics import generator_for
 
 PARTS = ("training", "validation", "test")
 COLUMNS = ["path", "class", "sha256", "part"]
+Item = TypeVar("Item", int, str)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -139,25 +141,22 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
     An image that need not stay with others is a group by itself.
     """
-    contents = sorted({entry.sha256 for entry in entries})
-    place = {sha256: position for position, sha256 in enumerate(contents)}
-    of_path = {entry.path: place[entry.sha256] for entry in entries}
-    numbers = link(len(contents), ([of_path[path] for path in paths if path in of_path] for paths in together))
+    contents = {entry.path: entry.sha256 for entry in entries}
+    linked = ([contents[path] for path in paths if path in contents] for paths in together)
     groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[contents[numbers[place[entry.sha256]]]].append(entry)
+    for entry, sha256 in zip(entries, link([entry.sha256 for entry in entries], linked), strict=True):
+        groups[sha256].append(entry)
     return groups
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
     """Return a dict from part to its number of images of each class. Training gets the remaining images."""
-    counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
             raise ValueError(f"class {name} has {count} images; at least {len(PARTS)} are needed, one for each part")
+    counts = np.array([*catalogue.counts().values()])
     validation, test = (_largest_remainder(counts, size) for size in sizes[1:])
-    training = [count - v - t for count, v, t in zip(counts, validation, test, strict=True)]
-    quotas = dict(zip(PARTS, (training, validation, test), strict=True))
+    quotas = dict(zip(PARTS, np.array((counts - validation - test, validation, test)).tolist(), strict=True))
     for part, quota in quotas.items():
         for name, images in zip(catalogue.classes, quota, strict=True):
             if images < 1:
@@ -165,12 +164,12 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
     return quotas
 
 
-def _largest_remainder(counts: Sequence[int], size: int) -> list[int]:
+def _largest_remainder(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Divide `size` into integers proportional to `counts`, by the largest-remainder (Hamilton) method."""
     # Integers, because rounding errors of floats would decide between equal remainders.
-    shares, remainders = zip(*(divmod(count * size, sum(counts)) for count in counts), strict=True)
-    first = sorted(range(len(counts)), key=lambda label: -remainders[label])[: size - sum(shares)]
-    return [share + (label in first) for label, share in enumerate(shares)]
+    shares, remainders = np.divmod(counts * size, counts.sum())
+    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
+    return shares
 
 
 def to_csv(split: Split) -> bytes:
@@ -183,7 +182,7 @@ def to_csv(split: Split) -> bytes:
     table = io.BytesIO()
     # Bytes, because StringIO takes four bytes per character.
     with io.TextIOWrapper(table, encoding="utf-8", newline="") as text:
-        csv.writer(text, lineterminator="\n").writerows(itertools.chain([COLUMNS], rows))
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
         text.flush()
         return table.getvalue()
 
@@ -218,23 +217,17 @@ def from_csv(file: Path, root: Path) -> Split:
     if not rows:
         raise ValueError(none)
     for line, (path, name, sha256, _) in enumerate(rows, start=2):
-        _check_row(path, name, sha256, f"{file}: row {line}")
+        try:
+            relative_path(path)
+        except ValueError as error:
+            raise ValueError(f"{file}: row {line}: path {error}") from None
+        if not name or "/" in name or not name.isprintable():
+            raise ValueError(f"{file}: row {line}: class {name[:100]!r} is not the name of a folder")
+        if not SHA256.fullmatch(sha256):
+            raise ValueError(f"{file}: row {line}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
     classes = tuple(sorted({name for _, name, _, _ in rows}))
-    parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
-    for path, name, sha256, part in rows:
-        parts[part].append(Entry(path, bisect.bisect_left(classes, name), sha256))
-    return Split(root, classes, {part: tuple(entries) for part, entries in parts.items()})
-
-
-def _check_row(path: str, name: str, sha256: str, source: str) -> None:
-    try:
-        relative_path(path)
-    except ValueError as error:
-        raise ValueError(f"{source}: path {error}") from None
-    if not name or "/" in name or not name.isprintable():
-        raise ValueError(f"{source}: class {name[:100]!r} is not the name of a folder")
-    if not SHA256.fullmatch(sha256):
-        raise ValueError(f"{source}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
+    entries = [(of, Entry(path, bisect.bisect_left(classes, name), sha256)) for path, name, sha256, of in rows]
+    return Split(root, classes, {part: tuple(entry for of, entry in entries if of == part) for part in PARTS})
 
 
 def check_contents(split: Split) -> None:
@@ -253,36 +246,39 @@ def check_contents(split: Split) -> None:
             raise ValueError(f"image {file} has other bytes than when the split was made; restore it")
 
 
-def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return the group number of each image, which is the smallest index of an image in the same group.
+def link(items: Sequence[Item], groups: Iterable[Sequence[Item]]) -> list[Item]:
+    """Return for each item the smallest one of its group, which stands for the group.
 
     Args:
-        images: number of images.
-        groups: positions of images that belong together; groups that share an image become one.
+        items: such as the positions of images.
+        groups: items that belong together; groups that share an item become one.
 
     Examples:
-        >>> link(6, [(1, 4), (4, 2), (3, 5)])
+        >>> link(range(6), [(1, 4), (4, 2), (3, 5)])
         [0, 1, 1, 3, 1, 3]
     """
-    # Imported here, since only grouping needs it.
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    parents = {item: item for item in items}
 
-    pairs = np.array([(group[0], position) for group in groups for position in group], np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(images, images))
-    # Components are numbered from 0, so that each is its place among the indices of their first images.
-    components = connected_components(graph, directed=False)[1]
-    numbers: list[int] = np.unique(components, return_index=True)[1][components].tolist()
-    return numbers
+    def smallest(item: Item) -> Item:
+        while parents[item] != item:
+            # Halves the way for the next one that goes it.
+            parents[item] = item = parents[parents[item]]
+        return item
+
+    for group in groups:
+        for item in group:
+            least, other = sorted((smallest(group[0]), smallest(item)))
+            parents[other] = least
+    return [smallest(item) for item in items]
 
 
-def members(numbers: Sequence[int]) -> list[list[int]]:
+def members(numbers: Sequence[Hashable]) -> list[list[int]]:
     """Return the groups of two or more images, as lists of image indices.
 
     Args:
-        numbers: the group number of each image, from `link`.
+        numbers: what the images of a group have in common, such as its number from `link`.
     """
-    groups: dict[int, list[int]] = defaultdict(list)
+    groups: dict[Hashable, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)
     return [group for group in groups.values() if len(group) > 1]

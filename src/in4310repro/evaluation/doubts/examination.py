@@ -33,11 +33,12 @@ def total(counts: Mapping[str, Count]) -> Count:
 def render(found: Doubts) -> str:
     """Return the findings as text, with the first examples of each kind of finding."""
     crops = [f"{each['part']} ~ {each['side']:.0%} of the side of {each['whole']}" for each in found["crops"]]
-    alike = [f"{join_paths(each['paths'])} ({each['similarity']:.2f})" for each in found["look_alikes"]]
+    alike = [[f"{join_paths(each['paths'])} ({each['similarity']:.2f})"] for each in found["look_alikes"]]
     doubts = ["{path} ({seems} {probability:.2f}, {of_label:.2f})".format(**each) for each in found["doubts"]]
     lines = list_examples("pairs of which one is a part of the other", crops)
-    copies = [*map(join_paths, found["copies"])]
-    lines += lines_on_groups("groups of copies of any kind", copies, found["copy_conflicts"], found["copy_leaks"])
+    lines += lines_on_groups(
+        "groups of copies of any kind", found["copies"], found["copy_conflicts"], found["copy_leaks"]
+    )
     lines += lines_on_groups("pairs of look-alikes in different classes", alike, None, found["look_alike_leaks"])
     lines += list_examples("doubtful labels", doubts)
     of_parts = {f"the {part} part": total(counts) for part, counts in (found["doubts_by_part"] or {}).items()}

@@ -208,7 +208,7 @@ def resemblances(
     by_hash = copies_by_hashes(paths, findings)
     neighbours = nearest(features, CANDIDATES + 1, progress)
     found = crops(neighbours, by_hash, lambda place: read_image(root / paths[place], orientation).image, progress)
-    copies = link(len(paths), [*members(by_hash), *(crop[:2] for crop in found)])
+    copies = link(range(len(paths)), [*members(by_hash), *(crop[:2] for crop in found)])
     return found, copies, look_alikes(neighbours, labels, copies)
 
 
@@ -217,7 +217,7 @@ def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]
-    return link(len(paths), [[place[path] for path in group if path in place] for group in groups])
+    return link(range(len(paths)), [[place[path] for path in group if path in place] for group in groups])
 
 
 def find_groups(
@@ -247,7 +247,7 @@ def find_groups(
         shown = (findings, features.take(range(len(loaded))), context.progress, config.orientation)
         _, copies, alike = resemblances(images.root, loaded.paths, loaded.labels, *shown)
         # The images of a group are connected by pairs of copies or look-alikes.
-        groups = link(len(copies), [*members(copies), *(pair[:2] for pair in alike)])
+        groups = link(range(len(copies)), [*members(copies), *(pair[:2] for pair in alike)])
         found = [[loaded.paths[position] for position in group] for group in members(groups)]
     told: list[Group] = context.processes.broadcast_json(found)
     return told
