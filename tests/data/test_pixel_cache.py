@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from in4310repro.data import cache, pixel_cache
-from in4310repro.data.pixel_cache import CachedPixels, Wanted
+from in4310repro.data.pixel_cache import CachedPixels
 from in4310repro.system.progress import SILENT, Progress
 from tests.conftest import Call, refused
 from tests.processes import METHOD
@@ -60,14 +60,14 @@ class Decoded:
         return cache.cache_folder() / "pixels" / f"{self.size}{cache.SUFFIX}"
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(name="images", key=f"{self.size}", images=self.images, size=self.size, decode=self.decode)
+    def wanted(self) -> CachedPixels:
+        return CachedPixels("images", key=f"{self.size}", images=self.images, size=self.size, decode=self.decode)
 
     def load(self, progress: Progress = SILENT) -> CachedPixels:
         """Load the images; `positions` then lists the indices of the images that this call decoded."""
         self.positions.clear()
         with mock.patch.multiple(pixel_cache, SHARE=8, PATIENCE=self.patience):
-            return pixel_cache.load(self.file, self.wanted, progress)
+            return self.wanted.load(self.file, progress)
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_size_and_free_disk_are_said_before_much_is_decoded(decoded: Decoded) ->
     printed = io.StringIO()
     decoded.size, decoded.images = 2_000, 9
     wanted = replace(decoded.wanted, decode=lambda _position: None)
-    pixel_cache.load(decoded.file, wanted, Progress(Console(file=printed, width=500)))
+    wanted.load(decoded.file, Progress(Console(file=printed, width=500)))
     assert re.fullmatch(
         r"decoded pixels of images take 108 MB below .*pixels, where .* are free\n(.*\n)*decoding images: 9/9, .*\n",
         printed.getvalue(),
@@ -426,8 +426,8 @@ def test_a_limit_is_a_decimal_number_of_gigabytes(text: str, size: int, monkeypa
 def test_images_are_decoded_apart_into_no_file_that_stays(
     decoded: Decoded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pixel_cache, "SAID", decoded.wanted.file_size)
-    apart = pixel_cache.load(decoded.file, decoded.wanted, Progress(Console()), private=True)
+    monkeypatch.setattr(pixel_cache, "SAID", IMAGES * RECORD)
+    apart = decoded.wanted.load(decoded.file, Progress(Console()), private=True)
     assert "decoded pixels of images take" in capsys.readouterr().out
     assert files() == []
     assert np.array_equal(apart.pixels, decoded.load().pixels)

@@ -135,11 +135,8 @@ def remove(file: Path) -> None:
 
 def _evict(file: Path) -> bool:
     """Remove a file unless a process uses it; return whether it has been removed."""
-    try:
-        with file.open("rb") as stream:
-            used = not try_lock(stream, shared=False)
-    except OSError:
-        used = False
-    if not used:
-        remove(file)
+    with suppress(OSError), file.open("rb") as stream:
+        if not try_lock(stream, shared=False):
+            return False
+    remove(file)
     return not file.exists()

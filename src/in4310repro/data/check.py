@@ -16,10 +16,10 @@ from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
 
 AT_ONCE = 16  # images that a thread reads at a time
-PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group
+PRINTED = 10  # of each kind of finding, and of the files in each group
 
-OF_SPLIT = ("leaks", "near_duplicate_leaks", "turned_leaks", "split_differences")  # findings that need a split
 Group = list[str]  # paths, in their order
+Leaks = list[dict[str, Group]] | None  # None where no split was given
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,12 @@ class Findings:
     conflicts: list[Group]  # groups of identical files with several labels
     near_duplicates: list[Group]  # files that similar perceptual hashes link, of at least two contents
     near_duplicate_conflicts: list[Group]  # groups of near-duplicates with several labels
-    leaks: list[dict[str, Group]]  # groups of identical files in several parts of the split, by part
-    near_duplicate_leaks: list[dict[str, Group]]  # groups of near-duplicates in several parts of the split, by part
+    leaks: Leaks  # groups of identical files in several parts of the split, by part
+    near_duplicate_leaks: Leaks  # groups of near-duplicates in several parts of the split, by part
     turned: list[Turned]  # turned or mirrored near-duplicates; of a group of near-duplicates the first one alone
     turned_conflicts: list[Group]  # such pairs, each with its near-duplicates, with several labels
-    turned_leaks: list[dict[str, Group]]  # those in several parts of the split, by part
-    split_differences: list[str]  # in what the split contradicts the folder or itself, as sentences
-    with_split: bool  # whether there was a split to compare with
+    turned_leaks: Leaks  # those in several parts of the split, by part
+    split_differences: list[str] | None  # in what the split contradicts the folder or itself, as sentences
 
     @property
     def wrong(self) -> bool:
@@ -63,8 +62,8 @@ class Findings:
         return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
-        """Return a dict from field name to JSON value; fields about the split are None if no split was given."""
-        return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
+        """Return a dict from field name to JSON value."""
+        return asdict(self) | {"with_split": self.leaks is not None}
 
 
 class _ReadImage(NamedTuple):
@@ -104,7 +103,7 @@ def check(
     """
     chosen = class_folders or (chosen_in(listed.catalogue().labels()) if listed else None)
     images, faults, not_hashed = survey(root, progress, chosen)
-    return images, examine(images, listed, progress, faults=faults, not_hashed=not_hashed)
+    return images, examine(images, listed, progress, APPLIED, faults, not_hashed)
 
 
 def examine(
@@ -112,7 +111,6 @@ def examine(
     listed: Split | None = None,
     progress: Progress = SILENT,
     orientation: str = APPLIED,
-    *,
     faults: Sequence[str] = (),
     not_hashed: Sequence[tuple[str, str]] = (),
 ) -> Findings:
@@ -135,12 +133,14 @@ def examine(
     near_duplicates = [group for group in alike if len({contents[path] for path in group}) > 1]
     sizes = Counter(image.size for image in readable.values())
     counts = Counter(map(labels.get, readable))
-    parts, differences = (parts_of(listed), split_differences(images, listed)) if listed else ({}, [])
+    parts, differences = (parts_of(listed), split_differences(images, listed)) if listed else ({}, None)
+    folders = {PurePosixPath(path).parent: name for path, name in labels.items()}
+    nested = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     # Rows of files that could not be hashed are not wrong.
     missing = {f"{path} is in the split and not in the folder" for path, _ in not_hashed}
     return Findings(
         faults=[*faults],
-        nested=_nested(labels),
+        nested=sorted(f"{inner} lies in {outer}: its images are of class {folders[inner]}" for inner, outer in nested),
         images={name: counts[name] for name in images.classes},
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
@@ -158,8 +158,7 @@ def examine(
         turned=turned,
         turned_conflicts=conflicts(turned_groups, labels),
         turned_leaks=leaks(turned_groups, parts),
-        split_differences=[each for each in differences if each not in missing],
-        with_split=listed is not None,
+        split_differences=differences and [each for each in differences if each not in missing],
     )
 
 
@@ -182,20 +181,13 @@ def near_duplicates_of(
     return linked & images.keys()
 
 
-def _nested(labels: Mapping[str, str]) -> list[str]:
-    """Return a message for each folder that lies inside another folder with images."""
-    folders = {PurePosixPath(path).parent: name for path, name in labels.items()}
-    pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
-    return sorted(f"{folder} lies in {around}: its images are of class {folders[folder]}" for folder, around in pairs)
-
-
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
     """Return the groups whose images do not all have the same label."""
     return [paths for paths in groups if len({labels[path] for path in paths}) > 1]
 
 
-def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
-    """Return the groups with images in several parts of the split, each as a dict from part to paths."""
+def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> Leaks:
+    """Return the groups with images in several parts of the split, each by part; None without parts."""
     found = []
     for paths in groups:
         by_part: dict[str, Group] = {}
@@ -203,7 +195,7 @@ def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, G
             if path in parts:
                 by_part.setdefault(parts[path], []).append(path)
         found += [by_part] * (len(by_part) > 1)
-    return found
+    return found if parts else None
 
 
 def _find_alike(
@@ -255,17 +247,16 @@ def _read(
 
 
 def render(found: Findings) -> str:
-    """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind of finding."""
-    counts = ", ".join(f"{name} {number}" for name, number in found.images.items())
-    sizes = ", ".join(f"{size}: {number}" for size, number in list(found.sizes.items())[:3])
-    more = f" and {len(found.sizes) - 3} more" if len(found.sizes) > 3 else ""
+    """Return the findings as text, with the first `PRINTED` examples of each kind of finding."""
     turns = {path: near.DESCRIPTIONS[TRANSPOSITIONS[each]] for path, each in found.oriented.items()}
     turned = [[f"{each.first} {each.how} ~ {each.second}"] for each in found.turned]
     alike = found.near_duplicates, found.near_duplicate_conflicts, found.near_duplicate_leaks
     lines = [
         *(found.faults and list_examples("faults of the folder", found.faults)),
-        f"{sum(found.images.values())} images: {counts or 'no class'}",
-        f"sizes {sizes or 'none'}{more}; {found.not_square} not square",
+        f"{sum(found.images.values())} images: "
+        f"{', '.join(f'{name} {number}' for name, number in found.images.items()) or 'no class'}",
+        f"sizes {', '.join(f'{size}: {number}' for size, number in [*found.sizes.items()][:3]) or 'none'}"
+        f"{f' and {len(found.sizes) - 3} more' if len(found.sizes) > 3 else ''}; {found.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
     ]
     lines += found.nested and list_examples("folders lie in class folders", found.nested)
@@ -278,8 +269,9 @@ def render(found: Findings) -> str:
         ("groups of near-duplicates", *alike, " ~ "),
         ("pairs of turned or mirrored near-duplicates", turned, found.turned_conflicts, found.turned_leaks, " ~ "),
     ):
-        lines += lines_on_groups(title, groups, conflicting, leaking if found.with_split else None, sign)
-    lines += list_examples("differences from the split", found.split_differences) if found.with_split else []
+        lines += lines_on_groups(title, groups, conflicting, leaking, sign)
+    if found.split_differences is not None:
+        lines += list_examples("differences from the split", found.split_differences)
     return "\n".join(lines)
 
 
@@ -287,7 +279,7 @@ def lines_on_groups(
     title: str,
     groups: Sequence[Group],
     conflicting: Sequence[Group] | None,
-    leaking: Sequence[Mapping[str, Group]] | None,
+    leaking: Leaks,
     sign: str = " ~ ",
 ) -> list[str]:
     """Return lines of text about groups of images, those with several labels, and those in several parts of the split.
@@ -304,16 +296,15 @@ def lines_on_groups(
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """Return the first `PRINTED_EXAMPLES` paths joined by `sign`, then the number of any further paths."""
-    more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
-    return sign.join(paths[:PRINTED_EXAMPLES]) + more
+    """Return the first `PRINTED` paths joined by `sign`, then the number of any further paths."""
+    return f"{sign.join(paths[:PRINTED])}{f' and {len(paths) - PRINTED} more' if len(paths) > PRINTED else ''}"
 
 
 def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:
-    """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples.
+    """Return lines of text: the number of examples and a title, then the first `PRINTED` examples.
 
     Examples are texts, or a dict from a path to what is said of it.
     """
     said = [f"{path} ({why})" for path, why in examples.items()] if isinstance(examples, Mapping) else examples
-    more = [f"  and {len(said) - PRINTED_EXAMPLES} more"] if len(said) > PRINTED_EXAMPLES else []
-    return [f"{len(said)} {title}", *(f"  {example}" for example in said[:PRINTED_EXAMPLES]), *more]
+    more = [f"  and {len(said) - PRINTED} more"] * (len(said) > PRINTED)
+    return [f"{len(said)} {title}", *(f"  {example}" for example in said[:PRINTED]), *more]

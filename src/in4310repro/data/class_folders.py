@@ -56,8 +56,10 @@ innermost has bay 2, sea 2'
         return Reading(classes, doubt=_readings(around))
     deeper = sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1})
     if deeper:
-        more = f" and {len(deeper) - 3} more" if len(deeper) > 3 else ""
-        notes += (f"folders in class folders are no classes: {', '.join(deeper[:3])}{more}",)
+        notes += (
+            f"folders in class folders are no classes: {', '.join(deeper[:3])}"
+            f"{f' and {len(deeper) - 3} more' if len(deeper) > 3 else ''}",
+        )
     if single := sorted({folders[0] for folders in inside.values() if folders and _is_part(folders[0])}):
         notes += (f"{', '.join(single)} is a class as the folders beside it, and no part of a download",)
     return Reading(classes, notes)
@@ -87,7 +89,7 @@ def chosen_in(classes: Mapping[str, str]) -> str | None:
 def describe_counts(classes: Iterable[str]) -> str:
     """Return the names of classes, sorted, with their numbers of images: `bay 2, sea 3`."""
     counts = sorted(Counter(classes).items())
-    more = [f"and {len(counts) - SHOWN} more classes"] if len(counts) > SHOWN else []
+    more = [f"and {len(counts) - SHOWN} more classes"] * (len(counts) > SHOWN)
     return ", ".join([*(f"{name} {count}" for name, count in counts[:SHOWN]), *more])
 
 

@@ -11,9 +11,8 @@ from copy import copy
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, Int64
 
-Random = np.random.Generator
 Field = Float64[np.ndarray, "..."]
 Plane = Float64[np.ndarray, "#height #width"]
 Index = Int64[np.ndarray, "..."]
@@ -36,7 +35,7 @@ def mix(first: Field, second: Field, share: Field | float) -> Field:
     return first + (second - first) * share
 
 
-def unit(values: Field) -> Field:
+def unit(values: Field | float) -> Field:
     """Return values clipped to [0, 1]."""
     return np.minimum(np.maximum(values, 0.0), 1.0)
 
@@ -109,16 +108,17 @@ class Picture:
     The weather is a random mixture of two kinds. It determines the colours of the sky and the light, and the haze.
 
     Attributes:
-        rng: the generator of all that is drawn at random.
+        random, integers: the methods of the generator of all that is drawn at random.
         pixels: the pixels [channel, row, column].
         pixel: side of a pixel, a fraction of the picture.
         x, y: coordinates of the columns [1, column] and the rows [row, 1].
         zenith, horizon, gain, haze: the weather, see `WEATHER`.
     """
 
-    def __init__(self, size: int, rng: Random) -> None:
+    def __init__(self, size: int, rng: np.random.Generator) -> None:
         """Begin an empty picture of `size` x `size` pixels."""
-        self.rng, self.pixels, self.pixel = rng, np.zeros((3, size, size)), 1 / size
+        self.random, self.integers = rng.random, rng.integers
+        self.pixels, self.pixel = np.zeros((3, size, size)), 1 / size
         self.x = ((np.arange(size) + 0.5) / size)[None, :]
         self.y = self.x.transpose()
         one, other, share = self.whole(0, 6), self.whole(0, 6), self(0, 0.4)
@@ -127,23 +127,23 @@ class Picture:
 
     def __call__(self, low: float, high: float) -> float:
         """Draw a number uniformly from [low, high)."""
-        return low + (high - low) * self.rng.random()
+        return low + (high - low) * self.random()
 
     def whole(self, low: int, high: int) -> int:
         """Draw a whole number from low to high - 1."""
-        return int(self.rng.integers(low, high))
+        return int(self.integers(low, high))
 
     def chance(self, share: float) -> bool:
         """Return True with probability `share`, otherwise False."""
-        return self.rng.random() < share
+        return self.random() < share
 
     def pick(self, choices: Sequence[Choice]) -> Choice:
         """Draw one of the choices, all with equal probability."""
         return choices[self.whole(0, len(choices))]
 
-    def tint(self, colours: str | Colour, spread: float) -> Colour:
+    def tint(self, colours: str | Colour, spread: float = 0.25) -> Colour:
         """Draw one of the colours (see `palette`), and vary its brightness and hue by up to the fraction `spread`."""
-        hue = 1 + (self.rng.random((3, 1, 1)) - 0.5) * spread
+        hue = 1 + (self.random((3, 1, 1)) - 0.5) * spread
         colour = self.pick(palette(colours)) if isinstance(colours, str) else colours
         return unit(colour * hue * self(1 - spread, 1 + spread))
 
@@ -194,7 +194,7 @@ class Picture:
         spot = np.arange(KNOTS + 1) / KNOTS * bends
         total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
         for _ in range(octaves):
-            heights, knot = self.rng.random(int(spot[-1]) + 2), index(spot)
+            heights, knot = self.random(int(spot[-1]) + 2), index(spot)
             total = total + strength * mix(heights[knot], heights[knot + 1], spot - knot)
             spot, share, strength = spot * 2, share + strength, strength * roughness
         line = total / share
@@ -208,11 +208,11 @@ class Picture:
 
     def clouds(self, across: float, down: float, octaves: int = 3) -> Plane:
         """Return noise in [0, 1) with about `across` blobs over the picture's width and `down` over its height."""
-        return smooth_noise(self.rng.random((octaves, LATTICE, LATTICE)), self.x * across, self.y * down)
+        return smooth_noise(self.random((octaves, LATTICE, LATTICE)), self.x * across, self.y * down)
 
     def relief(self, across: float, down: float) -> tuple[Plane, Plane]:
         """Return smooth noise in [0, 1), and its shading in [0, 1] as a relief lit from the upper left."""
-        lattices = self.rng.random((3, LATTICE, LATTICE))
+        lattices = self.random((3, LATTICE, LATTICE))
         height = smooth_noise(lattices, self.x * across, self.y * down)
         behind = smooth_noise(lattices, self.x * across + 0.15, self.y * down + 0.15)
         return height, unit(0.5 + (height - behind) * 3.5)
@@ -224,11 +224,11 @@ class Picture:
         the column's position inside the cell, from 0 to 1. Also return a function of a number and a spread, which
         draws a number for each cell uniformly from there, and returns that of each column.
         """
-        edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + self.rng.random(count))])
-        edges = edges / edges[count] * 1.2 - 0.2 * self.rng.random()
+        edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + self.random(count))])
+        edges = edges / edges[count] * 1.2 - 0.2 * self.random()
         cell = np.searchsorted(edges[1:count], self.x, side="right")
         place = unit((self.x - edges[cell]) / (edges[cell + 1] - edges[cell]))
-        return cell, place, lambda low, spread: (low + spread * self.rng.random(count))[cell]
+        return cell, place, lambda low, spread: (low + spread * self.random(count))[cell]
 
     def sky(self, horizon: float) -> None:
         """Paint the sky: a colour gradient, clouds, and sometimes the sun."""
@@ -291,30 +291,19 @@ class Picture:
         `foot` are the heights in the picture of the eaves, the top of the roof and the street. The colours are
         multiplied by `shade`.
         """
-        bays, wide, tall, red = self.rng.random((4, 1, LATTICE))[:, :, cell[0]]
+        bays, wide, tall, red = self.random((4, 1, LATTICE))[:, :, cell[0]]
         floors, bay = (self.y - eaves) / size, along * (0.8 + 0.8 * bays)
         # Never 0, since it is a divisor.
         step = np.minimum(abs(bay[:, 1:] - bay[:, :-1]) + 0.001, 1.0)
         across = stripes(bay, 0.4 + 0.4 * wide, np.concatenate([step, step[:, -1:]], axis=1))
         window = across * stripes(floors, 0.4 + 0.4 * tall, self.pixel / size)
-        panes, storey = self.rng.random((LATTICE, LATTICE)), index(floors) % LATTICE
+        panes, storey = self.random((LATTICE, LATTICE)), index(floors) % LATTICE
         pane = panes[storey, index(bay) % LATTICE]
         glass = np.where(pane > 0.9, pane, 0.12 + 0.3 * pane) * GLASS
-        hue = PLASTER[:, self.rng.integers(0, 5, LATTICE)] * (0.7 + 0.5 * self.rng.random((1, LATTICE)))
-        plaster = (hue * (0.9 + 0.2 * self.rng.random((3, LATTICE))))[:, cell] * (0.85 + 0.3 * self.clouds(12, 8, 1))
+        hue = PLASTER[:, self.integers(0, 5, LATTICE)] * (0.7 + 0.5 * self.random((1, LATTICE)))
+        plaster = (hue * (0.9 + 0.2 * self.random((3, LATTICE))))[:, cell] * (0.85 + 0.3 * self.clouds(12, 8, 1))
         tiles = mix(SLATE, TILES, red) * (0.8 + 0.4 * fraction(floors * 4))
         front = mix(tiles, mix(plaster, glass, window), self.cover(self.y - eaves))
         # Small storeys are far away.
         inside = np.minimum(self.y - top, foot - self.y)
         self.paint(self.cover(inside), front * shade, unit(0.5 - 5 * size))
-
-    def develop(self, grain: Random) -> UInt8[np.ndarray, "height width channel"]:
-        """Return a picture as 8-bit pixels after random changes: colour, contrast, brightness, grain and mirroring."""
-        lit = self.pixels * self.gain
-        grey = (lit[0] + lit[1] + lit[2]) / 3
-        toned = mix(grey, lit, 0.0 if self.chance(0.07) else self(0.6, 1.2))
-        bright = (toned - 0.5) * self(0.8, 1.25) + self(0.44, 0.56)
-        strength = self(0, 0.25)
-        speckle = (grain.random(grey.shape) + grain.random(grey.shape) - 1) * (strength * strength)
-        pixels = np.floor(unit(bright + speckle) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
-        return np.ascontiguousarray(pixels[:, ::-1] if self.chance(0.5) else pixels)

@@ -7,6 +7,7 @@ import itertools
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -51,14 +52,11 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
         except OSError:
             # Another process was faster and drew the same scenes.
             shutil.rmtree(temporary)
-    try:
+    with suppress(OSError, ValueError):
         drawn = catalogue(folder)
-        intact = contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text(encoding="ascii")
-    except (OSError, ValueError):
-        intact = False
-    if not intact:
-        raise ValueError(f"{folder} was changed since its scenes were drawn; remove it and they are drawn again")
-    return drawn
+        if contents_sha256(drawn.entries) == (folder / CONTENTS_FILE).read_text(encoding="ascii"):
+            return drawn
+    raise ValueError(f"{folder} was changed since its scenes were drawn; remove it and they are drawn again")
 
 
 def differences_from_drawn(

@@ -157,10 +157,10 @@ def _list_images(root: Path, progress: Progress, report: Report, chosen: str | N
     paths = [path for path in _check_names(root, images, report) if not _is_unlabelled(path)]
     if others:
         counts = Counter(file.suffix.lower() or "no suffix" for file in map(PurePosixPath, others))
-        kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
         advice = f"; {install_command('pillow_heif')} has them read" if {".heic", ".heif"} & counts.keys() else ""
         progress.message(
-            f"{root}: {len(others)} files are no images by their names and were skipped ({kinds}), such as "
+            f"{root}: {len(others)} files are no images by their names and were skipped "
+            f"({', '.join(f'{count} of {suffix}' for suffix, count in counts.most_common())}), such as "
             f"{', '.join(others[:SHOWN])}{advice}"
         )
     reading = read(paths, chosen) if chosen else reader(paths)

@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
-from in4310repro.data import pixel_cache
 from in4310repro.data.cache import SUFFIX, cache_folder, remove
 from in4310repro.data.folders import HEIF, Entry
-from in4310repro.data.pixel_cache import CachedPixels, Stack
+from in4310repro.data.pixel_cache import CachedPixels, Stack, sha256_of_pixels
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.data.reading import DEFAULT, Pixels, UnreadableImagesError, decode
 from in4310repro.system.numerics import generator_for
@@ -46,10 +45,8 @@ class ImageSet:
 
     def pixel_hashes(self) -> dict[str, str]:
         """Return the sha256 of each image's pixels [row][column][RGB] by path, in the order of the set."""
-        if self.cached is not None:
-            return {path: digest.hex() for path, digest in zip(self.paths, self.cached.hashes, strict=True)}
-        pixels = map(np.ascontiguousarray, self.pixels)
-        return {path: hashlib.sha256(each.data).hexdigest() for path, each in zip(self.paths, pixels, strict=True)}
+        hashes = self.cached.hashes if self.cached else map(sha256_of_pixels, self.pixels)
+        return {path: each.hex() for path, each in zip(self.paths, hashes, strict=True)}
 
     def pixels_sha256(self) -> str:
         """Return one sha256 over the sha256 of each image's pixels, in the order of the set."""
@@ -62,7 +59,7 @@ class ImageSet:
             ValueError: the cache file of the pixels has been changed since they were loaded.
         """
         pixels = self.pixels[list(positions)]
-        if self.cached is not None:
+        if self.cached:
             self.cached.check(positions, pixels)
         return pixels
 
@@ -145,9 +142,8 @@ def load_images(
             unreadable[position] = error.reasons
             return None
 
-    wanted = pixel_cache.Wanted(name, key, len(entries), size, decode_entry)
     file = cache_folder() / "pixels" / (f"{key[:32]}{SUFFIX}" if cache else "decoded pixels")
-    decoded = pixel_cache.load(file, wanted, progress, private=not cache)
+    decoded = CachedPixels(name, key, len(entries), size, decode_entry).load(file, progress, private=not cache)
     if unreadable:
         # Without the unreadable images it is a different set with a different key.
         remove(file)

@@ -171,7 +171,7 @@ class Details(NamedTuple):
     """Details of a picture: each pixel minus the mean around it, so that differences in lighting have no effect."""
 
     spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
-    contrast: Float32[np.ndarray, "side top left"]  # of each square of each size in it; infinite beyond its border
+    contrast: Float32[np.ndarray, "side top left"]  # at least LEAST, of each square in it; infinite beyond its border
     parts: Complex64[np.ndarray, "side row frequency"]  # spectra of the picture as a part of each size, conjugate
 
 
@@ -180,11 +180,16 @@ def details(image: Image.Image) -> Details:
     # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     found, parts = _details(grey), np.zeros((len(SIDES), SIDE, SIDE), np.float32)
+    contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
+    sums, squares = (_integral(found[-1].astype(np.float64) ** power) for power in (1, 2))
     for place, side in enumerate(SIDES):
         part = found[place, :side, :side] - found[place, :side, :side].mean()
         if (length := float(np.linalg.norm(part))) >= LEAST:
             parts[place, :side, :side] = part / length
-    return Details(scipy.fft.rfft2(found[-1]), _contrast(found[-1]), np.conj(scipy.fft.rfft2(parts)))
+        # Norms of the details in each square of this side, from which its mean is subtracted.
+        lengths = np.maximum(_sums(squares, side) - _sums(sums, side) ** 2 / side**2, LEAST**2)
+        contrast[place, : len(lengths), : len(lengths)] = np.sqrt(lengths)
+    return Details(scipy.fft.rfft2(found[-1]), contrast, np.conj(scipy.fft.rfft2(parts)))
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
@@ -213,20 +218,6 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
     variances = np.maximum(_sums(_integral(around**2), WINDOW) / WINDOW**2 - means**2, 0)
     middle = around[:, BORDER:-BORDER, BORDER:-BORDER]
     return ((middle - means) / np.sqrt(variances + NOISE**2)).astype(np.float32)
-
-
-def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm of the details in each square whose side is in `SIDES`.
-
-    The mean over the square is subtracted first. A norm below `LEAST` is replaced by `LEAST`. The norm is
-    infinite for squares that reach beyond the edge.
-    """
-    contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
-    sums, squares = (_integral(whole.astype(np.float64) ** power) for power in (1, 2))
-    for place, side in enumerate(SIDES):
-        lengths = np.maximum(_sums(squares, side) - _sums(sums, side) ** 2 / side**2, LEAST**2)
-        contrast[place, : len(lengths), : len(lengths)] = np.sqrt(lengths)
-    return contrast
 
 
 def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:

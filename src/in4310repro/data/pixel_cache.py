@@ -45,76 +45,7 @@ Decode = Callable[[int], NDArray[np.uint8] | None]
 Stack = UInt8[np.ndarray, "image height width channel"]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Description of the images whose pixels a cache file should contain."""
-
-    name: str  # of the set, for progress
-    key: str  # text that differs for sets of other images, of another order or another decoding
-    images: int
-    size: int  # width and height, pixels
-    decode: Decode  # the pixels of the image at a position; None where it cannot be read
-
-    @property
-    def record(self) -> np.dtype[np.void]:
-        """NumPy dtype of the record that the file has for each image: the image's pixels and their sha256."""
-        return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
-
-    @property
-    def file_size(self) -> int:
-        """Size in bytes of the file with the records of all images."""
-        return self.images * self.record.itemsize
-
-
-def load(file: Path, wanted: Wanted, progress: Progress, *, private: bool = False) -> "CachedPixels":
-    """Return the pixels in a cache file, after decoding the images that are missing in it.
-
-    Several processes that need the same file divide the decoding. Images that cannot be read are skipped:
-    `wanted.decode` returns None for them.
-
-    Args:
-        file: the file in the cache; created, completed or repaired if necessary.
-        wanted: the pixels that the file should contain.
-        progress: shows the progress, the size of the file, and messages about damaged or removed files.
-        private: decode all into a file beside it, which has no name and is deleted when this process ends.
-
-    Raises:
-        ValueError: the disk has too little space, or `wanted.decode` raises this error; the file is then removed.
-        OSError: the file cannot be written.
-    """
-    if private:
-        refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, file.parent)
-    most, claims = (0, None) if private else (cache.limit(), cache.claims_folder(file))
-    with name_file_in_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    with name_file_in_errors(file, wanted.file_size), _open(file, private) as stream:
-        cache.mark_used(stream)
-        length = os.fstat(stream.fileno()).st_size
-        if length != wanted.file_size:
-            stream.truncate(wanted.file_size)
-        records = CachedPixels(file, stream, wanted)
-        if length:
-            records.find_intact(progress)
-            if records.damaged or length != wanted.file_size:
-                progress.message(f"{file} is damaged; what is wrong in it is decoded again")
-        try:
-            if records.missing:
-                for evicted in () if private else cache.make_room(file, wanted.file_size, most):
-                    progress.message(f"{evicted} was evicted from the cache: it was not used for the longest time")
-                if wanted.file_size >= SAID:
-                    size, left = size_text(wanted.file_size), size_text(shutil.disk_usage(file.parent).free)
-                    message = f"decoded pixels of {wanted.name} take {size} below {file.parent}, where {left} are free"
-                    progress.message(message)
-                records.fill(progress, claims)
-        except (ValueError, OSError):
-            # What an interrupted process has decoded stays.
-            if not length:
-                cache.remove(file)
-            raise
-    shutil.rmtree(cache.claims_folder(file), ignore_errors=True)
-    return records
-
-
+@dataclass(eq=False)
 class CachedPixels:
     """Records of a cache file, mapped into memory: one for each image, some of which may be missing meanwhile.
 
@@ -126,14 +57,67 @@ class CachedPixels:
         damaged: whether a record that was written is not what was written.
     """
 
-    def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
-        """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
-        self.file, self._stream, self._wanted = file, stream, wanted
-        self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
-        self.pixels: Stack = self._records["pixels"]
-        self.hashes = [bytes(HASH_BYTES)] * wanted.images
-        self.missing = {*range(wanted.images)}
-        self.damaged, self._writing, self._stopped = False, threading.Lock(), False
+    name: str  # of the set, for progress
+    key: str  # text that differs for sets of other images, of another order or another decoding
+    images: int
+    size: int  # width and height, pixels
+    decode: Decode  # the pixels of the image at a position; None where it cannot be read
+
+    def load(self, file: Path, progress: Progress, *, private: bool = False) -> "CachedPixels":
+        """Open a cache file and decode the images that are missing in it; return this object, with the pixels.
+
+        Several processes that need the same file divide the decoding. Images that cannot be read are skipped:
+        `decode` returns None for them. The mapping into memory stays valid after the file is closed.
+
+        Args:
+            file: the file in the cache; created, completed or repaired if necessary.
+            progress: shows the progress, the size of the file, and messages about damaged or removed files.
+            private: decode all into a file beside it, which has no name and is deleted when this process ends.
+
+        Raises:
+            ValueError: the disk has too little space, or `decode` raises this error; the file is then removed.
+            OSError: the file cannot be written.
+        """
+        # The pixels of an image and their sha256.
+        record = np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
+        total = self.images * record.itemsize
+        if private:
+            refuse_beyond_disk(f"decoded pixels of {self.name} take", total, file.parent)
+        most, claims = (0, None) if private else (cache.limit(), cache.claims_folder(file))
+        with name_file_in_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        with name_file_in_errors(file, total), _open(file, private) as stream:
+            cache.mark_used(stream)
+            length = os.fstat(stream.fileno()).st_size
+            if length != total:
+                stream.truncate(total)
+            self.file, self._stream = file, stream
+            self._records = np.memmap(stream, record, mode="r", shape=(self.images,))
+            self.pixels: Stack = self._records["pixels"]
+            self.hashes, self.missing = [bytes(HASH_BYTES)] * self.images, {*range(self.images)}
+            self.damaged, self._writing, self._stopped = False, threading.Lock(), False
+            if length:
+                with progress.task(f"checking the cached pixels of {self.name}", self.images) as advance:
+                    self._in_threads(lambda share: bool([*map(self._look_at, share)]), self._shares(), advance)
+                if self.damaged or length != total:
+                    progress.message(f"{file} is damaged; what is wrong in it is decoded again")
+            try:
+                if self.missing:
+                    for evicted in () if private else cache.make_room(file, total, most):
+                        progress.message(f"{evicted} was evicted from the cache: it was not used for the longest time")
+                    if total >= SAID:
+                        progress.message(
+                            f"decoded pixels of {self.name} take {size_text(total)} below {file.parent}, "
+                            f"where {size_text(shutil.disk_usage(file.parent).free)} are free"
+                        )
+                    self._fill(progress, claims)
+            except (ValueError, OSError):
+                # What an interrupted process has decoded stays.
+                if not length:
+                    cache.remove(file)
+                raise
+        shutil.rmtree(cache.claims_folder(file), ignore_errors=True)
+        return self
 
     def check(self, positions: Sequence[int], pixels: Stack) -> None:
         """Check that pixels copied from the file are the same as when the file was opened.
@@ -142,15 +126,10 @@ class CachedPixels:
             ValueError: the pixels differ from those in the file when it was opened.
         """
         for position, image in zip(positions, pixels, strict=True):
-            if _sha256(image) != self.hashes[position]:
+            if sha256_of_pixels(image) != self.hashes[position]:
                 raise ValueError(f"{self.file} was changed while it was in use (image {position}); start again")
 
-    def find_intact(self, progress: Progress) -> None:
-        """Check every record against its sha256, and note which records are intact."""
-        with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
-            self._in_threads(lambda share: bool([*map(self._look_at, share)]), self._shares(), advance)
-
-    def fill(self, progress: Progress, claims: Path | None = None) -> None:
+    def _fill(self, progress: Progress, claims: Path | None = None) -> None:
         """Decode missing records, and check records that other processes have decoded in the meantime.
 
         Args:
@@ -158,7 +137,7 @@ class CachedPixels:
             claims: the folder of locks by which processes divide the work; None if no other process has the file.
         """
         left = self._shares()
-        with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
+        with progress.task(f"decoding {self.name}", sum(map(len, left))) as advance:
             # Shares claimed by others come last, when most of them are written.
             for last in (False, True):
                 left = self._in_threads(functools.partial(self._fill_share, claims, last), left, advance)
@@ -211,7 +190,7 @@ class CachedPixels:
                 if self._stopped:
                     break
                 self._look_at(position)
-                if position in self.missing and (pixels := self._wanted.decode(position)) is not None:
+                if position in self.missing and (pixels := self.decode(position)) is not None:
                     self._write(position, pixels)
         return True
 
@@ -221,14 +200,14 @@ class CachedPixels:
         # The hash is read before the pixels because it is written after them.
         stored = record["sha256"].tobytes()
         if any(stored):
-            self.hashes[position] = digest = _sha256(record["pixels"])
+            self.hashes[position] = digest = sha256_of_pixels(record["pixels"])
             if stored == self._signed(position, digest):
                 self.missing.discard(position)
             else:
                 self.damaged = True
 
     def _write(self, position: int, pixels: NDArray[np.uint8]) -> None:
-        digest = _sha256(pixels)
+        digest = sha256_of_pixels(pixels)
         content = memoryview(pixels.tobytes() + self._signed(position, digest))
         with self._writing:
             self._stream.seek(position * len(content))
@@ -243,7 +222,7 @@ class CachedPixels:
 
         It is computed from the cache key, the position of the record, and `digest`, the hash of its pixels.
         """
-        return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
+        return hashlib.sha256(f"{self.key} {position} ".encode() + digest).digest()
 
 
 def _open(file: Path, private: bool) -> IO[bytes]:
@@ -281,5 +260,6 @@ def _claim(claim: Path, patience: float, stopped: Callable[[], bool]) -> Iterato
         lock.release()
 
 
-def _sha256(pixels: NDArray[np.uint8]) -> bytes:
+def sha256_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Return the sha256 of an image's pixels [row][column][RGB]."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data).digest()

@@ -146,8 +146,10 @@ class UnreadableImagesError(ValueError):
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = reasons
         count, listed = len(reasons), [f"{file} ({why})" for file, why in reasons.items()][:SHOWN]
-        more = f"; {count - SHOWN} more" if count > SHOWN else ""
-        several = f"{count} files are not readable images: {'; '.join(listed)}{more}; replace or remove them"
+        several = (
+            f"{count} files are not readable images: {'; '.join(listed)}"
+            f"{f'; {count - SHOWN} more' if count > SHOWN else ''}; replace or remove them"
+        )
         (file, why), *_ = reasons.items()
         super().__init__(several if count > 1 else f"{file} is not a readable image ({why}); replace or remove it")
 

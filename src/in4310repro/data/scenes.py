@@ -55,7 +55,7 @@ def mountain(view: Picture) -> None:
     for k in range(count):
         view.massif(top + 0.14 * k, view(0.28, 0.45), snow - 0.2 * k, 0.25 * (count - k))
     if view.chance(0.45):
-        view.hill(view(0.6, 0.8), view.tint("526b2e 3d5729 807047", 0.25), 0.15)
+        view.hill(view(0.6, 0.8), view.tint("526b2e 3d5729 807047"), 0.15)
     if view.chance(0.3):
         view.lake(view(0.6, 0.85), view(-0.5, 0.7))
     if not view.chance(0.45):
@@ -67,7 +67,7 @@ def mountain(view: Picture) -> None:
     fall = (part.y - base + tall) / tall  # 0 at the tip, 1 at the foot
     reach = fall * (0.35 + 0.3 * d.fraction(fall * 6)) - abs(place - 0.5)
     mask = view.cover(reach, count) * view.cover(part.y - base + tall)
-    needles = view.tint("1a331f", 0.25) * (0.5 + place * 0.5 + part.clouds(40, 40, 1) / 2)
+    needles = view.tint("1a331f") * (0.5 + place * 0.5 + part.clouds(40, 40, 1) / 2)
     part.paint(np.maximum(mask, view.cover(part.y - base)), needles, 0.1)
 
 
@@ -85,7 +85,7 @@ def sea(view: Picture) -> None:
     # Even steps of 1 / (height in the picture) are even steps on the water.
     waves.y = 10.0 / (near + 0.12)
     swell = mix(waves.clouds(14, 1.5, 2), waves.clouds(4, 1), near)
-    water = mix(view.tint("0d406b 0a6170 3d5461", 0.25), view.horizon, 0.55 - 0.55 * ease(near * 1.5 + 0.2))
+    water = mix(view.tint("0d406b 0a6170 3d5461"), view.horizon, 0.55 - 0.55 * ease(near * 1.5 + 0.2))
     water = water + (swell - 0.5) * view(0.25, 0.7)
     caps = ease((swell - view(0.55, 0.85)) * 9) * ease(near * 4)
     part.paint(view.cover(part.y - horizon), mix(water, FOAM, caps * 0.9))
@@ -128,7 +128,7 @@ def leaves(view: Picture, green: Colour, top: float, bottom: float, density: flo
 
 def forest(view: Picture) -> None:
     """Paint layers of tree trunks below foliage, and a ground covered with leaves."""
-    green, ground = view.tint(GREENS, 0.25), view(0.6, 0.85)
+    green, ground = view.tint(GREENS), view(0.6, 0.85)
     gaps = view.clouds(6, 6, 4) * 2.5 - view(0.6, 1.3)
     view.paint(1.0, mix(green * 0.8, view.horizon, ease(gaps)))
     trunks(view, view.whole(12, 24), ground + 0.02, 0.8)
@@ -180,7 +180,7 @@ def tree(view: Picture, x: float, foot: float, size: float) -> None:
     aside, up = (part.x - x) / (size * 0.55), (part.y - foot + size) / (size * 0.55)
     height, lit = part.relief(3 / size, 3 / size)
     crown = 1 - aside * aside - up * up + (height - 0.5) * 1.2
-    part.paint(view.cover(crown * size * 0.3), view.tint(GREENS, 0.25) * (0.4 + 1.1 * lit))
+    part.paint(view.cover(crown * size * 0.3), view.tint(GREENS) * (0.4 + 1.1 * lit))
 
 
 def road(view: Picture, x: float, eye: float, drop: float) -> None:
@@ -188,7 +188,7 @@ def road(view: Picture, x: float, eye: float, drop: float) -> None:
     part = view.crop(eye)
     near = np.maximum(part.y - eye, 0.004) / drop
     aside, pixel = abs(part.x - x) / near, view.pixel / near
-    asphalt = view.tint("5c5c61", 0.25) * (0.8 + 0.4 * part.clouds(24, 30, 2))
+    asphalt = view.tint("5c5c61") * (0.8 + 0.4 * part.clouds(24, 30, 2))
     surface = mix(asphalt, view.tint(PAVING, 0.2), d.cover(aside - view(0.6, 0.85), pixel))
     dash = d.cover(0.035 - aside, pixel) * (d.fraction(1.5 / near) < 0.55) * view(-0.5, 1)
     part.paint(view.cover(part.y - eye), mix(surface, CREAM, unit(dash)), unit(0.5 - near))
@@ -212,7 +212,7 @@ def street(view: Picture) -> None:
         size, left, storey = np.maximum(abs(view.x - x), 0.02), view.x < x, drop * view(0.5, 0.9)
         along = 1 / size + np.where(left, view(0, 1), view(0, 1))
         cell = np.minimum(d.index(along * 0.9), 15) + np.where(left, 0, 16)
-        eaves = eye - size * (view(0.7, 2.6) * (0.5 + 0.5 * view.rng.random(d.LATTICE)))[cell]
+        eaves = eye - size * (view(0.7, 2.6) * (0.5 + 0.5 * view.random(d.LATTICE)))[cell]
         shade = np.where(left, 1.05, view(0.6, 0.9))
         view.wall(cell, along / storey, size * storey, eaves, eaves, eye + size * drop, shade)
         for _ in range(view.whole(0, 6)):
@@ -229,17 +229,6 @@ def street(view: Picture) -> None:
         view.pile(view(0.1, 0.9), 0.85, view(0.3, 0.7), view.pick(LAMP_POSTS))
     for _ in range(view.whole(0, 4)):
         view.pile(view(0.1, 0.9), view(0.75, 0.95), 0.022, PERSON, COATS)
-
-
-def obstruct(view: Picture) -> None:
-    """Paint obstacles over about a quarter of the scenes, chosen at random: twigs, a person or black bars."""
-    if view.chance(0.15):
-        reach = view(-0.05, 0.3) - view.y - 0.4 * abs(view.x - view(0, 1))
-        view.paint(ease((reach + 0.4 * view.clouds(7, 7)) * 14), view.tint(GREENS, 0.4) * 0.6)
-    if view.chance(0.08):
-        view.pile(view(0.1, 0.9), view(0.85, 1.05), view(0.02, 0.05), PERSON, COATS)
-    if view.chance(0.05):
-        view.paint(view.cover(view(0.05, 0.13) - np.minimum(view.y, 1 - view.y)), BLACK)
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
@@ -262,5 +251,20 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
     rng, grain = map(np.random.Generator, bits)
     view = Picture(size, rng)
     (buildings, forest, glacier, mountain, sea, street)[number](view)
-    obstruct(view)
-    return view.develop(grain)
+    # Obstacles over about a quarter of the scenes: twigs, a person or black bars.
+    if view.chance(0.15):
+        reach = view(-0.05, 0.3) - view.y - 0.4 * abs(view.x - view(0, 1))
+        view.paint(ease((reach + 0.4 * view.clouds(7, 7)) * 14), view.tint(GREENS, 0.4) * 0.6)
+    if view.chance(0.08):
+        view.pile(view(0.1, 0.9), view(0.85, 1.05), view(0.02, 0.05), PERSON, COATS)
+    if view.chance(0.05):
+        view.paint(view.cover(view(0.05, 0.13) - np.minimum(view.y, 1 - view.y)), BLACK)
+    # Random changes of colour, contrast and brightness, grain, and mirroring.
+    lit = view.pixels * view.gain
+    grey = (lit[0] + lit[1] + lit[2]) / 3
+    toned = mix(grey, lit, 0.0 if view.chance(0.07) else view(0.6, 1.2))
+    bright = (toned - 0.5) * view(0.8, 1.25) + view(0.44, 0.56)
+    strength = view(0, 0.25)
+    speckle = (grain.random(grey.shape) + grain.random(grey.shape) - 1) * (strength * strength)
+    pixels = np.floor(unit(bright + speckle) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    return np.ascontiguousarray(pixels[:, ::-1] if view.chance(0.5) else pixels)

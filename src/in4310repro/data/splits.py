@@ -107,7 +107,15 @@ def stratified_split(
         ({'cat': 4, 'dog': 6}, {'cat': 2, 'dog': 3})
     """
     remaining = _quotas(catalogue, sizes)
-    groups = _groups(catalogue.entries, together)
+    # Images that must stay in one part, by the smallest sha256 of them; most are alone in their group.
+    contents = {entry.path: entry.sha256 for entry in catalogue.entries}
+    linked = link(
+        [entry.sha256 for entry in catalogue.entries],
+        ([contents[path] for path in paths if path in contents] for paths in together),
+    )
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry, sha256 in zip(catalogue.entries, linked, strict=True):
+        groups[sha256].append(entry)
     draws = {sha256: tuple(generator_for(seed, "split", sha256).random(2)) for sha256 in groups}
     assigned: dict[str, list[Entry]] = {part: [] for part in PARTS}
 
@@ -134,19 +142,6 @@ def stratified_split(
         assigned[part] += group
     parts = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in assigned.items()}
     return Split(catalogue.root, catalogue.classes, parts)
-
-
-def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return the groups of images that must stay in one part; the key of a group is its smallest sha256.
-
-    An image that need not stay with others is a group by itself.
-    """
-    contents = {entry.path: entry.sha256 for entry in entries}
-    linked = ([contents[path] for path in paths if path in contents] for paths in together)
-    groups: dict[str, list[Entry]] = defaultdict(list)
-    for entry, sha256 in zip(entries, link([entry.sha256 for entry in entries], linked), strict=True):
-        groups[sha256].append(entry)
-    return groups
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
@@ -207,24 +202,24 @@ def from_csv(file: Path, root: Path) -> Split:
         content.decode()
         table = csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""), strict=True)
         header = next(table, None)
-        for row in filter(None, table):
+        for line, row in enumerate(filter(None, table), start=2):
             if header != COLUMNS or len(row) != len(COLUMNS) or row[3] not in PARTS:
                 raise ValueError(none)
+            path, name, sha256, part = row
+            try:
+                relative_path(path)
+            except ValueError as error:
+                raise ValueError(f"{file}: row {line}: path {error}") from None
+            if not name or "/" in name or not name.isprintable():
+                raise ValueError(f"{file}: row {line}: class {name[:100]!r} is not the name of a folder")
+            if not SHA256.fullmatch(sha256):
+                raise ValueError(f"{file}: row {line}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
             # Only path and hash are kept per row; other names are shared.
-            rows.append((row[0], sys.intern(row[1]), row[2], sys.intern(row[3])))
+            rows.append((path, sys.intern(name), sha256, sys.intern(part)))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is corrupt: {error}") from None
     if not rows:
         raise ValueError(none)
-    for line, (path, name, sha256, _) in enumerate(rows, start=2):
-        try:
-            relative_path(path)
-        except ValueError as error:
-            raise ValueError(f"{file}: row {line}: path {error}") from None
-        if not name or "/" in name or not name.isprintable():
-            raise ValueError(f"{file}: row {line}: class {name[:100]!r} is not the name of a folder")
-        if not SHA256.fullmatch(sha256):
-            raise ValueError(f"{file}: row {line}: sha256 {sha256[:100]!r} is not 64 hex digits in lower case")
     classes = tuple(sorted({name for _, name, _, _ in rows}))
     entries = [(of, Entry(path, bisect.bisect_left(classes, name), sha256)) for path, name, sha256, of in rows]
     return Split(root, classes, {part: tuple(entry for of, entry in entries if of == part) for part in PARTS})
@@ -312,8 +307,10 @@ def split_differences(images: Catalogue, split: Split) -> list[str]:
     for entry in split.catalogue().entries:
         if now := folder.get(entry.path):
             if entry.sha256 != now.sha256:
-                owner = f", which has the sha256 of {contents[entry.sha256]}" if entry.sha256 in contents else ""
-                found.append(f"{entry.path} has other bytes than in the split{owner}")
+                found.append(
+                    f"{entry.path} has other bytes than in the split"
+                    f"{f', which has the sha256 of {contents[entry.sha256]}' if entry.sha256 in contents else ''}"
+                )
             label, name = split.classes[entry.label], images.classes[now.label]
             if label != name:
                 relabelled.append(f"{entry.path} has class {label} in the split and {name} in the folder")

@@ -144,12 +144,12 @@ def examine(
         ],
         "copies": groups,
         "copy_conflicts": conflicts(groups, names),
-        "copy_leaks": leaks(groups, parts) if split else None,
+        "copy_leaks": leaks(groups, parts),
         "look_alikes": [
             {"paths": pair, "labels": [names[path] for path in pair], "similarity": similarity}
             for pair, (*_, similarity) in zip(pairs, alike, strict=True)
         ],
-        "look_alike_leaks": leaks(pairs, parts) if split else None,
+        "look_alike_leaks": leaks(pairs, parts),
         "doubts": doubts,
         "doubts_by_class": by_class(),
         "doubts_by_part": {part: by_class(part) for part in PARTS} if split else None,
