@@ -17,7 +17,7 @@ from benchmarks.measurement import Measurement, measure, reference_covariances, 
 from benchmarks.peers import PEERS, Peers
 from benchmarks.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
 from benchmarks.tables import feature_tables
-from in4310repro.features import kernel_description
+from in4310repro.features.kernel import kernel_description
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint

@@ -13,23 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from in4310repro.features import FeatureStatistics, kernel_description, spectra
-from in4310repro.features.blocks import BLOCK, BlockMoments, image_range, merge_nodes
+from in4310repro.features import FeatureStatistics, spectra
+from in4310repro.features.blocks import BLOCK, batches, block_range, first_image, merge_nodes
 from in4310repro.features.covariance import Moments, merge_moments
-from in4310repro.features.distributed import batches, block_range, first_image
-from in4310repro.features.kernel import Counts
-from in4310repro.features.result import finalize, pool_moments
+from in4310repro.features.kernel import Counts, kernel_description
 from in4310repro.features.spectra import FlatMaps
-from in4310repro.features.stream import (
-    Settings,
-    StateMetadata,
-    Stream,
-    append_range,
-    join_ranges,
-    pack,
-    tensors_of_stream,
-    unpack,
-)
+from in4310repro.features.stream import Settings, Stream, finalize, join_ranges
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -153,12 +142,12 @@ def test_moments_of_no_rows_change_nothing_and_are_no_nan_with_each_other() -> N
 
 
 def test_calls_of_different_channels_cannot_be_pooled() -> None:
-    calls = [BlockMoments("images", "exact") for _ in range(2)]
-    for channels, moments in zip((3, 2), calls, strict=True):
-        moments.add(0, MAPS[:8, :channels])
-    with pytest.raises(ValueError, match=r"its calls have \[2, 3\] channels and cannot be pooled"):
-        pool_moments(calls)
-    assert pool_moments([]) is None
+    settings = Settings(samples="images", precision="exact", calls="pool", on_non_finite="count", correction=0)
+    calls = [Stream(settings, first_image=0) for _ in range(2)]
+    for channels, call in zip((3, 2), calls, strict=True):
+        call.update(MAPS[:8, :channels], 1, 8)
+    with pytest.raises(ValueError, match=r'2 channels, and 3 before; they cannot be pooled: .* with calls="keep"'):
+        finalize(calls, settings)
 
 
 def test_an_image_measured_twice_is_refused() -> None:
@@ -302,7 +291,6 @@ def test_blocks_that_are_complete_are_leaves_of_the_tree_and_pairs_are_merged() 
         state = measure("images", indices).state_dict()
         keys = {key.rpartition(".")[0] for key in state if key.startswith("0.")}
         assert keys == {"0.node.2.0", "0.node.0.4", "0.open.5"}
-    assert [image_range(node) for node in ((2, 0), (0, 4))] == [range(4 * BLOCK), range(4 * BLOCK, 5 * BLOCK)]
 
 
 def test_nodes_are_merged_from_the_first_image_to_the_last() -> None:
@@ -339,20 +327,19 @@ def test_a_state_stays_what_it_was_while_its_measurement_goes_on() -> None:
     assert all(torch.equal(state[key], before[key]) for key in before)
 
 
-def test_a_state_gives_back_its_metadata_and_copies_of_its_tensors() -> None:
-    metadata: StateMetadata = {"settings": {"samples": None}, "streams": []}
-    tensors = {"1.sums": torch.ones(2, 3).T, "10.sums": torch.zeros(2), "1.shift": torch.ones(3)}
-    packed = pack(metadata, tensors)
-    assert all(packed[name].is_contiguous() and packed[name].data_ptr() != tensors[name].data_ptr() for name in tensors)
-    again, found = unpack(packed, torch.device("cpu"))
-    assert again == metadata
-    assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
-    assert all(found[name].data_ptr() != packed[name].data_ptr() for name in tensors)
-    assert {name: part.tolist() for name, part in tensors_of_stream(found, 1).items()} == {
-        "sums": [[1, 1], [1, 1], [1, 1]],
-        "shift": [1, 1, 1],
-    }
+def test_a_state_of_more_than_ten_modules_gives_each_its_own_tensors_in_memory_of_their_own() -> None:
+    model = nn.Sequential(*(nn.Threshold(0, float(place)) for place in range(12)))
+    with FeatureStatistics(model, "leaves", "positions") as statistics:
+        model(MAPS[:8])
+    state = statistics.state_dict()
+    assert all(value.is_contiguous() for value in state.values())
+    again = statistics.fresh()
+    again.load_state_dict(state)
+    assert bits(again) == bits(statistics)
+    found = again.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert not {value.data_ptr() for value in found.values()} & {value.data_ptr() for value in state.values()}
 
 
 @pytest.mark.parametrize(("images", "size"), [(0, 1), (-1, 1), (1, 0), (1, -1)])
@@ -385,13 +372,15 @@ def test_ranks_have_consecutive_blocks_and_begin_at_their_first_image(
             block_range(images, rank, world_size)
 
 
-def test_flat_maps_are_copies_up_to_the_limit() -> None:
+def test_flat_maps_are_copies_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spectra.MAX_BYTES == 4 * 1024**3
-    maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps(max_bytes=96)
+    maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps()
+    monkeypatch.setattr(spectra, "MAX_BYTES", 96)
     for first in (2, 0, 4):
+        kept.check(first, maps)
         assert kept.add(first, maps + first).to_ints() == (8, int(first == 0), int(first == 0), 0)
     with pytest.raises(ValueError, match="keeps every map, 128 bytes by image 6; the limit is 96"):
-        kept.add(6, maps)
+        kept.check(6, maps)
     expected = torch.cat([maps, maps + 2, maps + 4]).flatten(1)
     assert kept.row_width == 4
     assert torch.equal(kept.maps(), expected)
@@ -426,7 +415,7 @@ def test_a_stream_counts_images_samples_and_values(samples: Any, sampled: int, a
     stream.update(maps[:3], axis, 3)
     stream.update(maps[3:], axis, 2)
     stream.update(maps[:0], axis, 0)
-    assert (stream.images, stream.sample_count, stream.image_ranges) == (5, sampled, [range(64, 69)])
+    assert (stream.sample_count, stream.image_ranges) == (sampled, [range(64, 69)])
     assert stream.state() == {
         "counts": [120, 0, 0, 0],
         "sample_count": sampled,
@@ -443,16 +432,16 @@ def test_a_stream_counts_images_samples_and_values(samples: Any, sampled: int, a
 def test_ranges_of_images_are_joined_where_they_touch_and_refused_where_they_overlap() -> None:
     first, second = [range(5), range(8, 9)], [range(5, 7), range(7, 7), range(10, 12)]
     assert join_ranges(first, second) == [range(7), range(8, 9), range(10, 12)]
-    assert append_range([range(5)], range(5, 7)) == [range(7)]
-    assert append_range([], range(5, 7)) == [range(5, 7)]
-    assert append_range([range(8, 9)], range(5)) == [range(5), range(8, 9)]
+    assert join_ranges([range(5)], [range(5, 7)]) == [range(7)]
+    assert join_ranges([], [range(5, 7)]) == [range(5, 7)]
+    assert join_ranges([range(8, 9)], [range(5)]) == [range(5), range(8, 9)]
     for one, other, text in (
         (range(4, 9), range(9), "4 to 8"),
         (range(4, 9), range(4, 20), "4 to 8"),
         (range(3), range(2, 5), "2 to 2"),
     ):
         with pytest.raises(ValueError, match=rf"^images {text} were measured before; each counts once: give each part"):
-            append_range([one], other)
+            join_ranges([one], [other])
 
 
 @pytest.mark.parametrize("on_non_finite", ["count", "raise"])

@@ -9,9 +9,8 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
 
-from in4310repro.features import FeatureStatistics, distributed
+from in4310repro.features import FeatureStatistics, batches, first_image, gather, statistics
 from in4310repro.features.blocks import BLOCK
-from in4310repro.features.distributed import batches, first_image, gather
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
 from tests.processes import METHOD
 
@@ -60,7 +59,7 @@ def test_a_rank_adds_the_statistics_of_each_other_rank_once(rank: int, monkeypat
     parts = [measure(each, 2) for each in range(2)]
     states = [save(each.state_dict()) for each in parts]
     monkeypatch.setattr(dist, "get_rank", lambda _group: rank)
-    monkeypatch.setattr(distributed, "all_gather_bytes", lambda own, _group: states if own == states[rank] else [])
+    monkeypatch.setattr(statistics, "all_gather_bytes", lambda own, _group: states if own == states[rank] else [])
     gather(parts[rank])
     expected = numbers(measure(0, 1))
     found = numbers(parts[rank])

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from in4310repro.features import BLOCK, FeatureStatistics, hooks
+from in4310repro.features import FeatureStatistics, hooks
+from in4310repro.features.blocks import BLOCK
 from in4310repro.features.stream import Stream
 
 ABORTED = "a forward pass was aborted"

@@ -338,7 +338,7 @@ def test_memory_that_the_kernel_would_take_for_something_else_is_refused(values:
     _maps, layout = locate(maps_of((2, 10, 3, 3)))
     products, counts = torch.zeros(16, 16, dtype=torch.float64), torch.zeros(4, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"sums is .*valid is torch.float64 of sizes \(16,\) side by side on the CPU"):
-        kernel_of(NAMES[0]).library.call("position_sums", layout, 16, 0, torch.zeros(16), values, products, counts)
+        kernel_of(NAMES[0]).call("position_sums", layout, 16, 0, torch.zeros(16), values, products, counts)
     assert not products.any()
 
 
@@ -384,7 +384,7 @@ def test_a_default_device_does_not_move_the_results() -> None:
     assert means.device.type == "cpu"
 
 
-def test_a_library_from_another_source_is_refused(tmp_path: Path) -> None:
+def test_a_library_from_another_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
     files = [Path(kernel.__file__).with_name("kernel.cpp"), *headers]
     named = b"".join(file.name.encode() + b"\0" + file.read_bytes() for file in files)
@@ -393,8 +393,9 @@ def test_a_library_from_another_source_is_refused(tmp_path: Path) -> None:
     assert loaded.functions["source"]().decode() == hashlib.sha256(named).hexdigest()
     changed = tmp_path / "kernel.cpp"
     changed.write_text("// changed since\n")
+    monkeypatch.setattr(kernel, "SOURCE", changed)
     with pytest.raises(ValueError, match=r"was compiled from other sources: install again, pip install -e \."):
-        Kernel(compiled, NAMES[0], changed)
+        Kernel(compiled, NAMES[0])
 
 
 def test_a_process_says_what_takes_its_statistics(remove_kernel: Callable[[], None]) -> None:
@@ -466,7 +467,7 @@ def test_a_kernel_without_memory_is_an_error_of_memory() -> None:
     loaded = active_kernel()
     assert loaded is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(loaded.library.functions, "peaks", lambda *_arguments: 1)
+        patch.setitem(loaded.functions, "peaks", lambda *_arguments: 1)
         with pytest.raises(MemoryError, match="no working memory for peaks of"):
             loaded.peaks(maps_of((2, 3, 4, 4)))
 
@@ -490,7 +491,9 @@ def test_rows_are_summed_also_where_there_is_no_order_to_choose() -> None:
 @pytest.mark.parametrize(
     ("widest", "tried"), [("avx512", ["avx512", "avx2", "base"]), ("avx2", ["avx2", "base"]), ("base", ["base"])]
 )
-def test_the_widest_kernel_that_was_built_and_that_the_processor_has_is_taken(widest: str, tried: list[str]) -> None:
+def test_the_widest_kernel_that_was_built_and_that_the_processor_has_is_taken(
+    widest: str, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
     built: dict[str, Kernel | None] = {"base": active_kernel()}
 
@@ -498,9 +501,12 @@ def test_the_widest_kernel_that_was_built_and_that_the_processor_has_is_taken(wi
         asked.append(name)
         return built.get(name)
 
-    assert kernel.widest_kernel(widest, load) is built["base"]
+    find = active_kernel.__wrapped__
+    monkeypatch.setattr(kernel, "load_kernel", load)
+    monkeypatch.setattr(arithmetic, "instruction_set", lambda: widest)
+    assert find() is built["base"]
     assert asked == tried
-    built.clear()
-    assert kernel.widest_kernel(widest, load) is None
     # Where no arithmetic was built either, the kernel can be that for every processor.
-    assert active_kernel() is kernel.widest_kernel(arithmetic.instruction_set() or "base")
+    monkeypatch.setattr(arithmetic, "instruction_set", lambda: None)
+    assert find() is built.pop("base")
+    assert find() is None

@@ -1,5 +1,6 @@
 """FeatureStatistics on a network that misleads hooks, compared with copies of its maps."""
 
+import json
 import re
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.stream import Settings, unpack
+from in4310repro.features.stream import Settings
 from tests.features.conftest import Tangled, count_hooks
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
 
@@ -168,7 +169,7 @@ def test_a_value_that_does_not_exist_is_named_with_those_that_do(argument: str, 
 def test_maps_without_values_are_images_without_rows(samples: Samples) -> None:
     model = nn.Sequential(nn.Identity())
     statistics = run(FeatureStatistics(model, ["0"], samples), model, torch.zeros(2, 3, 4, 0))
-    (stream,) = unpack(statistics.state_dict(), torch.device("cpu"))[0]["streams"]
+    (stream,) = json.loads(bytes(statistics.state_dict()["metadata"].tolist()))["streams"]
     state = stream["state"]
     assert (state["image_ranges"], state["counts"]) == ([[0, 2]], [0, 0, 0, 0])
 

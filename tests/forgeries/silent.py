@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from in4310repro.models import building
 from in4310repro.runs import names
 from in4310repro.system.tensors import tensors_sha256
 from tests.forgeries.changes import edit, put, sealed
@@ -79,7 +80,7 @@ def initial_hash(forger: Forger) -> None:
     """Record as initial weights the forged body with the head that the seed draws."""
     config, state = forger.config(), forger.weights(HEAD)
     drawn = config.network.build(len(forger.split().classes), config.seed).state_dict()
-    head = config.network.head()
+    head = building.head(config.network)
     forger.put(
         FINGERPRINT,
         "initial_weights_sha256",

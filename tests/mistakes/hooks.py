@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.distributed import batches
+from in4310repro.features.blocks import batches
 from tests.features.conftest import Tangled, draw_tangled
 from tests.features.copies import maps_by_copies
 from tests.mistakes import drawn

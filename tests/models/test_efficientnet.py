@@ -10,7 +10,7 @@ from torch.nn import functional
 from in4310repro import models
 from in4310repro.arithmetic import cross_entropy, layers
 from in4310repro.arithmetic.same import Conv2dSame
-from in4310repro.models import efficientnet
+from in4310repro.models import efficientnet, modules
 from in4310repro.models.sources import LITE as NAME
 from in4310repro.models.sources import known_names, open_network
 from in4310repro.system import machine
@@ -78,7 +78,7 @@ def gradient(model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> torc
 def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(numerics: Numerics) -> None:
     if not numerics.portable:
         pytest.skip("no compiled kernels")
-    assert not open_network(NAME).obstacle(64)
+    assert not modules.obstacle(open_network(NAME), 64)
     exact, native, portable = (models.build(NAME, 3, seed=1) for _ in range(3))
     needed = gradient(exact.double(), torch.float64)
     of_torch, of_ours = (float((gradient(each) - needed).abs().max()) for each in (native, numerics.place(portable)))

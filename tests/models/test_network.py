@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from in4310repro import models
-from in4310repro.models import modules
+from in4310repro.models import building, modules
 from in4310repro.models.sources import FIVE_MODULES, RESNETS, TRUSTED, Network, known_names, open_network
 from in4310repro.report.page import make_record
 from in4310repro.runs.config import Config
@@ -212,8 +212,8 @@ def test_every_network_of_torchvision_can_be_built_and_says_its_smallest_image()
 
 
 def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> None:
-    assert open_network("squeezenet1_1").head() == {"classifier.1.weight", "classifier.1.bias"}
-    assert open_network("resnet18").head() == {"fc.weight", "fc.bias"}
+    assert building.head(open_network("squeezenet1_1")) == {"classifier.1.weight", "classifier.1.bias"}
+    assert building.head(open_network("resnet18")) == {"fc.weight", "fc.bias"}
     theirs = {k: v.contiguous() for k, v in models.build("squeezenet1_1", 10, seed=3).state_dict().items()}
     safetensors.torch.save_file(theirs, tmp_path / "ten.safetensors")
     loaded = models.build("squeezenet1_1", 6, 0, str(tmp_path / "ten.safetensors")).state_dict()
@@ -224,8 +224,8 @@ def test_the_head_is_what_depends_on_the_number_of_classes(tmp_path: Path) -> No
 
 def test_the_head_is_looked_for_once(own: str) -> None:
     network = trusted(f"{own}:counted")
-    assert network.head() == {"5.weight", "5.bias"}
-    assert open_network(network.name).head() == network.head()
+    assert building.head(network) == {"5.weight", "5.bias"}
+    assert building.head(open_network(network.name)) == building.head(network)
     assert importlib.import_module(own).BUILT == [2, 3]
 
 
@@ -397,7 +397,7 @@ def test_outputs_are_listed_in_the_order_in_which_modules_end() -> None:
 )
 def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: str, function: str, reason: str) -> None:
     before = torch.random.get_rng_state()
-    found = trusted(f"{own}:{function}").obstacle(32)
+    found = modules.obstacle(trusted(f"{own}:{function}"), 32)
     assert fnmatchcase(found, reason), found
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -405,10 +405,12 @@ def test_a_network_has_portable_arithmetic_where_all_that_it_computes_has(own: s
 def test_networks_of_torchvision_with_and_without_portable_arithmetic() -> None:
     assert {name for name in known_names() if open_network(name).is_resnet} == set(RESNETS)
     # None of the five is examined: no memory holds such images.
-    assert open_network("resnet152").obstacle(10**7) == ""
-    assert open_network("resnext50_32x4d").obstacle(32) == ""
-    assert "Hardswish" in open_network("mobilenet_v3_small").obstacle(32)
-    assert open_network("shufflenet_v2_x0_5").obstacle(32) == "its forward() calls mean, whose bits are torch's"
+    assert modules.obstacle(open_network("resnet152"), 10**7) == ""
+    assert modules.obstacle(open_network("resnext50_32x4d"), 32) == ""
+    assert "Hardswish" in modules.obstacle(open_network("mobilenet_v3_small"), 32)
+    assert (
+        modules.obstacle(open_network("shufflenet_v2_x0_5"), 32) == "its forward() calls mean, whose bits are torch's"
+    )
 
 
 def small_run(model: str, numerics: str) -> Config:
@@ -510,7 +512,7 @@ def test_the_list_of_networks_cuts_nothing_and_its_columns_stand_below_one_anoth
     for name, row in zip(names, rows, strict=True):
         network = open_network(name)
         assert row[first.index("weights") :].split()[0] == network.imagenet.label
-        assert row[first.index("arithmetic") :] == f"native: {network.obstacle(224)}"
+        assert row[first.index("arithmetic") :] == f"native: {modules.obstacle(network, 224)}"
 
 
 def test_without_timm_its_networks_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.models import building, modules
 from in4310repro.models.modules import check_scores, default_modules, outputs
 from in4310repro.models.sources import SOURCES, Functions, Lite, Network, Timm, Torchvision, open_network
 from in4310repro.system import machine
@@ -112,9 +113,9 @@ def test_weights_of_other_classes_get_a_new_head_and_keep_the_rest(network: Netw
     file = tmp_path / "six.safetensors"
     file.write_bytes(tensor_bytes(given))
     found = network.build(3, 3, network.read_weights(f"{file}")).state_dict()
-    assert network.head() < found.keys()
+    assert building.head(network) < found.keys()
     for name, value in found.items():
-        assert torch.equal(value, (drawn if name in network.head() else given)[name]), name
+        assert torch.equal(value, (drawn if name in building.head(network) else given)[name]), name
 
 
 def test_a_saved_state_is_restored_and_another_networks_refused(network: Network) -> None:
@@ -134,7 +135,7 @@ def test_default_modules_are_modules_of_the_network(network: Network) -> None:
 
 
 def test_what_stands_in_the_way_of_portable_arithmetic_is_said(sample: Sample, network: Network) -> None:
-    reason = network.obstacle(SIDE)
+    reason = modules.obstacle(network, SIDE)
     assert sample.obstacle in reason
     assert bool(reason) == bool(sample.obstacle)
 

@@ -154,7 +154,9 @@ def activate_for(config: Config) -> Context:
     if config.numerics == "auto" and context.numerics.portable:
         if not (obstacle := config.optimizer_obstacle()):
             config.network.trust()
-            if obstacle := config.network.obstacle(config.image_size):
+            from in4310repro.models import modules
+
+            if obstacle := modules.obstacle(config.network, config.image_size):
                 obstacle = f"{config.network.name} has no portable one: {obstacle}"
         if obstacle:
             progress().message(f"native arithmetic, since {obstacle}")

@@ -93,7 +93,7 @@ def features(
     open_network(how["model"])
     context = console.activate(numerics, device)
     from in4310repro.evaluation.feature_maps import measurement, of_folder, records
-    from in4310repro.features import kernel_description
+    from in4310repro.features.kernel import kernel_description
     from in4310repro.report import figures
     from in4310repro.system.fingerprint import fingerprint
 
@@ -140,11 +140,13 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
         raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
     opened = open_network(network or RESNETS[0])
     console.load_torch()
+    from in4310repro.models.modules import default_modules, obstacle, outputs
+
     if listed is not None:
         rows, cells = [], [("network", "parameters", "smallest px", "weights", "arithmetic")]
         for found in map(open_network, known_names(listed)):
             try:
-                reason = found.obstacle(image_size)
+                reason = obstacle(found, image_size)
             except ValueError as error:
                 reason = f"{error}"
             facts, arithmetic = found.imagenet, f"native: {reason}" if reason else "portable"
@@ -162,8 +164,6 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
         print_text("\n".join(line.rstrip() for line in columns(cells, "<>><<")))
         conclude({"networks": rows})
         return
-    from in4310repro.models.modules import default_modules, outputs
-
     opened.trust()
     model = opened.build(CLASSES, seed=0)
     seen = outputs(model, opened.name, image_size)

@@ -73,7 +73,7 @@ def fingerprint(numerics: str, device: str) -> None:
         in4310repro fingerprint --numerics portable
     """
     active = console.activate(numerics, device).numerics
-    from in4310repro.features import kernel_description
+    from in4310repro.features.kernel import kernel_description
     from in4310repro.system.files import json_bytes
     from in4310repro.system.fingerprint import fingerprint
 
@@ -102,7 +102,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     import torch
 
     from in4310repro import arithmetic
-    from in4310repro.features import kernel_description
+    from in4310repro.features.kernel import kernel_description
     from in4310repro.system.fingerprint import fingerprint
 
     numerics = activate("auto", "cpu")

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from in4310repro.features.hooks import is_compiled
-from in4310repro.features.tensors import iterate_values
+from in4310repro.features.hooks import Modules, is_compiled
+from in4310repro.features.tensors import Args, iterate_values
 
 # Classes whose code is known; a subclass with its own forward() may do anything.
 KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "torchvision.ops.", "in4310repro.arithmetic.")
@@ -32,25 +32,21 @@ LAYERS = {
     )
 }
 # Attributes with a layer's number of channels, which a subclass with its own forward() has too.
-NUMBERS: dict[type[nn.Module], str] = {
-    nn.modules.conv._ConvNd: "out_channels",
-    nn.Linear: "out_features",
-    nn.modules.batchnorm._NormBase: "num_features",
-    nn.GroupNorm: "num_channels",
-    nn.LayerNorm: "normalized_shape",
-}
+NUMBERS = {nn.Linear: "out_features", nn.GroupNorm: "num_channels", nn.LayerNorm: "normalized_shape"}
+NUMBERS |= {nn.modules.conv._ConvNd: "out_channels", nn.modules.batchnorm._NormBase: "num_features"}
 
 
 class Known(NamedTuple):
     """Channel axis of a tensor, as long as the tensor has this layout."""
 
     tensor: weakref.ref[Tensor]
-    layout: tuple[Any, ...] | None
+    layout: tuple[Any, ...]
     axis: int
     assumed: bool = False  # by the convention for what the model is given; no layer has said so
 
 
-Given = tuple[tuple[int, ...], Known | None]  # shape of a first argument, and what is known of it
+Shape = tuple[int, ...]
+Given = tuple[Shape, Known | None]  # shape of a first argument, and what is known of it
 
 
 class AxisFinder:
@@ -67,15 +63,13 @@ class AxisFinder:
         ValueError: an axis was given for a module that is not measured.
     """
 
-    def __init__(
-        self, model: nn.Module, modules: Mapping[str, nn.Module], told: Mapping[str, int], *, needed: bool
-    ) -> None:
+    def __init__(self, model: nn.Module, modules: Modules, told: Mapping[str, int], needed: bool) -> None:
         names = {*modules, *(type(module).__name__ for module in modules.values())}
         if unknown := sorted(name for name in told if name.partition("[")[0] not in names):
             raise ValueError(f"channel_axis names {unknown}; the modules are {sorted(modules)}, or name their classes")
         self._model, self._modules, self._told, self._needed = model, modules, told, needed
-        following = any(own_axis(module, "", 5) is None for module in modules.values())
-        self._watching = needed and following and not is_compiled(model)
+        unknown_axes = any(own_axis(module, "", 5) is None for module in modules.values())
+        self._watching = needed and unknown_axes and not is_compiled(model)
         self._members = {id(module) for module in model.modules()}
         # Of the modules that run: whether their code keeps axes in place, and their first arguments.
         self._given: dict[int, tuple[bool, Given | None]] = {}
@@ -84,7 +78,7 @@ class AxisFinder:
     def _clear(self) -> None:
         self._given.clear()
         self._known: dict[int, Known] = {}
-        self._sizes: dict[tuple[int, ...], set[tuple[tuple[int, ...], int]]] = {}  # sorted -> shapes, axes of layers
+        self._sizes: dict[Shape, set[tuple[Shape, int]]] = {}  # sorted -> shapes, axes of layers
         self._by_convention: dict[str, int] = {}  # modules that were measured by it -> channels
         self._confirmed = False  # a layer has taken as many channels
 
@@ -93,15 +87,11 @@ class AxisFinder:
         """Record channel axes in all forward passes until the end of the `with` block."""
         with ExitStack() as stack:
             if self._watching:
-                named = self._model.register_forward_pre_hook(lambda *call: self._assume(call[2]), with_kwargs=True)
-                every = torch.nn.modules.module
-                hooks = (
-                    every.register_module_forward_pre_hook(self._before),
-                    every.register_module_forward_hook(self._after),
-                )
-                for handle in (named, *hooks):
-                    stack.callback(handle.remove)
                 stack.callback(self._clear)
+                assume = self._model.register_forward_pre_hook
+                stack.enter_context(assume(lambda *call: self._assume(call[2]), with_kwargs=True))
+                stack.enter_context(register_module_forward_pre_hook(self._before))
+                stack.enter_context(register_module_forward_hook(self._after))
             yield
 
     def axis_of(self, name: str, path: str, output: Any) -> int:
@@ -134,34 +124,38 @@ class AxisFinder:
             axis = known.axis
             self._by_convention[title] = shape[axis]
         elif axis is None:
-            compiled = "; in a model that was compiled, only layers say it" if is_compiled(self._model) else ""
             raise ValueError(
                 f"its output has shape {shape}, and no layer that it follows says which axis holds the channels: "
                 f"channel_axis={{{title!r}: AXIS}} does, or {{{type(module).__name__!r}: AXIS}} for all of its class, "
-                f"with an axis from 1 to {len(shape) - 1}{compiled}"
+                f"with an axis from 1 to {len(shape) - 1}"
+                f"{'; in a model that was compiled, only layers say it' if is_compiled(self._model) else ''}"
             )
         if not 0 < axis < len(shape):
-            valid = f"channel_axis can be {{{title!r}: 1}} to {{{title!r}: {len(shape) - 1}}}"
-            raise ValueError(f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: {valid}")
+            raise ValueError(
+                f"its output has shape {shape}; axis 0 must be images and axis {axis} channels: channel_axis can be "
+                f"{{{title!r}: 1}} to {{{title!r}: {len(shape) - 1}}}"
+            )
         return axis
 
-    def _look_up(self, tensor: Tensor, *, keeps: bool = False) -> Known | None:
+    def _look_up(self, tensor: Tensor, keeps: bool = False) -> Known | None:
         """Return what is known of a tensor; None if its values, shape, strides or memory have changed since."""
         known, layout = self._known.get(id(tensor)), _layout(tensor)
-        if known is None or known.tensor() is not tensor or layout is None or known.layout is None:
-            return None
-        return known if known.layout[:3] == layout[:3] and (keeps or known.layout == layout) else None
+        if known and known.tensor() is tensor and layout[:3] == known.layout[:3] and (keeps or layout == known.layout):
+            return known
+        return None
 
-    def _set(self, tensor: Tensor, axis: int, *, assumed: bool = False) -> None:
-        self._known[id(tensor)] = Known(weakref.ref(tensor), _layout(tensor), axis, assumed)
+    def _set(self, tensor: Tensor, axis: int, assumed: bool = False) -> None:
+        self._known.pop(id(tensor), None)
+        if layout := _layout(tensor):
+            self._known[id(tensor)] = Known(weakref.ref(tensor), layout, axis, assumed)
 
     def _assume(self, given: object) -> None:
         """Assume channels on the last axis of what has three axes, such as tokens, and on axis 1 of all else."""
-        for _, value in iterate_values(given):
+        for *_, value in iterate_values(given):
             if isinstance(value, Tensor):
-                self._set(value, 2 if value.ndim == 3 else 1, assumed=True)
+                self._set(value, 2 if value.ndim == 3 else 1, True)
 
-    def _before(self, module: nn.Module, args: tuple[object, ...]) -> None:
+    def _before(self, module: nn.Module, args: Args) -> None:
         if id(module) not in self._members:
             return
         # Every pass anew: control flow can depend on values that no shape shows.
@@ -169,11 +163,11 @@ class AxisFinder:
             self._clear()
             self._assume(args)
         first = args[0] if args else None
-        caller = next(reversed(self._given.values()), (False, None))[0]
-        given = (tuple(first.shape), self._look_up(first, keeps=caller)) if isinstance(first, Tensor) else None
+        caller, _ = next(reversed(self._given.values()), (False, None))
+        given = (tuple(first.shape), self._look_up(first, caller)) if isinstance(first, Tensor) else None
         self._given[id(module)] = _place_of_code(module).startswith(KEEPING_CODE), given
 
-    def _after(self, module: nn.Module, _args: tuple[object, ...], output: object) -> None:
+    def _after(self, module: nn.Module, _args: Args, output: object) -> None:
         """Record the axes of a module's output.
 
         Raises:
@@ -181,47 +175,36 @@ class AxisFinder:
         """
         if id(module) not in self._members:
             return
-        keeps, given = self._given.get(id(module), (False, None))
-        for path, value in iterate_values(output):
-            if not isinstance(value, Tensor):
-                continue
-            shape = tuple(value.shape)
+        keeps, given = self._given.pop(id(module), (False, None))
+        for path, value in [(path, value) for path, _, value in iterate_values(output) if isinstance(value, Tensor)]:
+            shape, assumed = tuple(value.shape), False
+            alike = self._sizes.setdefault(tuple(sorted(shape[1:])), set())
             if (axis := own_axis(module, path, len(shape))) is not None:
                 self._check_convention(module, given)
             if axis is not None or (axis := _declared_axis(module, shape)) is not None:
-                self._set(value, axis)
-                self._sizes.setdefault(tuple(sorted(shape[1:])), set()).add((shape, axis))
-            elif known := self._look_up(value, keeps=keeps and bool(module._modules)):
-                self._set(value, known.axis, assumed=known.assumed)
+                alike.add((shape, axis))
+            elif known := self._look_up(value, keeps and bool(module._modules)):
+                axis, assumed = known.axis, known.assumed
             elif given and (known := given[1]) and (moved := _moved_axis(module, known.axis, given[0], shape)):
-                self._set(value, moved, assumed=known.assumed)
-            elif (alike := self._axis_by_sizes(shape)) and own_axis(module, "", len(shape)) is None:
-                self._set(value, alike)
-            else:
+                axis, assumed = moved, known.assumed
+            elif own_axis(module, "", len(shape)) is None:
+                # Of the layers' outputs of these sizes, if the sizes in no order can have another axis.
+                axes = (each for each, size in enumerate(shape) if each and shape[1:].count(size) == 1)
+                axis = next((each for each in axes if alike == {(shape, each)}), None)
+            if axis is None:
                 self._known.pop(id(value), None)
-        self._given.pop(id(module), None)
-        if (
-            not self._given
-            and self._by_convention
-            and not self._confirmed
-            and any(True for _ in self._model.parameters())
-        ):
+            else:
+                self._set(value, axis, assumed)
+        left = self._by_convention and not self._confirmed and not self._given
+        if left and next(self._model.parameters(), None) is not None:
             self._contradict("no layer that follows takes as many channels")
-
-    def _axis_by_sizes(self, shape: tuple[int, ...]) -> int | None:
-        """Return the channel axis of the layers' outputs of this shape, if these sizes in no order can have another."""
-        found = self._sizes.get(tuple(sorted(shape[1:])), set())
-        if len(found) != 1:
-            return None
-        ((of_layer, axis),) = found
-        return axis if of_layer == shape and shape[1:].count(shape[axis]) == 1 else None
 
     def _check_convention(self, module: nn.Module, given: Given | None) -> None:
         """Compare the axis and number of the channels that a layer takes with what was assumed before it."""
         if not self._by_convention or given is None or (axis := own_axis(module, "", len(given[0]))) is None:
             return
-        shape, other = given[0], given[1] and given[1].assumed and given[1].axis != axis
-        if other or not (self._confirmed or {*self._by_convention.values()} == {shape[axis]}):
+        (shape, known), channels = given, {*self._by_convention.values()}
+        if (known and known.assumed and known.axis != axis) or (not self._confirmed and channels != {shape[axis]}):
             self._contradict(f"a layer that follows takes them from axis {axis} of shape {shape}")
         self._confirmed = True
 
@@ -233,21 +216,21 @@ class AxisFinder:
         )
 
 
-def _layout(tensor: Tensor) -> tuple[Any, ...] | None:
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
     """Return a tensor's shape, strides, address and number of changes in place, which inference mode does not count.
 
-    Return None for tensors without memory or strides, such as sparse ones.
+    It is empty for tensors without memory or strides, such as sparse ones.
     """
     try:
         changes = 0 if tensor.is_inference() else tensor._version
         return tuple(tensor.shape), tensor.stride(), tensor.data_ptr(), changes
     except (RuntimeError, NotImplementedError):
-        return None
+        return ()
 
 
-def _moved_axis(module: nn.Module, axis: int, given: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
+def _moved_axis(module: nn.Module, axis: int, given: Shape, shape: Shape) -> int | None:
     """Return where a layer that only moves, drops or changes values puts an axis; None where that is not known."""
-    if not _runs_known_code(module) or any(True for _ in module.children()):
+    if not _runs_known_code(module) or module._modules:
         return None
     if type(module).__name__ == "Permute":
         dims: Any = module.dims
@@ -255,10 +238,10 @@ def _moved_axis(module: nn.Module, axis: int, given: tuple[int, ...], shape: tup
     return axis if given == shape else None
 
 
-def _declared_axis(module: nn.Module, shape: tuple[int, ...]) -> int | None:
+def _declared_axis(module: nn.Module, shape: Shape) -> int | None:
     """Return the one axis that has as many channels as a layer with a forward() of its own was made for."""
     number = next((getattr(module, name) for kind, name in NUMBERS.items() if isinstance(module, kind)), None)
-    (number,) = number if isinstance(number, tuple) and len(number) == 1 else (number,)
+    number = number[0] if isinstance(number, tuple) and len(number) == 1 else number
     return 1 + shape[1:].index(number) if shape[1:].count(number) == 1 else None
 
 

@@ -12,34 +12,31 @@ products.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import LEADING, Counts, column_sums, count, kernel_for, self_product, widen
-from in4310repro.features.tensors import FeatureMaps, ImageMeans, Shift, Values
+from in4310repro.features.tensors import FeatureMaps, ImageMeans, Record, Shift, State, Values, Vector
 
 
-@dataclass(frozen=True, kw_only=True)
-class Moments:
+@dataclass(frozen=True)
+class Moments(Record):
     """Number, mean and scatter matrix of rows; the mean is stored as shift + offset to keep all digits."""
 
     rows: Float64[Tensor, ""]  # their number
-    shift: Float64[Tensor, " channel"]
-    offset: Float64[Tensor, " channel"]
+    shift: Vector
+    offset: Vector
     # The sum over rows of (x - mean)(x - mean)^T; only its upper triangle is used.
     scatter: Float64[Tensor, "channel channel"]
 
     @property
-    def mean(self) -> Float64[Tensor, " channel"]:
+    def mean(self) -> Vector:
         """Mean of each channel over all rows."""
         return self.shift + self.offset
-
-    def to(self, device: torch.device | str) -> "Moments":
-        """Return the moments with tensors on this device."""
-        return Moments(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
@@ -56,12 +53,9 @@ def merge_moments(left: Moments, right: Moments) -> Moments:
     weighted = (left.rows * right_share) * mean_difference
     empty = left.rows == 0
     # Not addr: its fused product and sum has different bits for different numbers of threads.
-    return Moments(
-        rows=rows,
-        shift=torch.where(empty, right.shift, left.shift),
-        offset=torch.where(empty, right.offset, left.offset + right_share * mean_difference),
-        scatter=left.scatter + right.scatter + torch.outer(weighted, mean_difference),
-    )
+    scatter = left.scatter + right.scatter + torch.outer(weighted, mean_difference)
+    offset = torch.where(empty, right.offset, left.offset + right_share * mean_difference)
+    return Moments(rows, torch.where(empty, right.shift, left.shift), offset, scatter)
 
 
 Precision = Literal["fast", "exact"]
@@ -78,27 +72,16 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 class ImageRows:
     """Samples of one block of images: for each image one row, with the mean of each channel over positions.
 
-    All rows are stored, since `moments` reads them twice. Only `add` changes the attributes.
+    All rows are stored, since `moments` reads them twice. Only `add` changes the attributes. The tensors of `state`
+    restore the rows exactly; further maps can be added to them.
     """
 
-    def __init__(self, shift: Shift, precision: Precision) -> None:
+    SAVED: ClassVar = {"rows": "rc"}  # in a state, besides the shift; see `check_state`
+
+    def __init__(self, shift: Shift, precision: Precision, **saved: Tensor) -> None:
         self._shift = shift
         self._precision = precision
-        self._rows: list[Tensor] = []
-        self._all_finite = True  # False also where it is not known: reading it would wait for the GPU
-
-    @classmethod
-    def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Return an object with the rows stored in `state`; further maps can be added to it.
-
-        Raises:
-            ValueError: the state has wrong entries, or rows and shift differ in their number of channels.
-        """
-        channels = check_keys(state, torch.float32, "rows")
-        check_tensor("rows", state["rows"], torch.float64, state["rows"].numel() // max(1, channels), channels)
-        rows = cls(state["shift"], precision)
-        rows._rows, rows._all_finite = [state["rows"]], False
-        return rows
+        self._rows = [*saved.values()]
 
     def add(self, maps: FeatureMaps) -> Counts:
         """Append a row for each image, with its channel means minus the shift; return counts of values in `maps`.
@@ -107,24 +90,19 @@ class ImageRows:
         """
         means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
-        self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
         return counts
 
     def moments(self) -> Moments:
         """Return the moments of all rows so far whose values are all finite."""
         rows = torch.cat(self._rows)
-        if self._all_finite:
-            row_count, offset = rows.new_full((), len(rows)), column_sums(rows) / len(rows)
-            centred = rows - offset
-        else:
-            finite = torch.isfinite(rows).all(dim=1, keepdim=True)
-            rows, row_count = rows.where(finite, 0), finite.sum(dtype=torch.float64)
-            offset = column_sums(rows) / row_count.clamp(min=1)
-            centred = (rows - offset).where(finite, 0)
-        return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=self_product(centred))
+        finite = torch.isfinite(rows).all(dim=1, keepdim=True)
+        rows, row_count = rows.where(finite, 0), finite.sum(dtype=torch.float64)
+        offset = column_sums(rows) / row_count.clamp(min=1)
+        centred = (rows - offset).where(finite, 0)
+        return Moments(row_count, self._shift.double(), offset, self_product(centred))
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the tensors from which `from_state` restores these rows exactly."""
+    def state(self) -> State:
+        """Return the tensors, by name, that restore these rows exactly."""
         return {"shift": self._shift, "rows": torch.cat(self._rows)}
 
 
@@ -132,30 +110,19 @@ class PositionRows:
     """Samples of one block of images, one per position; stored as float64 sums of values and of products.
 
     A row is the values at a position minus the shift. Sums and products are padded with zeros to a multiple of
-    LEADING channels. Only `add` changes the attributes.
+    LEADING channels. Only `add` changes the attributes. The tensors of `state` restore the sums exactly.
     """
 
-    def __init__(self, shift: Shift, precision: Precision) -> None:
+    SAVED: ClassVar = {"row_count": "", "sums": "p", "products": "pp"}
+
+    def __init__(self, shift: Shift, precision: Precision, **saved: Tensor) -> None:
         self._precision = precision
         self._channels = len(shift)
         self._shift = torch.nn.functional.pad(shift, (0, -len(shift) % LEADING))
-        self._row_count = shift.new_zeros((), dtype=torch.float64)
-        self._sums = self._shift.new_zeros(len(self._shift), dtype=torch.float64)
-        self._products = self._shift.new_zeros(len(self._shift), len(self._shift), dtype=torch.float64)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Return an object with the sums stored in `state`; further maps can be added to it.
-
-        Raises:
-            ValueError: the state has wrong entries, or sums, products and shift differ in their number of channels.
-        """
-        check_keys(state, torch.float32, "row_count", "sums", "products")
-        rows = cls(state["shift"], precision)
-        for name, target in (("row_count", rows._row_count), ("sums", rows._sums), ("products", rows._products)):
-            check_tensor(name, state[name], target.dtype, *target.shape)
-            target.copy_(state[name])
-        return rows
+        width, zeros = len(self._shift), partial(shift.new_zeros, dtype=torch.float64)
+        new = {name: zeros([width] * len(axes)) for name, axes in self.SAVED.items()}
+        self._row_count, self._sums, self._products = (new | saved).values()
+        self._own = self._sums[: self._channels], self._products[: self._channels, : self._channels]
 
     def add(self, maps: FeatureMaps) -> Counts:
         """Add the samples at all positions with finite values to the sums; return counts of values in `maps`.
@@ -165,59 +132,67 @@ class PositionRows:
         maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
-            exact = self._precision == "exact"
-            *kernel_counts, excluded = kernel.position_sums(maps, self._shift, self._sums, self._products, exact=exact)
+            sums, exact = (self._shift, self._sums, self._products), self._precision == "exact"
+            *kernel_counts, excluded = kernel.position_sums(maps, *sums, exact)
             self._row_count += rows - excluded
             return Counts(maps.numel(), *kernel_counts)
         self._row_count += rows
         counts = count(maps)
         all_finite = not maps.is_cuda and int(counts.non_finite) == 0
-        for part in split_images(maps):
-            self._add(part, all_finite=all_finite)
-        return counts
-
-    def _add(self, maps: FeatureMaps, *, all_finite: bool) -> None:
         shift = self._shift[: self._channels, None, None]
-        rows = maps.to(working_dtype(maps, self._precision)) - shift
-        if all_finite and not bool(rows.isfinite().all()):
-            # The difference of two finite float32 values can be infinite.
-            rows = maps.double() - shift
-        if not all_finite:
-            finite = torch.isfinite(maps).all(dim=1, keepdim=True)
-            self._row_count -= (~finite).sum()
-            rows = rows.where(finite, 0)
-        rows, units = scale(rows)
-        matrix = rows.movedim(1, 0).reshape(self._channels, -1)
-        with full_float32(maps.device.type):
-            products = matrix @ matrix.T
-        self._sums[: self._channels] += rows.sum(dim=(0, 2, 3)) * units
-        self._products[: self._channels, : self._channels] += products * torch.outer(units, units)
+        for part in split_images(maps):
+            values = part.to(working_dtype(part, self._precision)) - shift
+            if all_finite and not bool(values.isfinite().all()):
+                # The difference of two finite float32 values can be infinite.
+                values = part.double() - shift
+            if not all_finite:
+                finite = torch.isfinite(part).all(dim=1, keepdim=True)
+                self._row_count -= (~finite).sum()
+                values = values.where(finite, 0)
+            values, units = scale(values)
+            matrix = values.movedim(1, 0).reshape(self._channels, -1)
+            with full_float32(maps.device.type):
+                products = matrix @ matrix.T
+            self._own[0].add_(values.sum(dim=(0, 2, 3)) * units)
+            self._own[1].add_(products * torch.outer(units, units))
+        return counts
 
     def moments(self) -> Moments:
         """Return the moments so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
-        sums, products = self._sums[: self._channels], self._products[: self._channels, : self._channels]
+        sums, products = self._own
         offset = sums / self._row_count.clamp(min=1)
         # The values that the kernel leaves below the diagonal depend on the instruction set.
         scatter = (products - torch.outer(sums, offset)).triu_()
-        shift = self._shift[: self._channels].double()
-        return Moments(rows=self._row_count.clone(), shift=shift, offset=offset, scatter=scatter)
+        return Moments(self._row_count.clone(), self._shift[: self._channels].double(), offset, scatter)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the tensors from which `from_state` restores these sums exactly."""
+    def state(self) -> State:
+        """Return the tensors, by name, that restore these sums exactly."""
         shift = self._shift[: self._channels]
         return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 
 
-def check_keys(state: dict[str, Tensor], dtype: torch.dtype, *names: str) -> int:
-    """Check that a block's saved state has exactly `names` and `shift`, a vector of `dtype`; return its channels.
+def check_state(state: State, channels: int | None, shift: torch.dtype, **others: str) -> int:
+    """Check the tensors of a block's saved state before code relies on them; return the number of channels.
+
+    Args:
+        state: the tensors by name.
+        channels: their number, if it is known.
+        shift: the dtype of the shift. All other tensors are float64.
+        others: their axes by their names, each a letter: channels, padded channels, or rows.
 
     Raises:
-        ValueError: the entries are different: another version saved the state, or it is corrupt.
+        ValueError: the state has other tensors, or one of them another dtype or shape: another version saved it, or
+            it is corrupt.
     """
-    if state.keys() != {"shift", *names}:
-        raise ValueError(f"a block saved with {sorted(state)}; {sorted(['shift', *names])} are valid")
-    check_tensor("shift", state["shift"], dtype, state["shift"].numel())
-    return state["shift"].numel()
+    if state.keys() != {"shift", *others}:
+        raise ValueError(f"a block saved with {sorted(state)}; {sorted(['shift', *others])} are valid")
+    channels = channels or state["shift"].numel()
+    check_tensor("shift", state["shift"], shift, channels)
+    for name, axes in others.items():
+        rows = state[name].numel() // max(1, channels)
+        sizes = {"c": channels, "p": -(-channels // LEADING) * LEADING, "r": rows}
+        check_tensor(name, state[name], torch.float64, *(sizes[axis] for axis in axes))
+    return channels
 
 
 def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> None:
@@ -269,7 +244,7 @@ def working_dtype(maps: Values, precision: Precision) -> torch.dtype:
     return torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
 
 
-def scale(rows: FeatureMaps) -> tuple[Tensor, Float64[Tensor, " channel"]]:
+def scale(rows: FeatureMaps) -> tuple[Tensor, Vector]:
     """Divide each channel by a power of two; return the divided rows and the powers.
 
     The power is 1 for most channels. Channels with extremely large or small values are scaled, since float32

@@ -10,64 +10,48 @@ from typing import Literal
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from in4310repro.features.tensors import HINT, ImageCounter, check_count, check_output, count_images
+from in4310repro.features.tensors import HINT, Args, ImageCounter, count_images, iterate_values
 
-ModuleChoice = Sequence[str] | re.Pattern[str] | Literal["leaves"]
-Hook = Callable[[nn.Module, tuple[object, ...], object], None]
+QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+Names = Sequence[str] | re.Pattern[str]
+Modules = Mapping[str, nn.Module]
+ModuleChoice = Names | Literal["leaves"]
+Hook = Callable[[nn.Module, Args, object], None]
 # (module name, how many times it ran before in this forward pass, batch size of the model's input, output)
 Consumer = Callable[[str, int, int | None, object], None]
 
 
-class LeaveOut:
-    """Modules and parts of outputs that are excluded, given as names like `pool[1]` or as a compiled pattern.
+def is_left_out(title: str, names: Names) -> bool:
+    """Return whether names like `pool[1]`, or a pattern for whole titles, leave out the module or output `title`.
+
+    The name of a module also leaves out everything inside it.
+    """
+    if isinstance(names, re.Pattern):
+        return bool(names.fullmatch(title))
+    return any(_is_inside(title, name) for name in names)
+
+
+def leave_out_modules(modules: Modules, names: Names) -> Modules:
+    """Return the modules that `names` do not leave out as a whole; they may leave out parts of their output.
 
     Raises:
-        ValueError: a bare string was given instead of a list.
+        ValueError: no module remains, or a name is neither a module nor a part of a module's output.
     """
-
-    def __init__(self, names: Sequence[str] | re.Pattern[str]) -> None:
-        if isinstance(names, str):
-            raise ValueError(f"leave_out is {names!r}; give a list of names or a compiled pattern")
-        self._names = names if isinstance(names, re.Pattern) else tuple(names)
-
-    def __bool__(self) -> bool:
-        return isinstance(self._names, re.Pattern) or bool(self._names)
-
-    def includes(self, title: str) -> bool:
-        """Return whether the module or output part named `title` is excluded.
-
-        The name of an excluded module also excludes everything inside it. A pattern must match the whole of `title`.
-        """
-        if isinstance(self._names, re.Pattern):
-            return bool(self._names.fullmatch(title))
-        return any(_is_inside(title, name) for name in self._names)
-
-    def drop_modules(self, modules: dict[str, nn.Module]) -> None:
-        """Remove from `modules` the modules that are excluded as a whole, not only in parts of their output.
-
-        Raises:
-            ValueError: no module remains, or a name is neither a module nor a part of a module's output.
-        """
-        for left_out in () if isinstance(self._names, re.Pattern) else self._names:
-            if not any(_is_inside(name, left_out) or _is_inside(left_out, name) for name in modules):
-                raise ValueError(f"leave_out names {left_out!r}; the modules are {sorted(modules)}")
-        for name in filter(self.includes, [*modules]):
-            del modules[name]
-        if not modules:
-            raise ValueError(f"leave_out is {self.describe()}; no module is left")
-
-    def describe(self) -> str | list[str]:
-        """Return the pattern or the sorted names that are excluded."""
-        return self._names.pattern if isinstance(self._names, re.Pattern) else sorted(self._names)
+    for name in () if isinstance(names, re.Pattern) else names:
+        if not any(_is_inside(each, name) or _is_inside(name, each) for each in modules):
+            raise ValueError(f"leave_out names {name!r}; the modules are {sorted(modules)}")
+    if kept := {name: module for name, module in modules.items() if not is_left_out(name, names)}:
+        return kept
+    raise ValueError(f"leave_out is {names}; no module is left")
 
 
 def _is_inside(name: str, other: str) -> bool:
     return name == other or name.startswith((f"{other}[", f"{other}."))
 
 
-def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
+def choose(model: nn.Module, modules: ModuleChoice) -> Modules:
     """Return the selected modules of a model, by name.
 
     `modules` is a list of names, a compiled pattern that must match the whole name, or "leaves" for the modules
@@ -84,7 +68,14 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     if isinstance(modules, str):
         if modules != "leaves":
             raise ValueError(f'modules is {modules!r}; give a list of names, a compiled pattern or "leaves"')
-        return dict(_leaves(model))
+        leaves, within = dict[str, nn.Module](), ""  # of a quantised module, whose insides are none
+        for name, module in model.named_modules():
+            if not within or not name.startswith(within):
+                quantised = type(module).__module__.startswith(QUANTISED)
+                within = f"{name}." if quantised and name else ""
+                if within or not any(module.children()):
+                    leaves[name] = module
+        return leaves
     if missing := [name for name in modules if name not in named]:
         raise ValueError(f"no module named {missing}; the model has {sorted(named)}")
     if not modules or len({*modules}) < len(modules):
@@ -92,19 +83,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     return {name: named[name] for name in modules}
 
 
-def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield modules without children, with their names; do not descend into quantised modules."""
-    within: str | None = None  # of a quantised module
-    for name, module in model.named_modules():
-        if within is not None and name.startswith(within):
-            continue
-        quantised = type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized"))
-        within = f"{name}." if quantised and name else None
-        if within or not any(module.children()):
-            yield name, module
-
-
-def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+def check_calls_hooks(model: nn.Module, modules: Modules) -> None:
     """Check that Python runs the modules, since modules inside a compiled program call no hooks.
 
     A traced model as a whole is accepted, since Python still calls it.
@@ -118,9 +97,10 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
         kind = type(module)
         scripted = isinstance(module, torch.jit.ScriptModule) and kind.__name__ != "TopLevelTracedModule"
         if scripted or any(base.__module__.startswith("torch.export") for base in kind.__mro__):
-            program = f"a program that torch.jit or torch.export made ({kind.__name__}), which calls no hooks"
-            hint = "measure the model that it was made of" + (f", or leave_out={[name]}" if name else "")
-            raise ValueError(f"module {name!r} is part of {program}; {hint}")
+            raise ValueError(
+                f"module {name!r} is part of a program that torch.jit or torch.export made ({kind.__name__}), which "
+                f"calls no hooks; measure the model that it was made of{f', or leave_out={[name]}' if name else ''}"
+            )
 
 
 def is_compiled(model: nn.Module) -> bool:
@@ -128,27 +108,14 @@ def is_compiled(model: nn.Module) -> bool:
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in model.modules())
 
 
-@dataclass
-class _Held:
-    """Mode that a module or a thread gets back after the last of the blocks that switched it off."""
-
-    before: bool
-    given: bool | None = None  # by the blocks; None until they have
-    blocks: set[object] = field(default_factory=set)
-
-
 # A module has the mode `training`, a thread that of recording gradients.
 Owner = nn.Module | threading.Thread
-_held: WeakKeyDictionary[Owner, _Held] = WeakKeyDictionary()
+# The open blocks of an owner, with the modes that it had before them or that the caller has switched it to since.
+_held: WeakKeyDictionary[Owner, set[object]] = WeakKeyDictionary()
 
 
 def _mode(owner: Owner) -> bool:
     return owner.training if isinstance(owner, nn.Module) else torch.is_grad_enabled()
-
-
-def _keep_switch(owner: Owner, held: _Held) -> None:
-    """Where the caller has switched the mode inside of the blocks, let it stay after them."""
-    held.before = held.before if held.given in (None, _mode(owner)) else _mode(owner)
 
 
 @contextmanager
@@ -163,25 +130,21 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     block = object()
     try:
         for owner in owners:
-            held = _held.setdefault(owner, _Held(_mode(owner)))
-            held.blocks.add(block)
-            _keep_switch(owner, held)
+            _held.setdefault(owner, set()).update((block, _mode(owner)))
         model.eval()
         torch.set_grad_enabled(False)
-        for owner in owners:
-            _held[owner].given = _mode(owner)
         yield
     finally:
         for owner in owners:
-            of_owner = _held.get(owner, _Held(False))
-            of_owner.blocks.discard(block)
-            if of_owner.blocks or not _held.pop(owner, None):
-                continue
-            _keep_switch(owner, of_owner)
-            if isinstance(owner, nn.Module):
-                owner.training = of_owner.before
-            else:
-                torch.set_grad_enabled(of_owner.before)
+            held = _held.get(owner, set())
+            held.add(_mode(owner))
+            held.discard(block)
+            if held <= {False, True}:
+                _held.pop(owner, None)
+                if isinstance(owner, nn.Module):
+                    owner.training = True in held
+                else:
+                    torch.set_grad_enabled(True in held)
 
 
 @dataclass
@@ -198,14 +161,19 @@ class ForwardPass:
     failed: bool = False  # an output of this pass was not measured
     aborted: bool = False  # a pass, or a measurement outside of a pass, ended while `changed`
 
-    def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    def begin(self, model: nn.Module, args: Args, kwargs: dict[str, object]) -> None:
         """Record the number of images of a forward pass; called before the model runs."""
         if self.running:
             # After Ctrl-C, the hooks that end a forward pass are not called.
-            began = "the model began a forward pass inside of another one, or after one that was interrupted"
-            raise ValueError(f"{began}; images would count twice: measure a part that does not call itself, or anew")
+            raise ValueError(
+                "the model began a forward pass inside of another one, or after one that was interrupted; images would "
+                "count twice: measure a part that does not call itself, or anew"
+            )
         if self.count is not None:
-            self.batch_size, self.certain = check_count(self.count(*args, **kwargs)), True
+            count = self.count(*args, **kwargs)
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
+            self.batch_size, self.certain = count, True
         elif getattr(model, "batch_first", True) is False:
             raise ValueError(f"batch_first of the model is False, and axis 0 of its input no images; {HINT}")
         else:
@@ -213,13 +181,21 @@ class ForwardPass:
         self.aborted |= self.changed
         self.failed, self.running = False, True
 
-    def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
+    def end(self, _module: nn.Module, _args: Args, output: object) -> None:
         """End a forward pass; called after the model has run.
 
-        If the number of images is uncertain, check that the model's output is for the same number of images.
+        Raises:
+            ValueError: the number of images is from a nested input, and the output is neither a list of as many
+                entries nor has a tensor with as many rows.
         """
         if self.batch_size is not None and not self.certain:
-            check_output(self.batch_size, output)
+            parts = [value for *_, value in iterate_values(output) if isinstance(value, Tensor) and value.dim()]
+            numbers = {int(part.size(0)) for part in parts}
+            numbers |= {len(output)} if isinstance(output, list | tuple) else set()
+            if self.batch_size not in numbers:
+                raise ValueError(
+                    f"an input looks like {self.batch_size} images, and its output like {sorted(numbers)}; {HINT}"
+                )
         # The model can have caught the error of a hook.
         self.aborted |= self.failed
         self.changed = self.running = False
@@ -232,7 +208,7 @@ class ForwardPass:
     def module_hook(self, name: str, consume: Consumer) -> Hook:
         """Return a hook that passes a module's output to `consume`."""
 
-        def consume_output(_module: nn.Module, _args: tuple[object, ...], output: object) -> None:
+        def consume_output(_module: nn.Module, _args: Args, output: object) -> None:
             call = self.calls[name]
             if self.running:
                 self.calls[name] += 1
@@ -250,18 +226,16 @@ class ForwardPass:
 
 
 @contextmanager
-def capture_outputs(
-    model: nn.Module, modules: Mapping[str, nn.Module], consume: Consumer, forward: ForwardPass
-) -> Iterator[None]:
+def capture_outputs(model: nn.Module, modules: Modules, consume: Consumer, forward: ForwardPass) -> Iterator[None]:
     """Pass every output of the modules to `consume` while the `with` block runs, then remove all hooks.
 
     `consume` also gets the number of earlier calls of the module in the same forward pass of `model`. Outside of
     a forward pass this number is 0.
     """
     with ExitStack() as handles:
-        handles.callback(model.register_forward_pre_hook(forward.begin, with_kwargs=True).remove)
+        handles.enter_context(model.register_forward_pre_hook(forward.begin, with_kwargs=True))
         for name, module in modules.items():
-            handles.callback(module.register_forward_hook(forward.module_hook(name, consume)).remove)
-        handles.callback(model.register_forward_hook(forward.end).remove)
-        handles.callback(model.register_forward_hook(forward.clean_up, always_call=True).remove)
+            handles.enter_context(module.register_forward_hook(forward.module_hook(name, consume)))
+        handles.enter_context(model.register_forward_hook(forward.end))
+        handles.enter_context(model.register_forward_hook(forward.clean_up, always_call=True))
         yield

@@ -8,7 +8,6 @@ import ctypes
 import functools
 import math
 import operator
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,57 +25,54 @@ BINS = 2 * SIDE
 LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
 
 
+EXTENTS = ("images", "channels", "positions", "image_stride", "channel_stride", "position_stride")
+
+
 class Maps(ctypes.Structure):
     """Address, shape and strides of feature maps, as the struct in kernel.cpp; strides are in values, not bytes."""
 
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        *((name, ctypes.c_ssize_t) for name in ("images", "channels", "positions")),
-        *((f"{name}_stride", ctypes.c_ssize_t) for name in ("image", "channel", "position")),
-    )
+    _fields_ = (("data", ctypes.c_void_p), *((name, ctypes.c_ssize_t) for name in EXTENTS))
 
 
 DECLARATIONS = """
 const char *source()
-int count(ptrdiff_t threads, ptrdiff_t number, const float values[number], int64_t counts[3])
-int histogram(ptrdiff_t threads, ptrdiff_t number, const float values[number], int64_t counts[16384])
-int peaks(ptrdiff_t threads, const Maps *maps, float peaks[images channels])
-int spatial_means(ptrdiff_t threads, const Maps *maps, const float shift[channels], double means[images channels],
-    int64_t counts[3])
-int position_sums(ptrdiff_t threads, const Maps *maps, ptrdiff_t leading, ptrdiff_t exact, const float shift[leading],
-    double sums[leading], double products[leading leading], int64_t counts[4])
+int count(threads, number, values[number], int64_t counts[3])
+int histogram(threads, number, values[number], int64_t counts[16384])
+int peaks(threads, const Maps *maps, float peaks[images channels])
+int spatial_means(threads, const Maps *maps, shift[channels], double means[images channels], int64_t counts[3])
+int position_sums(threads, const Maps *maps, leading, exact, shift[leading], double sums[leading],
+    double products[leading leading], int64_t counts[4])
 """
+Numbers = tuple[int, ...]
 SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
 
 
-class Kernel:
+class Kernel(library.Library):
     """Functions of a compiled library; counts are the numbers of non-positive, zero, and non-finite values.
 
     Args:
         file: the library.
         instruction_set: the instruction set that it was compiled for.
-        source: the source file that it must have been compiled from.
 
     Raises:
         MemoryError: there is no working memory; arguments that a function adds to are unchanged.
         ValueError: dtype, shape, layout or device of the values are not as annotated.
     """
 
-    def __init__(self, file: Path, instruction_set: str, source: Path = SOURCE) -> None:
-        self.instruction_set = instruction_set
-        self.library = library.Library(file, instruction_set, SIGNATURES, source)
+    def __init__(self, file: Path, instruction_set: str) -> None:
+        super().__init__(file, instruction_set, SIGNATURES, SOURCE)
 
-    def _count(self, function: str, *arguments: signatures.Argument, number: int = 3) -> tuple[int, ...]:
+    def _count(self, function: str, *arguments: signatures.Argument, number: int = 3) -> Numbers:
         """Call a function whose last argument is an array of counts; return these."""
         counts = torch.zeros(number, dtype=torch.int64, device="cpu")
-        self.library.call(function, *arguments, counts)
+        self.call(function, *arguments, counts)
         return tuple(counts.tolist())
 
-    def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
+    def count(self, values: Values) -> Numbers:
         """Return three numbers: how many values are non-positive, how many are zero, and how many are not finite."""
         return self._count("count", values.numel(), _in_one_row(values))
 
-    def spatial_means(self, maps: SingleMaps, shift: Shift) -> tuple[ImageMeans, tuple[int, ...]]:
+    def spatial_means(self, maps: SingleMaps, shift: Shift) -> tuple[ImageMeans, Numbers]:
         """Return the float64 means of (values - shift) over positions, and three counts.
 
         The counts are the numbers of non-positive, zero, and non-finite values.
@@ -85,15 +81,7 @@ class Kernel:
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         return means, self._count("spatial_means", layout, library.as_plain("shift", shift), means)
 
-    def position_sums(
-        self,
-        maps: SingleMaps,
-        shift: Float32[Tensor, " leading"],
-        sums: Float64[Tensor, " leading"],
-        products: Float64[Tensor, "leading leading"],
-        *,
-        exact: bool,
-    ) -> tuple[int, ...]:
+    def position_sums(self, maps: SingleMaps, shift: Tensor, sums: Tensor, products: Tensor, exact: bool) -> Numbers:
         """Add x = values - shift of each position to `sums`, and the upper triangle of x x^T to `products`.
 
         At each position, x has one component per channel. Positions with a value that is not finite are excluded. If
@@ -108,11 +96,11 @@ class Kernel:
         shift = library.as_plain("shift", shift)
         return self._count("position_sums", layout, leading, int(exact), shift, sums, products, number=4)
 
-    def histogram(self, values: Float32[Tensor, "..."], counts: BinCounts) -> None:
+    def histogram(self, values: Values, counts: BinCounts) -> None:
         """Add the number of values in each histogram bin to `counts`."""
         # The kernel counts in 32 bits.
         for part in torch.split(_in_one_row(values), 2**31):
-            self.library.call("histogram", part.numel(), part, counts)
+            self.call("histogram", part.numel(), part, counts)
 
     def peaks(self, maps: SingleMaps) -> Float32[Tensor, "image channel"]:
         """Return each channel's largest finite value in each image; -inf if no value is finite.
@@ -121,11 +109,11 @@ class Kernel:
         """
         maps, layout = locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
-        self.library.call("peaks", layout, peaks)
+        self.call("peaks", layout, peaks)
         return peaks
 
 
-def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
+def _in_one_row(values: Values) -> Float32[Tensor, " value"]:
     """Flatten values to one axis, in memory order; copy them if they have gaps in memory."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
@@ -147,16 +135,8 @@ def active_kernel() -> Kernel | None:
 
     If there are several, this is the kernel for the widest instruction set that the processor supports.
     """
-    return widest_kernel(arithmetic.instruction_set() or "base")
-
-
-def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for the instruction set `widest` or, if it was not built, for the next narrower one.
-
-    Return None if no kernel was built for any of these instruction sets. `load` returns the kernel for an
-    instruction set.
-    """
-    return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
+    narrower = library.SETS[library.SETS.index(arithmetic.instruction_set() or "base") :]
+    return next(filter(None, map(load_kernel, narrower)), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
@@ -193,9 +173,7 @@ def kernel_for(values: Values) -> Kernel | None:
     return active_kernel() if plain and small and values.dtype == torch.float32 else None
 
 
-def locate(
-    maps: SingleMaps,
-) -> tuple[SingleMaps, Maps]:
+def locate(maps: SingleMaps) -> tuple[SingleMaps, Maps]:
     """Return the maps and their memory layout, as the kernel needs them.
 
     The maps are copied unless channels or positions are adjacent in memory and the distance from one
@@ -229,7 +207,7 @@ class Counts(NamedTuple):
     def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
         return Counts(*map(operator.add, self, other))
 
-    def to_ints(self) -> tuple[int, ...]:
+    def to_ints(self) -> Numbers:
         """Return the four counts as Python integers. If they are on the GPU, this waits until they are computed."""
         return tuple(map(int, self))
 
@@ -241,7 +219,7 @@ def count(maps: Values) -> Counts:
     """
     maps = widen(maps)
     if kernel := kernel_for(maps):
-        return Counts(maps.numel(), *kernel.count(make_dense(maps)))
+        return Counts(maps.numel(), *kernel.count(maps))
     counts = [mask.sum() for mask in (maps <= 0, maps == 0, ~maps.isfinite())]
     return Counts(maps.numel(), *(counts if maps.is_cuda else map(int, counts)))
 
@@ -249,9 +227,3 @@ def count(maps: Values) -> Counts:
 def widen(maps: Values) -> Values:
     """Return float64 maps as they are, and maps of other types as float32."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-
-
-def make_dense(maps: Values) -> Values:
-    """Return contiguous or channels-last maps as they are, and maps with another layout as a contiguous copy."""
-    is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
-    return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

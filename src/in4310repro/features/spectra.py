@@ -11,14 +11,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import Counts, column_sums, count, self_product
-from in4310repro.features.tensors import FeatureMaps
+from in4310repro.features.tensors import FeatureMaps, State, Values, Vector
 
 
 @dataclass(frozen=True)
 class Spectrum:
     """Eigenvalues in decreasing order; negative ones, which rounding causes, are set to 0."""
 
-    eigenvalues: Float64[Tensor, " channel"]
+    eigenvalues: Vector
     clamped: float  # magnitude of the most negative eigenvalue, which rounding had put below 0
 
     def largest(self, k: int | None = None) -> Float64[Tensor, " k"]:
@@ -80,14 +80,9 @@ COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """Maps of all images, flattened and stored in batches.
+    """Maps of all images, flattened and stored in batches."""
 
-    Args:
-        max_bytes: the maximal number of bytes of all maps.
-    """
-
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._batches: dict[int, Tensor] = {}
 
     @property
@@ -95,26 +90,18 @@ class FlatMaps:
         """Number of values in a flattened map; None before the first map."""
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
-    def check(self, first_image: int, maps: FeatureMaps) -> None:
+    def check(self, first_image: int, maps: Values) -> None:
         """Check that copies of the maps of images first_image, first_image + 1, ... fit.
 
         Raises:
-            ValueError: the copies would take more memory than `max_bytes`.
+            ValueError: the copies would take more memory than MAX_BYTES.
         """
         total = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
-        if total > self._max_bytes:
-            raise ValueError(
-                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is '
-                f"{self._max_bytes}: measure fewer images"
-            )
+        if total > MAX_BYTES:
+            raise ValueError(f'"flat" keeps every map, {total} bytes by image {first_image}; the limit is {MAX_BYTES}')
 
     def add(self, first_image: int, maps: FeatureMaps) -> Counts:
-        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values.
-
-        Raises:
-            ValueError: the copies would take more memory than `max_bytes`.
-        """
-        self.check(first_image, maps)
+        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values."""
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
         return count(maps)
 
@@ -126,23 +113,23 @@ class FlatMaps:
         """Return all maps, flattened, in the order of the images."""
         return torch.cat([self._batches[first] for first in sorted(self._batches)])
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Return the stored batches of maps, by the index of the first image of each batch."""
         return {f"{first}": batch for first, batch in self._batches.items()}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Replace the maps by those of a saved state.
+    def restore(self, state: State) -> None:
+        """Load the maps of a saved state.
 
         Raises:
             ValueError: a batch is not a matrix of floating-point values, or batches differ in their width.
         """
-        widths = sorted({batch.shape[1:] for batch in state.values()})
-        if len(widths) > 1 or not all(batch.ndim == 2 and batch.is_floating_point() for batch in state.values()):
-            described = ", ".join(f"{batch.dtype} of shape {tuple(batch.shape)}" for batch in state.values())
-            raise ValueError(
-                f"flattened maps of {described}; floating-point values [image, value] of one width are valid"
-            )
-        self._batches = {int(first): batch for first, batch in state.items()}
+        for first, batch in state.items():
+            if not batch.is_floating_point() or batch.ndim != 2 or self.row_width not in (None, batch.shape[1]):
+                raise ValueError(
+                    f"flattened maps of {batch.dtype} and shape {tuple(batch.shape)}; floating-point values [image, "
+                    "value] of one width are valid"
+                )
+            self._batches[int(first)] = batch
 
 
 def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:

@@ -1,29 +1,33 @@
 """Statistics of the feature maps of any module of a model, computed in hooks during forward passes."""
 
 import copy
+import json
+import math
 import operator
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch import distributed as dist
 
-from in4310repro.features import hooks, stream, tensors
-from in4310repro.features.activations import INDICES
+from in4310repro.arithmetic.shares import all_gather_bytes
+from in4310repro.features import hooks, tensors
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
-from in4310repro.features.hooks import ForwardPass, LeaveOut, ModuleChoice
-from in4310repro.features.result import FeatureResult, finalize
-from in4310repro.features.stream import Settings, Stream
-from in4310repro.features.tensors import ImageCounter, iterate_values
+from in4310repro.features.hooks import ForwardPass, ModuleChoice, Names
+from in4310repro.features.result import FeatureResult
+from in4310repro.features.stream import Settings, Stream, finalize
+from in4310repro.features.tensors import ImageCounter, State, iterate_values
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
-Source = tuple[str, str]  # module, and the path with keys by `repr`
+Source = tuple[str, str]  # module, and the exact path
+METADATA = "metadata"  # of a state: a JSON text as uint8
 
 
 class FeatureStatistics:
@@ -94,7 +98,7 @@ class FeatureStatistics:
         on_non_finite: Literal["count", "raise"] = "count",
         first_image: int = 0,
         channel_axis: Mapping[str, int] | None = None,
-        leave_out: Sequence[str] | re.Pattern[str] = (),
+        leave_out: Names = (),
         count_images: ImageCounter | None = None,
         histogram: bool = False,
         top_images: int = 0,
@@ -102,35 +106,33 @@ class FeatureStatistics:
         self._settings = Settings(samples, precision, calls, on_non_finite, correction, histogram, top_images)
         if not hasattr(first_image, "__index__") or first_image < 0 or first_image % BLOCK:
             raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
-        if top_images and first_image >= INDICES:
-            raise ValueError(f"first_image is {first_image}; with top_images it can be below {INDICES}")
         self._model = model
         # A compiled model wraps the one whose names the caller knows.
         original = getattr(model, "_orig_mod", model)
-        self._modules, self._leave_out = hooks.choose(original, modules), LeaveOut(leave_out)
-        self._leave_out.drop_modules(self._modules)
+        if isinstance(leave_out, str):
+            raise ValueError(f"leave_out is {leave_out!r}; give a list of names or a compiled pattern")
+        self._leave_out: Names = leave_out if isinstance(leave_out, re.Pattern) else sorted(leave_out)
+        self._modules = hooks.leave_out_modules(hooks.choose(original, modules), self._leave_out)
         hooks.check_calls_hooks(original, self._modules)
         self._count_images, self._first_image = count_images, operator.index(first_image)
         self._all_must_run, self._channel_axes = not isinstance(modules, str | re.Pattern), dict(channel_axis or {})
         # Settings with which axis 0 of an output may be anything; none where it may already.
-        self._uncut = "samples=None" + " and top_images=0" * (top_images > 0)
-        self._uncut *= samples is not None or top_images > 0
+        cut = samples is not None or top_images > 0
+        self._uncut = f"samples=None{' and top_images=0' * (top_images > 0)}" * cut
         self._reset()
 
     def _reset(self) -> None:
         cut = self._settings.samples in ("images", "positions") or self._settings.top_images > 0
-        self._axes = AxisFinder(self._model, self._modules, self._channel_axes, needed=cut)
+        self._axes = AxisFinder(self._model, self._modules, self._channel_axes, cut)
         self._streams: dict[StreamKey, Stream] = {}
         self._sources: dict[str, Source] = {}  # by the name in the result
         self._thread: int | None = None
         self._forward = ForwardPass(self._count_images)
-        self._hooks: ExitStack | None = None
-        self._entered = False
+        self._hooks: ExitStack | None = None  # of the block that was entered
 
     def __enter__(self) -> "FeatureStatistics":
-        if self._entered:
+        if self._hooks:
             raise ValueError("these statistics were entered before; make new ones for another set of images")
-        self._entered = True
         with ExitStack() as stack:
             stack.enter_context(hooks.evaluation_mode(self._model))
             stack.enter_context(self._axes.watch())
@@ -138,26 +140,22 @@ class FeatureStatistics:
             self._hooks = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._hooks is not None:
-            self._hooks.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        if self._hooks:
+            self._hooks.__exit__(*error)
 
+    # Where the caller has changed the mode, tensors made here must stay usable in every other mode.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
         """Measure the output of a module. All outputs must come from the same thread; otherwise raise ValueError."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
-        # Where the caller has changed the mode, tensors made here must stay usable in every other mode.
-        with torch.inference_mode(mode=False), torch.no_grad():
-            self._measure(name, call, images, output)
-
-    def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
         paths, module = list[str](), self._modules[name]
-        for (path, value), (exact, _) in zip(iterate_values(output), iterate_values(output, "", repr), strict=True):
+        for path, exact, value in iterate_values(output):
             paths.append(path)
-            if path and self._leave_out.includes(f"{name}{path}"):
+            if path and hooks.is_left_out(f"{name}{path}", self._leave_out):
                 continue
             hint = f"; leave_out={[name + path]} leaves it out"
             try:
@@ -165,14 +163,14 @@ class FeatureStatistics:
                     raise ValueError("two parts of its output have this name, and would be pooled")
                 _name_source(self._sources, self._title(name, call, path), (name, exact))
                 values = tensors.plain_tensor(value)
-                told = self._count_images is not None
-                number = tensors.images_of(module, path, values, images, settings=self._uncut, told=told)
+                number = tensors.images_of(module, path, values, images, self._uncut, self._count_images is not None)
                 axis = self._axes.axis_of(name, path, value) if self._uncut else 1
-                # Pooled calls share the stream of the first.
-                if first := self._streams.get((name, 0 if self._settings.calls == "pool" else call, path)):
-                    first.check_width(values, axis)
-                hint = ""
                 measured = self._streams.get((name, call, path)) or Stream(self._settings, self._first_image)
+                # Pooled calls are like the first.
+                first = self._streams.get((name, 0 if self._settings.calls == "pool" else call, path), measured)
+                for earlier in (first, measured) if self._uncut else ():
+                    earlier.check_widths((math.prod(values.shape[1:]), values.shape[axis]))
+                hint = ""
                 measured.check(values, axis, number)
                 self._forward.changed = True
                 self._streams[name, call, path] = measured
@@ -180,8 +178,10 @@ class FeatureStatistics:
             except ValueError as error:
                 raise ValueError(f"module {name!r}{path}: {error}{hint}") from error
         if not paths and output not in ((), [], {}):
-            text = f"its output is of type {type(output).__name__} and holds no tensor"
-            raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
+            raise ValueError(
+                f"module {name!r}: its output is of type {type(output).__name__} and holds no tensor; "
+                f"leave_out={[name]} leaves it out"
+            )
 
     def _title(self, name: str, call: int, path: str) -> str:
         """Return the name of an output in the result."""
@@ -200,7 +200,15 @@ class FeatureStatistics:
                 an error or interrupt ended a forward pass when its images were measured in part.
         """
         self._check_not_aborted()
-        self._check_ran()
+        ran = {name for name, _, _ in self._streams}
+        missing = [name for name in self._modules if name not in ran]
+        if missing and (self._all_must_run or not ran):
+            reason = "only forward passes inside the with block, of the very model that was given, count"
+            if isinstance(self._model, torch.fx.GraphModule):
+                reason = "a graph of torch.fx calls its innermost modules alone: name those, or measure the model"
+            elif hooks.is_compiled(self._model):
+                reason = "code that torch.compile made before calls no hooks: measure the model that was compiled"
+            raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
         groups: dict[str, list[Stream]] = {}
         position = {name: index for index, name in enumerate(self._modules)}
         for key in sorted(self._streams, key=lambda key: (position[key[0]], *key[1:])):
@@ -215,21 +223,7 @@ class FeatureStatistics:
 
     def _check_not_aborted(self) -> None:
         if self._forward.aborted or self._forward.changed:
-            reason = "some modules measured its images and others did not"
-            raise ValueError(
-                f"a forward pass was aborted: {reason}; measure again, or continue from an earlier state_dict"
-            )
-
-    def _check_ran(self) -> None:
-        ran = {name for name, _, _ in self._streams}
-        missing = [name for name in self._modules if name not in ran]
-        if missing and (self._all_must_run or not ran):
-            reason = "only forward passes inside the with block, of the very model that was given, count"
-            if isinstance(self._model, torch.fx.GraphModule):
-                reason = "a graph of torch.fx calls its innermost modules alone: name those, or measure the model"
-            elif hasattr(self._model, "_orig_mod") or self._model._compiled_call_impl is not None:
-                reason = "code that torch.compile made before calls no hooks: measure the model that was compiled"
-            raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
+            raise ValueError("a forward pass was aborted: measure again, or continue from an earlier state_dict")
 
     def fresh(self) -> "FeatureStatistics":
         """Return empty statistics of the same model with the same modules and settings, for another image set."""
@@ -253,11 +247,14 @@ class FeatureStatistics:
             for title, source in other._sources.items():
                 _name_source(sources, title, source)
             for key, of_other in sorted(other._streams.items()):
-                streams[key] = streams[key].copy() if key in streams else Stream(self._settings, self._first_image)
-                streams[key].merge(of_other)
+                # A copy, which shares its tensors: after an error, the stream is as it was.
+                merged = copy.copy(streams.get(key)) or Stream(self._settings, self._first_image)
+                merged.accumulator = copy.copy(merged.accumulator)
+                merged.merge(of_other)
+                streams[key] = merged
         self._streams, self._sources = streams, sources
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> State:
         """Return everything measured so far as a dict of tensors that safetensors can save.
 
         Tensors on the GPU are copied to the memory of the CPU.
@@ -266,12 +263,14 @@ class FeatureStatistics:
             ValueError: a forward pass was aborted.
         """
         self._check_not_aborted()
-        metadata: stream.StateMetadata = {"settings": self._describe(), "streams": []}
-        values: dict[str, Tensor] = {}
+        streams: list[dict[str, object]] = []
+        values: State = {}
         for index, ((module, call, path), each) in enumerate(sorted(self._streams.items())):
-            metadata["streams"].append({"module": module, "call": call, "path": path, "state": each.state()})
+            streams.append({"module": module, "call": call, "path": path, "state": each.state()})
             values |= {f"{index}.{name}": value for name, value in each.tensors().items()}
-        return stream.pack(metadata, values)
+        metadata = json.dumps({"settings": self._describe(), "streams": streams}).encode()
+        values[METADATA] = torch.frombuffer(bytearray(metadata), dtype=torch.uint8)
+        return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in values.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a saved state; the remaining batches then give the same bits as without interruption.
@@ -279,32 +278,79 @@ class FeatureStatistics:
         Raises:
             ValueError: images have been measured already, modules or settings differ, or the state is corrupt.
         """
-        device = next(self._model.parameters(), torch.empty(0, device="cpu")).device
-        metadata, values = stream.unpack(state, device)
+        if METADATA not in state:
+            raise ValueError(f"no entry {METADATA!r} in a state of {sorted(state)}; it was not made by state_dict")
+        metadata = json.loads(bytes(state[METADATA].tolist()))
         if self._streams:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")
         self._check_settings("these statistics and the state", metadata["settings"])
+        device = next(self._model.parameters(), torch.empty(0, device="cpu")).device
         streams: dict[StreamKey, Stream] = {}
         for index, entry in enumerate(metadata["streams"]):
             new = streams[entry["module"], entry["call"], entry["path"]] = Stream(self._settings, self._first_image)
-            new.restore(entry["state"], stream.tensors_of_stream(values, index))
+            own = (key for key in state if key.startswith(f"{index}."))
+            new.restore(entry["state"], {key.partition(".")[2]: state[key].to(device, copy=True) for key in own})
         self._streams = streams
 
     def _describe(self) -> dict[str, object]:
         """Return the settings that two statistics must have in common before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
-        return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
+        if self._leave_out:
+            described["leave_out"] = getattr(self._leave_out, "pattern", self._leave_out)
+        return described
 
     def _check_settings(self, which: str, other: Mapping[str, object]) -> None:
         """Raise ValueError where settings differ, with both values of each."""
         own = self._describe()
         if differing := [name for name in sorted(own.keys() | other.keys()) if own.get(name) != other.get(name)]:
-            both = ", ".join(f"{name} {own.get(name)!r} and {other.get(name)!r}" for name in differing)
-            raise ValueError(f"{which} have {both}; they must be equal")
+            raise ValueError(
+                f"{which} have {', '.join(f'{name} {own.get(name)!r} and {other.get(name)!r}' for name in differing)}; "
+                "they must be equal"
+            )
 
 
 def _name_source(sources: dict[str, Source], title: str, source: Source) -> None:
     """Record the source of an output in `sources`; raise ValueError if its title already names another one."""
     if (known := sources.setdefault(title, source)) != source:
-        one, other = (f"{path or 'the output'} of module {module!r}" for module, path in (known, source))
-        raise ValueError(f"{title!r} names {one}, and {other}: they would be pooled, so one needs another name")
+        raise ValueError(
+            f"{title!r} names {known[1] or 'the output'} of module {known[0]!r}, and {source[1] or 'the output'} of "
+            f"module {source[0]!r}: they would be pooled, so one needs another name"
+        )
+
+
+def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None) -> None:
+    """Merge the statistics of all ranks in place. Afterwards every rank has the statistics of all images.
+
+    This is a collective operation. Every rank of the group must call it, after the `with` block that measures.
+
+    Raises:
+        ValueError: settings differ between ranks, or two ranks measured the same image.
+
+    Examples:
+        Here two ranks take turns in one process, and `merge` replaces `gather(statistics)`. After `gather`, every
+        rank has the statistics of all images, with the same bits for any number of ranks.
+
+        >>> import torch
+        >>> from torch import nn
+        >>> from in4310repro.features import FeatureStatistics, batches, first_image
+        >>> images = torch.linspace(-1, 1, 100 * 3 * 4 * 4).reshape(100, 3, 4, 4)
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> shards = []
+        >>> for rank in range(2):
+        ...     start = first_image(len(images), rank, world_size=2)
+        ...     with FeatureStatistics(model, ["0"], first_image=start) as statistics:
+        ...         for batch in batches(len(images), 32, rank, world_size=2):
+        ...             outputs = model(images[batch.start : batch.stop])
+        ...     shards.append(statistics)
+        >>> shards[0].merge(shards[1])
+        >>> shards[0].result()["0"].images, shards[0].result()["0"].non_positive
+        (100, 0.5)
+    """
+    this_rank, others = dist.get_rank(group), []
+    for rank, state in enumerate(all_gather_bytes(save(statistics.state_dict()), group)):
+        if rank != this_rank:
+            other = statistics.fresh()
+            other.load_state_dict(load(state))
+            others.append(other)
+    # All at once, so that an error leaves none of them in.
+    statistics.merge(*others)

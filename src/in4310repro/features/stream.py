@@ -1,30 +1,24 @@
-"""Statistics of one output tensor of one module, updated batch by batch, with their settings and saved state."""
+"""Statistics of one output tensor of one module, batch by batch, with settings, saved state and result."""
 
-import copy
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from dataclasses import dataclass, fields
+from functools import reduce
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
 
-from in4310repro.features.activations import INDICES, PREFIX, Activations
-from in4310repro.features.blocks import BlockMoments
-from in4310repro.features.covariance import Precision
-from in4310repro.features.kernel import Counts, count
-from in4310repro.features.spectra import FlatMaps
-from in4310repro.features.tensors import FeatureMaps, Values, check_range
+from in4310repro.features import activations
+from in4310repro.features.activations import INDICES, count_bins, first_keys
+from in4310repro.features.blocks import BlockMoments, merge_nodes
+from in4310repro.features.covariance import Moments, Precision, check_tensor, merge_moments
+from in4310repro.features.kernel import BINS, Counts, count
+from in4310repro.features.result import FeatureResult
+from in4310repro.features.spectra import FlatMaps, gram_matrix
+from in4310repro.features.tensors import BinCounts, FeatureMaps, Keys, State, Values, check_range
 
-VALID_VALUES: dict[str, tuple[object, ...]] = {
-    "samples": (None, "images", "positions", "flat"),
-    "precision": ("fast", "exact"),
-    "calls": ("pool", "keep"),
-    "on_non_finite": ("count", "raise"),
-    "correction": (0, 1),
-    "histogram": (False, True),
-}
+COUNTS, KEYS = "activations.counts", "activations.keys"  # tensors of a saved state
+
 # Left out of a saved state at their defaults, so that older states stay readable.
 OPTIONAL = ("histogram", "top_images")
 
@@ -37,18 +31,18 @@ class Settings:
         ValueError: a setting has an invalid value.
     """
 
-    samples: Literal["images", "positions", "flat"] | None
+    samples: Literal[None, "images", "positions", "flat"]
     precision: Precision
     calls: Literal["pool", "keep"]
     on_non_finite: Literal["count", "raise"]
     correction: Literal[0, 1]
-    histogram: bool = False
+    histogram: Literal[False, True] = False
     top_images: int = 0
 
     def __post_init__(self) -> None:
-        for field, valid in VALID_VALUES.items():
-            if (value := getattr(self, field)) not in valid:
-                raise ValueError(f"{field} is {value!r}; it can be {', '.join(map(repr, valid))}")
+        for field in fields(self):
+            if (valid := get_args(field.type)) and (value := getattr(self, field.name)) not in valid:
+                raise ValueError(f"{field.name} is {value!r}; it can be {', '.join(map(repr, valid))}")
         if self.top_images < 0:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
@@ -73,32 +67,29 @@ class Stream:
         self.accumulator: BlockMoments | FlatMaps | None = FlatMaps() if settings.samples == "flat" else None
         if settings.samples in ("images", "positions"):
             self.accumulator = BlockMoments(settings.samples, settings.precision)
-        self.activations = Activations(histogram=settings.histogram, top_images=settings.top_images)
+        self.bins: BinCounts | None = None  # numbers of values in each bin of the histogram
+        self.keys: Keys | None = None  # of each channel's top images
         self._settings = settings
         self._next_image = first_image
 
     @property
-    def images(self) -> int:
-        """Number of images measured so far."""
-        return sum(map(len, self.image_ranges))
+    def widths(self) -> tuple[int | None, int | None]:
+        """Numbers of values per image, of flattened maps, and of channels; None where nothing needs or tells them."""
+        width = None if self.accumulator is None else self.accumulator.row_width
+        channels = None if self.keys is None else len(self.keys)
+        return (width, channels) if self._settings.samples == "flat" else (None, width or channels)
 
-    def check_width(self, output: Values, axis: int) -> None:
-        """Check that an output has as many channels, or values per image, as the earlier outputs.
+    def check_widths(self, others: tuple[int | None, int | None]) -> None:
+        """Check that another output has as many values per image, and channels, as this stream.
 
         Raises:
             ValueError: the number of channels, or of values per image, differs.
         """
-        width = None if self.accumulator is None else self.accumulator.row_width
-        flat = self._settings.samples == "flat"
-        channels = self.activations.channels if flat or width is None else width
-        hint = ', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""
-        for unit, before, now in (
-            ("values per image", width if flat else None, math.prod(output.shape[1:])),
-            ("channels", channels, channels and output.shape[axis]),
-        ):
-            if before not in (None, now):
+        for unit, before, now in zip(("values per image", "channels"), self.widths, others, strict=True):
+            if before != now and None not in (before, now):
                 raise ValueError(
-                    f"{now} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
+                    f"{now} {unit}, and {before} before; they cannot be pooled: measure another module"
+                    f"""{', or its calls separately with calls="keep"' if self._settings.calls == "pool" else ""}"""
                 )
 
     def check(self, output: Values, axis: int, images: int) -> None:
@@ -109,15 +100,15 @@ class Stream:
                 much memory, or images have indices that top images cannot hold.
         """
         stop = self._next_image + images
-        append_range(self.image_ranges, range(self._next_image, stop))
+        join_ranges(self.image_ranges, [range(self._next_image, stop)])
         if self._settings.top_images and stop > INDICES:
             raise ValueError(f"image {stop - 1}; top images are those of images below {INDICES}: top_images=0 is valid")
-        self.activations.check(output)
         if self.accumulator is not None:
-            maps = view_as_maps(output, axis)
-            check_range(maps)
-            if isinstance(self.accumulator, FlatMaps):
-                self.accumulator.check(self._next_image, maps)
+            check_range(output, axis)
+        elif self._settings.histogram or self._settings.top_images:
+            check_range(output, None)
+        if isinstance(self.accumulator, FlatMaps):
+            self.accumulator.check(self._next_image, output)
 
     def update(self, output: Values, axis: int, images: int) -> None:
         """Add an output of `images` images, with channels on `axis`, to the statistics; `check` has passed it.
@@ -134,21 +125,19 @@ class Stream:
             maps = view_as_maps(output, axis)
             counts = self.accumulator.add(self._next_image, maps) if maps.numel() else Counts()
             self.sample_count += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
-        self.activations.count(output)
+        if self._settings.histogram:
+            if self.bins is None:
+                self.bins = torch.zeros(BINS, dtype=torch.int64, device=output.device)
+            count_bins(output, self.bins)
         if self._settings.top_images and output.numel():
-            self.activations.rank(self._next_image, view_as_maps(output, axis))
+            keys = activations.response_keys(view_as_maps(output, axis), self._next_image)
+            self.keys = first_keys(self._settings.top_images, self.keys, keys)
         self.counts += counts
         if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
             raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
         stop = self._next_image + images
-        self.image_ranges = append_range(self.image_ranges, range(self._next_image, stop))
+        self.image_ranges = join_ranges(self.image_ranges, [range(self._next_image, stop)])
         self._next_image = stop
-
-    def copy(self) -> "Stream":
-        """Return a copy to merge others into, which replaces this stream. The two share their tensors."""
-        new = copy.copy(self)
-        new.accumulator, new.activations = copy.copy(self.accumulator), copy.copy(self.activations)
-        return new
 
     def merge(self, other: "Stream") -> None:
         """Add the images of another stream with equal settings.
@@ -156,17 +145,22 @@ class Stream:
         Raises:
             ValueError: both have measured the same images, or their numbers of channels differ.
         """
-        image_ranges = join_ranges(self.image_ranges, other.image_ranges)
+        self.image_ranges = join_ranges(self.image_ranges, other.image_ranges)
+        self.check_widths(other.widths)
         if self.accumulator is not None:
             self.accumulator.merge(other.accumulator)  # type: ignore[arg-type]  # equal settings make equal types
-        self.activations.merge(other.activations)
-        self.image_ranges = image_ranges
+        if other.bins is not None:
+            self.bins = other.bins + (0 if self.bins is None else self.bins)
+        if other.keys is not None:
+            self.keys = first_keys(self._settings.top_images, self.keys, other.keys)
         self.counts += other.counts
         self.sample_count += other.sample_count
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> State:
         """Return the tensors that belong to the stream's state."""
-        return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
+        own = {COUNTS: self.bins, KEYS: self.keys}
+        parts = {} if self.accumulator is None else self.accumulator.state()
+        return parts | {name: part for name, part in own.items() if part is not None}
 
     def state(self) -> dict[str, Any]:
         """Return the stream's state as JSON values, without its tensors, after waiting for the GPU to finish."""
@@ -177,18 +171,24 @@ class Stream:
             "next_image": self._next_image,
         }
 
-    def restore(self, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Any], tensors: State) -> None:
         """Replace the statistics by those of a saved state, so that a measurement continues as if never interrupted.
 
         Raises:
-            ValueError: the tensors do not fit together.
+            ValueError: the tensors do not fit together, or a count is negative.
         """
         self.counts, self.sample_count = Counts(*state["counts"]), state["sample_count"]
         self.image_ranges = [range(start, stop) for start, stop in state["image_ranges"]]
         self._next_image = state["next_image"]
-        self.activations.restore(tensors)
+        self.bins, self.keys = tensors.pop(COUNTS, None), tensors.pop(KEYS, None)
+        if self.bins is not None:
+            check_tensor(COUNTS, self.bins, torch.int64, BINS)
+            if (smallest := int(self.bins.min())) < 0:
+                raise ValueError(f"a histogram with a count of {smallest}; counts from 0 are valid")
+        if self.keys is not None:
+            check_tensor(KEYS, self.keys, torch.int64, *self.keys.shape[:1], self._settings.top_images)
         if self.accumulator is not None:
-            self.accumulator.restore({name: part for name, part in tensors.items() if not name.startswith(PREFIX)})
+            self.accumulator.restore(tensors)
 
 
 def view_as_maps(output: Values, axis: int) -> FeatureMaps:
@@ -198,17 +198,6 @@ def view_as_maps(output: Values, axis: int) -> FeatureMaps:
     """
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
-
-
-def append_range(ranges: list[range], images: range) -> list[range]:
-    """Return the ranges of image indices with the range `images` added.
-
-    Raises:
-        ValueError: an index in `images` is already in `ranges`.
-    """
-    if ranges and ranges[-1].stop == images.start:
-        return [*ranges[:-1], range(ranges[-1].start, images.stop)]
-    return join_ranges(ranges, [images])
 
 
 def join_ranges(first: list[range], second: list[range]) -> list[range]:
@@ -229,36 +218,33 @@ def join_ranges(first: list[range], second: list[range]) -> list[range]:
     return joined
 
 
-METADATA = "metadata"  # a JSON text as uint8
+def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
+    """Return the result over all `streams`, each of which holds the statistics of one call of a module.
 
-
-class StateMetadata(TypedDict):
-    """All parts of a state except its tensors, as JSON values."""
-
-    settings: dict[str, object]  # what must be equal for the state to be loaded
-    streams: list[dict[str, Any]]  # module, call, path and state of each
-
-
-def pack(metadata: StateMetadata, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of the tensors in host memory, with the metadata stored as one more tensor."""
-    text = torch.frombuffer(bytearray(json.dumps(metadata).encode()), dtype=torch.uint8)
-    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    return copies | {METADATA: text}
-
-
-def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMetadata, dict[str, Tensor]]:
-    """Return the metadata and the tensors of a packed dictionary, with the tensors copied to a device.
+    If the statistics are on a GPU, this function waits until the GPU has computed them.
 
     Raises:
-        ValueError: the dictionary was not made by `pack`.
+        ValueError: only empty batches were measured, a value is not finite and `on_non_finite` is "raise",
+            or the calls differ in their channels.
     """
-    if METADATA not in state:
-        raise ValueError(f"no entry {METADATA!r} in a state of {sorted(state)}; it was not made by state_dict")
-    metadata: StateMetadata = json.loads(bytes(state[METADATA].cpu().tolist()))
-    return metadata, {key: value.to(device, copy=True) for key, value in state.items() if key != METADATA}
-
-
-def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the tensors of stream number `index`, by name; the prefix with the number is removed."""
-    prefix = f"{index}."
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    counts: Any = sum((stream.counts for stream in streams), Counts()).to_ints()
+    if not counts[0]:
+        raise ValueError("only empty batches passed; statistics of no values are undefined")
+    if counts[-1] and settings.on_non_finite == "raise":
+        raise ValueError(f"{counts[-1]} of {counts[0]} values are not finite")
+    for stream in streams[1:]:
+        streams[0].check_widths(stream.widths)
+    parts = [stream.accumulator for stream in streams]
+    totals = [vars(merge_nodes(part.nodes())) for part in parts if isinstance(part, BlockMoments)]
+    calls = [Moments(**{name: value.cpu() for name, value in total.items()}) for total in totals]
+    moments = reduce(merge_moments, calls) if calls else None
+    maps = [part.maps() for part in parts if isinstance(part, FlatMaps)]
+    gram = gram_matrix(torch.cat(maps)).cpu() if maps else None
+    rows = int(moments.rows) if moments is not None else 0 if gram is None else len(gram)
+    bins = [stream.bins for stream in streams if stream.bins is not None]
+    keys = [stream.keys for stream in streams if stream.keys is not None]
+    images = max(sum(map(len, stream.image_ranges)) for stream in streams)
+    left_out = sum(stream.sample_count for stream in streams) - rows
+    histogram = activations.histogram_of(torch.stack(bins).sum(dim=0)) if bins else None
+    top = activations.top_images_of(keys) if keys else None
+    return FeatureResult(images, rows, left_out, *counts, settings.correction, moments, gram, histogram, top)

@@ -1,9 +1,12 @@
-"""Tensors in the inputs and outputs of modules: how many images they hold, and which of them can be measured."""
+"""Tensors in inputs, outputs and records of modules: how many images they hold, and which can be measured."""
 
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING
+from typing import Any, TypeVar, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor, nn
@@ -15,14 +18,60 @@ FeatureMaps = Float[Tensor, "image channel height width"]
 SingleMaps = Float32[Tensor, "image channel height width"]
 Values = Float[Tensor, "..."]
 Shift = Float32[Tensor, " channel"]
+Vector = Float64[Tensor, " channel"]
 ImageMeans = Float64[Tensor, "image channel"]
 BinCounts = Int64[Tensor, " bin"]
 Keys = Int64[Tensor, "channel place"]
 ImageCounter = Callable[..., int]
+Args = tuple[object, ...]
+State = dict[str, Tensor]  # saved
+
+
+R = TypeVar("R", bound="Record")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Values that JSON restores exactly: numbers, tensors and other records. One with a default can be absent."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values as numbers, lists and None, also for -inf, from which `from_json` restores them."""
+        content: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            if (value := getattr(self, field.name)) is not None or field.default is MISSING:
+                if isinstance(value, Tensor):
+                    value = np.where(value.numpy() == -np.inf, None, value.numpy()).tolist()
+                content[field.name] = value.to_json() if isinstance(value, Record) else value
+        return content
+
+    @classmethod
+    def from_json(cls: type[R], content: Mapping[str, Any]) -> R:
+        """Return what a record from `to_json` describes; the dtypes of tensors are those of the annotations.
+
+        Raises:
+            ValueError: a name is missing or unknown.
+        """
+        fields = [field for field in dataclasses.fields(cls) if field.name in content or field.default is MISSING]
+        if wrong := sorted(content.keys() ^ {field.name for field in fields}):
+            raise ValueError(
+                f"{', '.join(wrong)}: missing or unknown; a result has {', '.join(sorted(f.name for f in fields))}"
+            )
+        values = {}
+        for field in fields:
+            kind: Any = (get_args(field.type) or (field.type,))[0]  # of a value or None
+            if (value := content[field.name]) is not None and hasattr(kind, "from_json"):
+                value = kind.from_json(value)
+            elif value is not None and hasattr(kind, "dtypes"):
+                value = torch.from_numpy(np.array(value, dtype=kind.dtypes[0]))
+                value = torch.nan_to_num(value, -np.inf, np.inf, -np.inf)
+            values[field.name] = value
+        return cls(**values)
+
+
 HINT = "say how many there are: count_images=FUNCTION, which gets the arguments of the model and returns their number"
 
 
-def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[int, bool]:
+def count_images(args: Args, kwargs: Mapping[str, object]) -> tuple[int, bool]:
     """Return the number of images in the first argument that contains a tensor, and whether it is certain.
 
     Positional arguments are searched first, one by one. All keyword arguments together count as one mapping.
@@ -40,36 +89,9 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tupl
     """
     for argument in (*args, kwargs):
         if (count := _count(argument)) is not None:
-            values = kwargs.values() if argument is kwargs else (argument,)
-            first = next(value for value in values if _count(value) is not None)
+            first = next(value for value in (*args, *kwargs.values()) if _count(value) is not None)
             return count, isinstance(first, Tensor | PackedSequence)
     raise ValueError(f"no input of the model is a tensor or holds one, so that nothing tells its images; {HINT}")
-
-
-def check_count(count: object) -> int:
-    """Return the number of images that a caller's function gave, after checking that it is an integer >= 0.
-
-    Raises:
-        ValueError: the value is not a possible number of images.
-    """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
-    return count
-
-
-def check_output(images: int, output: object) -> None:
-    """Check that the model's output has as many images as were counted in its nested input.
-
-    Raises:
-        ValueError: the output is not a list with one entry per image, and has no tensor with one row per image.
-    """
-    numbers = {int(value.size(0)) for _, value in iterate_values(output) if isinstance(value, Tensor) and value.dim()}
-    if isinstance(output, list | tuple):
-        numbers.add(len(output))
-    if images not in numbers:
-        raise ValueError(
-            f"the nested input of the model looks like {images} images, and its output like {sorted(numbers)}; {HINT}"
-        )
 
 
 def _count(argument: object) -> int | None:
@@ -78,9 +100,10 @@ def _count(argument: object) -> int | None:
         return int(argument.size(0)) if argument.dim() else None
     if isinstance(argument, PackedSequence):
         return int(argument.batch_sizes[0])
-    parts = [part for _, part in children(argument) or []]
+    parts = [part for *_, part in children(argument) or []]
     plain_list = isinstance(argument, list | tuple) and not hasattr(argument, "_fields")
-    if parts and plain_list and all(_is_one_image(part) for part in parts):
+    of_images = (isinstance(part, Mapping) or (isinstance(part, Tensor) and part.dim() == 3) for part in parts)
+    if parts and plain_list and all(of_images):
         return len(parts)
     counts = {count for part in parts if (count := _count(part)) is not None}
     if len(counts) > 1:
@@ -88,43 +111,40 @@ def _count(argument: object) -> int | None:
     return next(iter(counts), None)
 
 
-def _is_one_image(part: object) -> bool:
-    return isinstance(part, Mapping) or (isinstance(part, Tensor) and part.dim() == 3)
-
-
 # Constants beside tensors, which are not measured.
 CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
-def children(value: object, show: Callable[[object], str] = str) -> list[tuple[str, object]] | None:
-    """Return the elements of a container as pairs (path, element); None if `value` is not a container.
+def children(value: object) -> list[tuple[str, str, object]] | None:
+    """Return the elements of a container as (path, exact path, element); None if `value` is not a container.
 
-    A path is `[key]` in a mapping, `.field` in a dataclass, and `[0]`, `[1]`, ... in a list or tuple. Keys are
-    printed by `show`.
+    A path is `[key]` in a mapping, `.field` in a dataclass, and `[0]`, `[1]`, ... in a list or tuple. An exact path
+    has the `repr` of a key: the keys 0 and "0" have one path, and two exact ones.
     """
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):
-        return [(f"[{show(key)}]", part) for key, part in value.items()]
+        return [(f"[{key!s}]", f"[{key!r}]", part) for key, part in value.items()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
-    if isinstance(value, tuple | list):
-        return [(f"[{position}]", part) for position, part in enumerate(value)]
-    return None
+        parts = {f".{field.name}": getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, tuple | list):
+        parts = {f"[{position}]": part for position, part in enumerate(value)}
+    else:
+        return None
+    return [(step, step, part) for step, part in parts.items()]
 
 
-def iterate_values(value: object, path: str = "", show: Callable[[object], str] = str) -> Iterator[tuple[str, object]]:
-    """Yield pairs (path, value) of all values nested in `value`, except containers, None, numbers and strings.
+def iterate_values(value: object, path: str = "", exact: str = "") -> Iterator[tuple[str, str, object]]:
+    """Yield (path, exact path, value) of all values in `value`, except containers, None, numbers and strings.
 
-    Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container. Keys
-    of mappings are printed by `show`: the keys 0 and "0" have one path by `str`, and two by `repr`.
+    Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container.
     """
-    parts = children(value, show)
+    parts = children(value)
     if parts is not None:
-        for step, part in parts:
-            yield from iterate_values(part, path + step, show)
+        for step, exact_step, part in parts:
+            yield from iterate_values(part, path + step, exact + exact_step)
     elif not isinstance(value, CONSTANTS):
-        yield path, value
+        yield path, exact, value
 
 
 # Layers by the number of axes of their images besides channels, by the names of torch's classes.
@@ -139,17 +159,16 @@ def plain_tensor(output: object) -> Tensor:
     Raises:
         ValueError: the output is not a tensor of floating-point values in memory.
     """
-    kind = type(output).__name__
     if isinstance(output, PackedSequence):
         wrong = "a packed sequence, whose rows are no images"
     elif not isinstance(output, Tensor):
-        wrong = f"of type {kind}, in which statistics find no tensors"
+        wrong = f"of type {type(output).__name__}, in which statistics find no tensors"
     elif torch._C._functorch.is_functorch_wrapped_tensor(output):
         wrong = "inside of torch.func or vmap, and shows its values to no hook"
     elif output.is_nested:
         wrong = "a nested tensor, whose images have different shapes"
     elif type(output).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        wrong = f"of type {kind}, which holds no plain values"
+        wrong = f"of type {type(output).__name__}, which holds no plain values"
     elif output.layout != torch.strided or output.device.type == "meta":
         wrong = f"{output.layout} on {output.device}; statistics are of dense values in memory"
     elif not output.is_floating_point():
@@ -165,32 +184,7 @@ def plain_tensor(output: object) -> Tensor:
     return in_memory("its output", output.detach())
 
 
-def is_unbatched(module: nn.Module, ndim: int) -> bool:
-    """Return whether a module's output with `ndim` axes must be a single image without a batch axis.
-
-    An example is an output of Conv2d with three axes.
-    """
-    names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
-    return any(name is not None and ndim == 1 + int(name[1]) for name in names)
-
-
-def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return a phrase that says what axis 0 holds instead of images; None if axis 0 of the output can hold images.
-
-    The phrase is for outputs of recurrent and attention modules, which can have layers or steps on axis 0.
-    """
-    # Includes torch.ao's quantised ones, which do not derive from RNNBase.
-    recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
-    if recurrent and path.startswith("[1]"):
-        return "the layers of a hidden state"
-    sequence = recurrent or (isinstance(module, nn.MultiheadAttention) and path == "[0]")
-    steps_first = sequence and not getattr(module, "batch_first", True)
-    return "the steps of the sequence (batch_first is False)" if steps_first else None
-
-
-def images_of(
-    module: nn.Module, path: str, values: Tensor, images: int | None, *, settings: str = "", told: bool = False
-) -> int:
+def images_of(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str, told: bool) -> int:
     """Return the number of images in an output, given that of the batch; outside of a forward pass, that is None.
 
     Without `settings`, values are counted all together, and axis 0 may be anything. Else axis 0 must be the images of
@@ -202,38 +196,44 @@ def images_of(
             (`told`); or axis 0 is not the images of the batch, or there is no channel axis.
     """
     shape = tuple(values.shape)
-    text = f"its output has shape {shape}"
-    if is_unbatched(module, len(shape)) and not (told and not settings):
-        raise ValueError(f"{text}, of one image without a batch axis: add it, image[None]")
+    layers = filter(None, (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__))
+    if len(shape) in {1 + int(layer[1]) for layer in layers} and (settings or not told):
+        raise ValueError(f"its output has shape {shape}, of one image without a batch axis: add it, image[None]")
     if not settings:
         return images if images is not None else shape[0] if shape else 1
-    if reason := rows_are_no_images(module, path):
-        raise ValueError(f"{text}, and axis 0 is {reason}; {settings} counts its values")
-    if len(shape) < 2:
-        raise ValueError(f"{text}, without channels; {settings} counts its values")
-    if images not in (None, shape[0]):
-        raise ValueError(f"{text}; axis 0 must be the {images} images of the batch; {settings} counts its values")
-    return shape[0]
+    # Outputs of recurrent and attention modules can have layers or steps on axis 0. Includes torch.ao's quantised
+    # recurrent ones, which do not derive from RNNBase.
+    recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
+    sequence = recurrent or (isinstance(module, nn.MultiheadAttention) and path == "[0]")
+    if recurrent and path.startswith("[1]"):
+        wrong = ", and axis 0 is the layers of a hidden state"
+    elif sequence and not getattr(module, "batch_first", True):
+        wrong = ", and axis 0 is the steps of the sequence (batch_first is False)"
+    elif len(shape) < 2:
+        wrong = ", without channels"
+    elif images not in (None, shape[0]):
+        wrong = f"; axis 0 must be the {images} images of the batch"
+    else:
+        return shape[0]
+    raise ValueError(f"its output has shape {shape}{wrong}; {settings} counts its values")
 
 
-def finite_magnitudes(values: Values) -> Values:
-    """Return the magnitudes of values, and 0 for those that are not finite."""
-    return torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).abs()
-
-
-def check_range(maps: FeatureMaps) -> None:
-    """Check that float64 values can be squared without overflow or loss of digits; float32 values always pass.
+def check_range(output: Values, axis: int | None) -> None:
+    """Check that float64 values are near to a float32, and with an axis of channels have squares with all digits.
 
     Raises:
-        ValueError: the largest finite magnitude in a channel is outside RANGE and not 0.
+        ValueError: the largest finite magnitude, in a channel if there are any, is outside of RANGE and not 0.
     """
-    if maps.dtype != torch.float64 or not maps.numel():
+    if output.dtype != torch.float64 or not output.numel():
         return
-    peak = finite_magnitudes(maps).amax(dim=(0, 2, 3))
-    outside = (peak != 0) & ((peak < RANGE[0]) | (peak > RANGE[1]))
+    magnitudes = torch.nan_to_num(output, nan=0.0, posinf=0.0, neginf=0.0).abs()
+    peak = (magnitudes.movedim(axis, 0).flatten(1) if axis else magnitudes.reshape(1, -1)).amax(dim=1)
+    smallest = RANGE[0] if axis else 0.0
+    outside = (peak != 0) & ((peak < smallest) | (peak > RANGE[1]))
     if bool(outside.any()):
         channel = int(outside.nonzero()[0])
         raise ValueError(
-            f"the largest magnitude in channel {channel} is {float(peak[channel]):.3g}, in float64; "
-            f"{RANGE[0]:g} to {RANGE[1]:g} is valid: scale them, or count them with samples=None"
+            f"the largest magnitude{f' in channel {channel}' if axis else ''} is {float(peak[channel]):.3g}, in "
+            f"float64; {smallest:g} to {RANGE[1]:g} is valid: scale them"
+            f"{', or count them with samples=None' if axis else ''}"
         )

@@ -2,13 +2,14 @@
 
 import contextlib
 import functools
+import itertools
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from in4310repro.models.sources import FROM, Network
+from in4310repro.models.weights import State
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
 
@@ -59,7 +60,7 @@ def head(network: Network) -> frozenset[str]:
     return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
 
 
-def fill(model: nn.Module, state: Mapping[str, torch.Tensor]) -> nn.Module:
+def fill(model: nn.Module, state: State) -> nn.Module:
     """Give a constructed network these weights and buffers, in channels_last memory on the CPU."""
     if any(value.is_meta for value in model.state_dict().values()):
         model.to_empty(device="cpu")
@@ -67,7 +68,7 @@ def fill(model: nn.Module, state: Mapping[str, torch.Tensor]) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
+def initial_state(model: nn.Module, seed: int) -> State:
     """Draw initial weights and buffers, each from its own generator, seeded by (seed, name).
 
     Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He
@@ -83,7 +84,7 @@ def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
     for prefix, module in model.named_modules():
         if not isinstance(module, DRAWN):
             continue
-        for name, value in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
+        for name, value in module.state_dict(prefix=f"{prefix and prefix + '.'}").items():
             generator, shape = generator_for(seed, "weights", name), tuple(value.shape)
             if isinstance(module, nn.Linear):
                 drawn = (generator.random(shape) * 2 - 1) * (1 / math.sqrt(module.in_features))
@@ -94,6 +95,82 @@ def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
                 continue
             state[name] = torch.from_numpy(drawn).to(value.dtype)
     return state
+
+
+def fit_state(
+    initial: State,
+    given: State,
+    source: str,
+    network: Network | None = None,
+    *,
+    of_file: bool = True,
+) -> State:
+    """Return the weights and buffers of a network, converted to its dtypes.
+
+    Args:
+        initial: every weight and buffer of the network.
+        given: weights and buffers, as they were saved.
+        source: their origin, for the error message.
+        network: if it is given, its head keeps its initial weights where `given` has another number of classes, and
+            the batch counters of batch norm may be missing.
+        of_file: whether `given` was read from a file, which may be truncated.
+
+    Raises:
+        ValueError: a key is missing or extra or has a different shape (the message names up to eight of them), or
+            a value is unusable, for example not finite, sparse or complex.
+    """
+    if not given:
+        raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
+    shapes, expected = ({name: tuple(value.shape) for name, value in state.items()} for state in (given, initial))
+    needed = [*expected]
+    if network:
+        # Tensors of another shape; those of a new head may differ only in the first axis, the number of classes.
+        resized = {name for name in expected.keys() & shapes if expected[name] != shapes[name]}
+        if resized and all(expected[name][1:] == shapes[name][1:] for name in resized) and resized <= head(network):
+            needed = [name for name in needed if name not in resized]
+        # Counters of batches are no weights, and files of old torch versions lack them.
+        needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
+    mismatches = [f"{name} is missing" for name in needed if name not in given]
+    mismatches += [f"{name} is extra" for name in sorted(given) if name not in expected]
+    others = [name for name in needed if shapes.get(name, expected[name]) != expected[name]]
+    mismatches += [f"{name} has shape {shapes[name]} for {expected[name]}" for name in others]
+    if mismatches:
+        raise ValueError(
+            f"{source} does not fit the model: {'; '.join(mismatches[:8])}"
+            f"{f' and {len(mismatches) - 8} more' if len(mismatches) > 8 else ''}"
+        )
+    return {**initial, **{name: _convert(name, given[name], initial[name], source, of_file) for name in needed}}
+
+
+def _convert(name: str, value: torch.Tensor, expected: torch.Tensor, source: str, of_file: bool) -> torch.Tensor:
+    """Return a weight or buffer converted to the dtype that the network has for it.
+
+    Raises:
+        ValueError: the values are not dense, not finite, or of the wrong kind (whole or floating-point); or all
+            are 0, as in a file that was not written completely. Only floating-point weights of a file with two or
+            more axes are refused for that, unless they are all 0 in the network too.
+    """
+    floating = expected.is_floating_point()
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        problem = f"{name} is a sparse, quantized or nested tensor; dense values are valid"
+    elif value.is_meta:
+        problem = f"{name} has a shape and no values (device meta); save the weights themselves"
+    elif value.is_floating_point() != floating or value.is_complex() or value.dtype == torch.bool:
+        problem = f"{name} holds {f'{value.dtype}'[6:]}; {'floating-point' if floating else 'whole'} numbers are valid"
+    else:
+        converted = value.to(expected.dtype)
+        if wrong := int((~converted.isfinite()).sum()):
+            problem = (
+                f"{wrong} of {value.numel()} values of {name} are "
+                f"{'too large for float32' if value.double().isfinite().all() else 'nan or infinite'}"
+            )
+        elif name.endswith("running_var") and (converted < 0).any():
+            problem = f"{name} has values below 0, which no variance is"
+        elif of_file and floating and value.ndim > 1 and not converted.any() and (expected.is_meta or expected.any()):
+            problem = f"all values of {name} are 0, as in a file that was not written completely"
+        else:
+            return converted
+    raise ValueError(f"{source}: {problem}")
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
@@ -112,11 +189,11 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
         return []
     layer, named = part.removeprefix(FROM), dict(model.named_modules())
     if layer not in named:
-        examples = ", ".join(name for name, _ in model.named_children())
         raise ValueError(
-            f"no layer {layer!r} to train from; the network has {examples}, and modules inside of these are valid too"
+            f"no layer {layer!r} to train from; the network has {', '.join(dict(model.named_children()))}, and modules "
+            "inside of these are valid too"
         )
-    before = list(named)[: list(named).index(layer)]
+    before = itertools.takewhile(layer.__ne__, named)
     return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
 
 

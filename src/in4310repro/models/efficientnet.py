@@ -10,15 +10,10 @@ from torch import Tensor, nn
 from in4310repro.arithmetic.same import Conv2dSame
 
 # Kernel, stride of the first block, expansion, channels, blocks: Table 1 of the paper.
-STAGES = (
-    (3, 1, 1, 16, 1),
-    (3, 2, 6, 24, 2),
-    (5, 2, 6, 40, 2),
-    (3, 2, 6, 80, 3),
-    (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4),
-    (3, 1, 6, 320, 1),
-)
+STAGES = [
+    [int(number) for number in stage.split()]
+    for stage in ("3 1 1 16 1", "3 2 6 24 2", "5 2 6 40 2", "3 2 6 80 3", "5 1 6 112 3", "5 2 6 192 4", "3 1 6 320 1")
+]
 STEM, HEAD = 32, 1280  # channels
 
 
@@ -33,8 +28,7 @@ class EfficientNetLite(nn.Module):
         self.stem = _convolution(3, STEM, 3, 2)
         blocks, channels = [], STEM
         for kernel, first_stride, expansion, width, repeats in STAGES:
-            for number in range(repeats):
-                stride = 1 if number else first_stride
+            for stride in (first_stride, *[1] * (repeats - 1)):
                 blocks.append(InvertedResidual(channels, width, kernel, stride, expansion))
                 channels = width
         self.blocks = nn.Sequential(*blocks)

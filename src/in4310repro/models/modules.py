@@ -74,8 +74,10 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
     """Raise ValueError unless the network gives an image of this size one finite score per class."""
     scores = pass_one(model, name, side)
     if scores.shape != (1, classes):
-        count = scores.shape[1] if len(scores) == 1 else tuple(scores.shape)
-        raise ValueError(f"{name} returns {count} scores for one image; {classes} are valid, one for each class")
+        raise ValueError(
+            f"{name} returns {scores.shape[1] if len(scores) == 1 else tuple(scores.shape)} scores for one image; "
+            f"{classes} are valid, one for each class"
+        )
     if not bool(scores.isfinite().all()):
         raise ValueError(f"{name} returns scores that are infinite or nan for one image; finite ones are valid")
 
@@ -95,7 +97,7 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
         seen: the result of `outputs`; None to compute it if needed.
     """
     named = dict(model.named_modules())
-    if all(module in named for module in FIVE_MODULES):
+    if {*FIVE_MODULES} <= named.keys():
         return FIVE_MODULES
     seen = outputs(model, name, side) if seen is None else seen
     convolutions = [each.name for each in seen if isinstance(named[each.name], nn.Conv2d) and len(each.shape) == 3]
@@ -141,13 +143,10 @@ def obstacle(network: Network, side: int) -> str:
     if any(value.is_meta for value in model.state_dict().values()):
         model = model.to_empty(device="cpu")
     reasons = arithmetic.refused_modules(model)
-    reasons += [
-        f"{key} (dropout, which draws from torch's generator)"
-        for key, module in model.named_modules()
-        if isinstance(module, nn.Dropout) and module.p > 0
-    ]
+    drops = [key for key, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
+    reasons += [f"{key} (dropout, which draws from torch's generator)" for key in drops]
     if reasons:
-        return "; ".join(reasons[:3]) + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+        return f"{'; '.join(reasons[:3])}{f' and {len(reasons) - 3} more' if len(reasons) > 3 else ''}"
     load_state(model, initial_state(model, 0))
     model = arithmetic.portable(model)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -162,19 +161,14 @@ def obstacle(network: Network, side: int) -> str:
             seen.add(f"{name} of two shapes" if name in ("add", "add_") and len(shapes) > 1 else name)
             return function(*arguments, **(keywords or {}))
 
-    with Listener() as listener:  # type: ignore[no-untyped-call]
+    with Listener() as heard:  # type: ignore[no-untyped-call]
         pass_one(model, network.name, side)
     for training, stage, code, equal in (
         (False, "evaluation", "forward()", EQUAL_EVERYWHERE),
         (True, "training step", "training step", EQUAL_EVERYWHERE + EQUAL_BACKWARD),
     ):
         try:
-            with (
-                listener,
-                torch.random.fork_rng([]),
-                torch.inference_mode(not training),
-                torch.set_grad_enabled(training),
-            ):
+            with heard, torch.random.fork_rng([]), torch.inference_mode(not training), torch.set_grad_enabled(training):
                 scores = model.train(training)(images)
                 # What else a network may return in training, its loss refuses.
                 if training and isinstance(scores, Tensor) and scores.requires_grad:

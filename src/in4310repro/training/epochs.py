@@ -76,7 +76,7 @@ class Epochs:
         self._frozen = building.frozen_modules(self.model, self.config.trained_part(task.setting))
         for module in self._frozen:
             module.requires_grad_(False)
-        head = self.config.network.head() if task.setting.head_learning_rate else ()
+        head = building.head(self.config.network) if task.setting.head_learning_rate else ()
         parameters = [(name in head, each) for name, each in self.model.named_parameters() if each.requires_grad]
         parts = ([each for in_head, each in parameters if in_head is part] for part in (False, True))
         self.optimizer = optimizers.build(task.setting, *parts, portable=self.numerics.portable)

@@ -18,7 +18,7 @@ from in4310repro.data.images import ImageSet, decoder
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
-from in4310repro.features import choose
+from in4310repro.features.hooks import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import building, modules, sources
 from in4310repro.models.weights import Weights
@@ -79,7 +79,11 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
     """
     places = {name: place for place, name in enumerate(wordnet_ids())}
     network, loaded, published = config.network, weights.tensors, config.weights == "imagenet"
-    if loaded is None or not config.imagenet or any(len(loaded.get(key, ())) != len(places) for key in network.head()):
+    if (
+        loaded is None
+        or not config.imagenet
+        or any(len(loaded.get(key, ())) != len(places) for key in building.head(network))
+    ):
         return None
     how, expected = config.preprocessing, LOWEST
     if published:
@@ -235,7 +239,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
         building.frozen_modules(model, config.trained_part(setting))
         if config.fits_head(setting):
             building.last_layer(model, network)
-    if numerics.portable and (reason := network.obstacle(config.image_size)):
+    if numerics.portable and (reason := modules.obstacle(network, config.image_size)):
         raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
     return config
 

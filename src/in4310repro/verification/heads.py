@@ -167,7 +167,7 @@ def body_findings(setting: SettingEvidence) -> Iterator[str]:
     with the drawn head. A head that may have been read with the weights leaves a claim.
     """
     evidence, run = setting.evidence, setting.run
-    of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
+    of_head, drawn = building.head(run.config.network), evidence.drawn_network.state_dict()
     found = tensors_sha256({name: drawn[name] if name in of_head else setting.stored[name] for name in drawn})
     if found == (recorded := run.fingerprint.get("initial_weights_sha256")):
         return

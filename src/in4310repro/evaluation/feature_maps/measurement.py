@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.features import FeatureStatistics, ModuleChoice
+from in4310repro.features import FeatureStatistics
+from in4310repro.features.hooks import ModuleChoice
 from in4310repro.models.sources import Network, open_network
 
 IMAGES = 3  # of a channel, those with the largest responses

@@ -21,7 +21,8 @@ from in4310repro.data.preprocessing import Preprocessing, to_json
 from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps.measurement import Request
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
-from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
+from in4310repro.features import FeatureStatistics, batches, first_image, gather
+from in4310repro.features.kernel import kernel_description
 from in4310repro.models import modules
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file

@@ -14,8 +14,9 @@ from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.feature_maps.measurement import IMAGES
 from in4310repro.evaluation.feature_maps.records import activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
-from in4310repro.features import BLOCK, FeatureStatistics, gather, kernel_description
-from in4310repro.features.distributed import block_range
+from in4310repro.features import FeatureStatistics, gather
+from in4310repro.features.blocks import BLOCK, block_range
+from in4310repro.features.kernel import kernel_description
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import PUBLISHED_BATCH_SIZE

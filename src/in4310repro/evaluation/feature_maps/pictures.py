@@ -116,7 +116,7 @@ def maps_of(
 
     def keep(name: str, call: int, _images: int | None, output: object) -> None:
         reasons.pop(name, None)
-        for path, value in iterate_values(output):
+        for path, _, value in iterate_values(output):
             if (name, call, path) in outputs:
                 alike.append(f"{name}{path}")
             try:
