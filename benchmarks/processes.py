@@ -36,7 +36,7 @@ from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.processes import ALONE, Processes, join
 from in4310repro.system.progress import SILENT, Progress
-from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.training import Epochs, TrainingInputs
 
 # Image size in pixels, images in a batch, steps for each repeat.
 WORKLOADS = ((64, 32, 4), (224, 32, 1))

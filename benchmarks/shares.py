@@ -129,9 +129,7 @@ def run_together(main: Callable[..., None], size: int, arguments: tuple[Any, ...
 def hash_run(folder: Path, config: Config) -> str:
     """Return one sha256 of all files of a run that do not depend on the number of processes."""
     of_settings = [
-        names.of_setting(setting.name, name)
-        for setting in config.settings
-        for name in (names.TENSORS, names.BEST_WEIGHTS)
+        f"{setting.name}/{name}" for setting in config.settings for name in (names.TENSORS, names.BEST_WEIGHTS)
     ]
     contents = [(folder / name).read_bytes() for name in (*COMPARED, *of_settings)]
     return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()

@@ -91,7 +91,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
         )
         histories[setting.name] = (head if config.fits_head(setting) else training).fit(task)
     name, best = select(histories, "mean_class_accuracy")
-    weights = files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))
+    weights = files.read_tensors(f"{name}/{names.BEST_WEIGHTS}")
     network = numerics.place(plan.network_with(weights, "the selected weights"))
     scores = predict(network, plan.sets["test"], config, Context(numerics, progress))
     return {
@@ -231,7 +231,7 @@ def score_without(
     """Fit the last layer to the training images except `paths`, and score the images of a part of the split."""
     images, rows = parts["training"]
     kept = [position for position, path in enumerate(images.paths) if path not in paths]
-    fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], 6, strength)
+    fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], strength)
     _, layer = building.last_layer(network, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)

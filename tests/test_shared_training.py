@@ -19,8 +19,8 @@ from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate, class_of
 from in4310repro.system.processes import Processes, join
-from in4310repro.training import epochs, experiment
-from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training import experiment, training
+from in4310repro.training.training import TrainingInputs
 from tests.conftest import active
 
 
@@ -96,16 +96,16 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
         setting=config.settings[0],
         context=Context(numerics, processes=processes),
     )
-    training = epochs.Epochs(inputs)
-    loss, _ = training.train(lambda: None)
-    return {**training.model.state_dict(), "loss": torch.tensor(loss)}
+    epochs = training.Epochs(inputs)
+    loss, _ = epochs.train()
+    return {**epochs.model.state_dict(), "loss": torch.tensor(loss)}
 
 
 def native_rank(rank: int, size: int, port: int, file: Path, config: Config, weighted: bool) -> None:
     shares.describe_rank(rank, size, port)
     if not weighted:
-        whole = epochs.backward_over_processes
-        epochs.backward_over_processes = lambda loss, _share, processes: whole(loss, 1 / size, processes)  # type: ignore[assignment]
+        whole = training.backward_over_processes
+        training.backward_over_processes = lambda loss, _share, processes: whole(loss, 1 / size, processes)  # type: ignore[assignment]
     with join("cpu") as processes:
         state = native_epoch(config, processes)
         if processes.leads:
@@ -143,18 +143,18 @@ def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
 def test_a_native_loss_is_summed_over_processes_and_gradients_outweigh_their_mean(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(epochs, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr(training, "DistributedDataParallel", lambda model: model)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda summed: summed.fill_(7))
     monkeypatch.setattr(Processes, "ask", lambda _self, question: question)
     weight = torch.tensor(2.0, requires_grad=True)
     # A quarter of the images, on one of eight processes: torch's mean over them divides by 8.
-    epochs.backward_over_processes(3 * weight, 0.25, Processes(0, 8))
+    training.backward_over_processes(3 * weight, 0.25, Processes(0, 8))
     assert weight.grad == 3 * 0.25 * 8
     assert native_epoch(replace(PRESETS["tiny"], numerics="native"), Processes(0, 2))["loss"] == 7
 
 
 def test_native_batch_norm_of_several_cards_uses_the_images_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "DistributedDataParallel", lambda model: model)
+    monkeypatch.setattr(training, "DistributedDataParallel", lambda model: model)
     card = Context(replace(active(), mode="native", device="meta"), processes=Processes(0, 2))
     config, images = PRESETS["tiny"], images_of(20)
     inputs = TrainingInputs(
@@ -165,7 +165,10 @@ def test_native_batch_norm_of_several_cards_uses_the_images_of_all(monkeypatch: 
         setting=config.settings[0],
         context=card,
     )
-    assert [type(each) for each in epochs.Epochs(inputs).model.children()] == [torch.nn.Conv2d, torch.nn.SyncBatchNorm]
+    assert [type(each) for each in training.Epochs(inputs).model.children()] == [
+        torch.nn.Conv2d,
+        torch.nn.SyncBatchNorm,
+    ]
 
 
 two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

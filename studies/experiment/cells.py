@@ -129,7 +129,7 @@ def _look_again(run: FinishedRun, data: str) -> dict[str, Any]:
     """Return class accuracies of looks with random flips, and average precision by logits, on the test images."""
     context = Context(activate(run.config.numerics, run.config.device))
     images, model = run.test_images(data, context.progress), context.numerics.place(run.selected_network())
-    plain = replace(run.config, protocol=Protocol(run.config.protocol.deviations - {Deviation.RANDOM_FLIP_AT_TEST}))
+    plain = replace(run.config, protocol=Protocol(run.config.protocol - {Deviation.RANDOM_FLIP_AT_TEST}))
     flipping = replace(run.config, protocol=parse("random-flip-at-test"))
     straight = predict(model, images, plain, context)
     looks = [predict(model, images, flipping, context, epoch=epoch) for epoch in range(LOOKS)]

@@ -85,7 +85,7 @@ def subjects_of_run(run: FinishedRun, data: Path) -> Iterator[Subject]:
     read = {entry.sha256 for entry in (*trained_on, *split.parts[config.protocol.part_read_as("validation")])}
     classes, weights = len(split.classes), config.network.read_weights(config.weights)
     initial = config.network.build(classes, config.seed, weights)
-    best = {each: run.files.read_tensors(names.of_setting(each, names.BEST_WEIGHTS)) for each in run.histories}
+    best = {each: run.files.read_tensors(f"{each}/{names.BEST_WEIGHTS}") for each in run.histories}
     for setting in (INITIAL, *best):
         trained = setting != INITIAL
         yield Subject(
@@ -108,14 +108,13 @@ def subjects_of_run(run: FinishedRun, data: Path) -> Iterator[Subject]:
 
 def facts_of(run: FinishedRun, setting: str, training_images: int) -> dict[str, Any]:
     config, trained = run.config, setting != INITIAL
-    settings = [each.name for each in config.settings]
     return {
         "kind": "trained" if trained else INITIAL,
         "run": run.folder.name,
         "protocol": f"{config.protocol}",
         "seed": config.seed,
         "setting": setting,
-        "after": config.protocol.setting_before(setting, settings) if trained else None,
+        "after": config.setting_before(config.setting(setting)) if trained else None,
         "epochs": config.epochs if trained else 0,
         "training_images": training_images if trained else 0,
         "spectra": setting in (INITIAL, run.metrics["setting"]),

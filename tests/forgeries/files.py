@@ -170,7 +170,7 @@ def added(forger: Forger) -> None:
     for name in (
         f"logs/{SELECTED}/steps.csv",
         "logs/best/steps.csv",
-        f"{SELECTED}/{names.CHECKPOINTS}/{names.checkpoint(1, 2, 64 * '0')}",
+        f"{SELECTED}/{names.CHECKPOINTS}/000001-00000002-{16 * '0'}.safetensors",
         "sgd/epochs/000001.safetensors",
         "nadam/epochs/000001.safetensors",
         "status.json",

@@ -14,7 +14,7 @@ from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.training import head
-from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training.training import TrainingInputs
 from tests.forgeries.changes import METRICS, edit, put, sealed
 from tests.forgeries.forger import Forger, make_worst
 from tests.forgeries.row import RERUN, Forge, forgeries_of
@@ -48,16 +48,16 @@ def state_of(model: torch.nn.Module) -> State:
 def fitted(forger: Forger, part: str, strength: float) -> State:
     """Return the weights with the last layer fitted to a part of the images (training, validation or test)."""
     inputs = inputs_of(forger, part)
-    head.fit_row(inputs, inputs.model, head.features_of(inputs, inputs.model, cache=False), 1, strength)
+    head.fit_row(inputs, head.features_of(inputs, cache=False), 1, strength)
     return state_of(inputs.model)
 
 
 def fit_all_anew(forger: Forger) -> None:
     """Fit the head of each strength to the current body, as a training does, and score the best one."""
     inputs = inputs_of(forger, "training")
-    features, rows, entries, states = head.features_of(inputs, inputs.model, cache=False), [], [], []
+    features, rows, entries, states = head.features_of(inputs, cache=False), [], [], []
     for epoch, strength in enumerate(STRENGTHS, start=1):
-        rows.append(head.fit_row(inputs, inputs.model, features, epoch, strength))
+        rows.append(head.fit_row(inputs, features, epoch, strength))
         states.append(state_of(inputs.model))
         entries.append(chain.entry(epoch, "", states[-1], {}))
     forger.write_json(HISTORY, rows)

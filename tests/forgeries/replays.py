@@ -13,7 +13,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position
-from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.training import Epochs, TrainingInputs
 from tests.forgeries.changes import put, sealed
 from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
 from tests.forgeries.measured import say_native

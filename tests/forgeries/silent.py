@@ -24,7 +24,7 @@ SETTING = 1  # of the tiny preset, by RMSprop
 
 def noise(forger: Forger) -> None:
     """Replace the last weights of the first setting, from which the next one began, by noise."""
-    name = names.of_setting(OTHER, names.LAST_WEIGHTS)
+    name = f"{OTHER}/{names.LAST_WEIGHTS}"
     best = forger.weights(OTHER)
     generator = torch.Generator().manual_seed(0)
     drawn = {

@@ -15,7 +15,7 @@ from torch import nn
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import epochs, training
+from in4310repro.training import training
 from tests.mistakes import drawn
 from tests.mistakes.drawn import from_to
 from tests.mistakes.mistake import Mistake
@@ -46,7 +46,7 @@ def our_best() -> Kept:
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
-        mock.patch.object(epochs, "predict", side_effect=map(measured, ACCURACIES)),
+        mock.patch.object(training, "predict", side_effect=map(measured, ACCURACIES)),
     ):
         files = RunFolder.create(Path(name) / "run")
         rows = training.fit(task(network(), config, files))

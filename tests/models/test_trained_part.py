@@ -13,7 +13,7 @@ from in4310repro.runs import presets
 from in4310repro.runs.config import Config, change
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
-from in4310repro.training.epochs import Epochs
+from in4310repro.training.training import Epochs
 from tests.training.test_training import TINY, task
 
 

@@ -123,18 +123,16 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ('preset = "tiny"', "names preset 'tiny'; remove it there and give --preset"),
         (
             "epochs = 1" + 20 * "0",
-            "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",
+            "epochs is 1" + 20 * "0" + "; up to 1000000 are valid$",
         ),
         ("image_size = 31", "image_size is 31; it is at least 32"),
-        ("image_size = 100000", r"image_size is 100000; up to 16384 are valid; a step takes [0-9]+ TB of memory"),
-        # A second less than 100.5 years of 365.25 days.
-        ("epochs = 3_171_538_799", "they take 100 years"),
+        ("image_size = 100000", "image_size is 100000; up to 16384 are valid$"),
         ("checkpoint_steps = 9_223_372_036_854_775_808", "up to 9223372036854775807 are valid"),
         (
             "batch_size = 1_000_000_000",
-            r"batch_size is 1000000000; up to 1048576 are valid; a step takes .* TB of memory",
+            "batch_size is 1000000000; up to 1048576 are valid$",
         ),
-        ("scenes = 1_000_000_000_000", r"scenes is 1000000000000; up to 10000000 are valid; they take .* TB"),
+        ("scenes = 1_000_000_000_000", "scenes is 1000000000000; up to 10000000 are valid$"),
         ("seed = 1" + 4000 * "0", r"seed is 1\.00e\+4000; up to 9223372036854775807 are valid"),
         ("seed = 1" + 5000 * "0", "is not TOML: a number has too many digits$"),
         ("warm_up = 1" + 400 * "0", r"warm_up is 1\.00e\+400; 1e\+30 is the largest valid number"),
@@ -153,7 +151,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ),
         (
             '[[settings]]\nname = "a"\noptimizer = "SGD"\n[[settings]]\nname = "A"\noptimizer = "SGD"',
-            r"\['a', 'A'\]; .* a name of its own in any case of letters",
+            r"\['a', 'A'\]; .* a name of its own in any case",
         ),
         (f'[[settings]]\nname = "{"a" * 300}"\noptimizer = "SGD"', "names a folder"),
         (

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from in4310repro.data.splits import Split
-from in4310repro.runs.consistency import refuse_contradictions
 from in4310repro.runs.deviations import parse
+from in4310repro.runs.finished import refuse_contradictions
 from tests.builders import inside_json, relink
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG, INITIAL, Records, digest

@@ -24,7 +24,7 @@ from in4310repro.runs.selection import select
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
-from in4310repro.training.epochs import Epochs
+from in4310repro.training.training import Epochs
 from in4310repro.verification.replay import plan_replays, replay
 from in4310repro.verification.routine import verify
 
@@ -168,7 +168,7 @@ def test_a_test_loss_that_is_not_finite_ends_the_training_as_a_validation_loss_d
         predicted.append(images.name)
         return replace(run.scores, loss=float("nan") if images.name == "test" else 1.0)
 
-    monkeypatch.setattr("in4310repro.training.epochs.predict", broken)
+    monkeypatch.setattr("in4310repro.training.training.predict", broken)
     with pytest.raises(ValueError, match="epoch 1 of 1: the test loss is nan"):
         experiment.train(replace(CONFIG, epochs=1), Context(numerics), tmp_path / "run")
     assert predicted == ["validation", "test"]

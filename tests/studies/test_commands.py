@@ -51,7 +51,7 @@ def test_a_page_is_of_runs_from_scratch_unless_imagenet_is_named(
     ("words", "named"),
     [
         ("ablation --preset tiny --deviations sum", ("no protocol 'sum'", "valid are corrected")),
-        ("ablation --preset tiny --deviations one-set", ("'one-set'", "is called shared-split now")),
+        ("ablation --preset tiny --deviations one-set", ("no protocol 'one-set'", "valid are corrected")),
         ("ablation --preset tiny --deviations nothing", ("nothing",)),
         ("ablation --preset tiny --deviations shared-split,", ("deviation",)),
         ("published nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),

@@ -147,11 +147,9 @@ def test_the_process_whose_inputs_differ_is_named_with_what_differs(
 def test_another_process_trains_the_setting_that_the_first_one_names(
     numerics: Numerics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said, follow = (
-        iter([[SMALL.orientation, SMALL.format, SMALL.class_folders, None], "sgd"]),
-        Mock(side_effect=EOFError),
-    )
-    monkeypatch.setattr(Processes, "broadcast_json", lambda _self: next(said))
+    options = {"orientation": SMALL.orientation, "format": SMALL.format, "class_folders": SMALL.class_folders}
+    said, follow = iter([[options, None], "sgd"]), Mock(side_effect=EOFError)
+    monkeypatch.setattr(Processes, "broadcast_json", lambda _self, _value=None: next(said))
     monkeypatch.setattr(Processes, "gather", lambda _self, data: [data, data])
     monkeypatch.setattr("in4310repro.training.training.follow", follow)
     with pytest.raises(EOFError):

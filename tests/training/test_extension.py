@@ -17,7 +17,6 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
-from in4310repro.training.run_opening import is_finished
 from in4310repro.verification.routine import verify
 from tests.conftest import Replace
 
@@ -170,7 +169,7 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
     replace_fit(fit)
     with pytest.raises(KilledError):
         experiment.train(THREE, Context(numerics), run, resume=True)
-    assert not is_finished(run)
+    assert not (run / "metrics.json").exists()
     experiment.train(THREE, Context(numerics), run, resume=True)
     assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
     assert find_differing_files(runs / "3", run) == []
@@ -211,7 +210,7 @@ def test_a_run_without_its_last_state_does_not_go_on(run: Path, numerics: Numeri
         f"{kept} is not there, from which sgd would go on; train --keep-epochs keeps it"
     )
     shutil.copy(other, kept)
-    assert refusal(THREE, run, numerics) == (f"{kept} holds another state than tensors.json commits to after epoch 2")
+    assert refusal(THREE, run, numerics) == (f"{kept} holds other weights than tensors.json commits to after epoch 2")
     kept.write_bytes(b"")
     assert refusal(THREE, run, numerics).startswith(f"{kept} is not a complete safetensors file")
 

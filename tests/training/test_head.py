@@ -72,7 +72,7 @@ def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float3
 @pytest.mark.parametrize(("classes", "strength"), [(4, 0.01), (4, 1.0), (2, 1.0)])
 def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength: float) -> None:
     values, labels = drawn(classes)
-    fitted = head.fit_head(as_embedding(values), labels, classes, strength)
+    fitted = head.fit_head(as_embedding(values), labels, strength)
     assert gradient(*fitted, values, labels, strength) < 1e-5
     # Of another strength it is not.
     slope = gradient(*fitted, values, labels, 3 * strength)
@@ -82,7 +82,7 @@ def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength
 
 def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
     values, labels = drawn(2)
-    fitted = head.fit_head(as_embedding(values), labels, 2, 1.0)
+    fitted = head.fit_head(as_embedding(values), labels, 1.0)
     assert fitted.weight.shape == (2, 8)
     difference = torch.from_numpy(values) @ (fitted.weight[1] - fitted.weight[0]) + fitted.bias[1] - fitted.bias[0]
     assert (torch.tensor(labels) == (difference > 0)).double().mean() > 0.8
@@ -139,6 +139,16 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
     experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run", resume=True)
     assert strengths == list(STRENGTHS)
     assert not find_differing_files(fitted_run, tmp_path / "run")
+
+
+def test_the_results_of_a_finished_run_stay_when_it_is_resumed(
+    tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More epochs than fits, as the presets have them.
+    config = replace(CONFIG, epochs=len(STRENGTHS) + 1)
+    experiment.train(config, Context(numerics), tmp_path / "run")
+    monkeypatch.setattr(RunFolder, "remove", lambda *_names: pytest.fail("results were removed"))
+    experiment.train(config, Context(numerics), tmp_path / "run", resume=True)
 
 
 def test_fits_are_timed_and_made_once_unless_their_hashes_are_lost(

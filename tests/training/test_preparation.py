@@ -56,14 +56,13 @@ def config(place: Path, weights: str = "thousand") -> Config:
     return replace(PRESETS["tiny"], weights=file, imagenet=str(place / "images"), **how)  # type: ignore[arg-type]
 
 
-def check(config: Config, context: Context) -> preparation.WeightsCheck | None:
+def check(config: Config, context: Context) -> str:
     return preparation.check_weights(config, config.network.read_weights(config.weights), context)
 
 
 def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numerics: Numerics) -> None:
     found = check(config(place), Context(numerics))
-    assert found == preparation.WeightsCheck(correct=4, images=6, expected=0.5)
-    assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
+    assert found == f"{place}/thousand.safetensors name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
 
 
 def test_at_most_300_images_are_looked_at(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,35 +80,37 @@ def test_imagenet_weights_are_checked_with_the_mean_of_the_run_and_half_is_expec
     monkeypatch.setattr(type(asked.network), "published", lambda _: published)
     drawn = Mock(wraps=imagenet)
     monkeypatch.setattr(preparation, "imagenet", drawn)
-    found = preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))
-    assert found
-    assert (found.expected, drawn.call_args.args[1].preprocessing) == (0.5, HOW)
+    described = Mock(wraps=preparation.describe_check)
+    monkeypatch.setattr(preparation, "describe_check", described)
+    assert preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))
+    described.assert_called_once_with("ImageNet weights of resnet18", 4, 6, 0.5)
+    assert drawn.call_args.args[1].preprocessing == HOW
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
-    low, unsure = preparation.WeightsCheck(120, 300, 0.75), preparation.WeightsCheck(220, 300, 0.75)
-    assert low.line("w").startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")
-    assert not unsure.line("w").startswith("warning")
+    low, unsure = (preparation.describe_check("w", correct, 300, 0.75) for correct in (120, 220))
+    assert low.startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")
+    assert not unsure.startswith("warning")
 
 
 def test_a_head_of_other_classes_and_images_without_names_are_not_asked(
     place: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    assert check(config(place, "six"), Context(numerics)) is None
+    assert not check(config(place, "six"), Context(numerics))
     for number in range(2):
         Image.new("RGB", (40, 40)).save(tmp_path / f"{number}_n01440764x.png")
-    assert check(replace(config(place), imagenet=str(tmp_path)), Context(numerics)) is None
-    assert check(replace(config(place), weights="none"), Context(numerics)) is None
+    assert not check(replace(config(place), imagenet=str(tmp_path)), Context(numerics))
+    assert not check(replace(config(place), weights="none"), Context(numerics))
 
 
-def test_it_is_told_where_somebody_reads_it(place: Path, numerics: Numerics) -> None:
+def test_it_is_told_where_somebody_reads_it(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
-    asked = config(place)
-    weights = asked.network.read_weights(asked.weights)
-    preparation.print_weights_check(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
-    assert "thousand.safetensors name the class of 4 of 6" in text.getvalue()
-    # Where nobody reads it, nothing is computed: these images are not there.
-    preparation.print_weights_check(replace(asked, imagenet="nowhere"), weights, Context(numerics, Progress()))
+    monkeypatch.setattr(preparation, "check_weights", lambda *_: "a line")
+    preparation.plan_training(PRESETS["tiny"], Context(numerics, Progress(Console(file=text, width=200))))
+    assert "\na line\n" in text.getvalue()
+    # Where nobody reads it, nothing is computed.
+    monkeypatch.setattr(preparation, "check_weights", lambda *_: pytest.fail("computed"))
+    preparation.plan_training(PRESETS["tiny"], Context(numerics, Progress()))
 
 
 def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:

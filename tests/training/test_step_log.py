@@ -17,7 +17,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
-from in4310repro.training.step_log import formats_of
+from in4310repro.training.step_log import log_formats
 from in4310repro.verification.folder import unchecked_in
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
@@ -133,7 +133,7 @@ def test_a_line_that_was_cut_off_or_is_none_of_a_step_is_dropped(tmp_path: Path)
         )
     # Nothing was done before, so nothing of it stays.
     assert log.read_bytes() == f"{','.join(TITLE)}\n".encode()
-    assert formats_of(run.folder) == {"csv"}
+    assert log_formats(run.folder, None, True) == {"csv"}
 
 
 def test_a_resumed_run_goes_on_with_its_log(call: Call, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_run_that_goes_on_with_more_epochs_goes_on_with_its_log(numerics: Nume
 def test_tensorboard_reads_every_step_once_after_a_kill(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = train_and_log(tmp_path / "run", (9,), formats=frozenset({"csv", "tensorboard"}))
-    assert formats_of(run.folder) == {"csv", "tensorboard"}
+    assert log_formats(run.folder, None, True) == {"csv", "tensorboard"}
     events = accumulator.EventAccumulator(str(run.folder / "logs" / "adamw")).Reload()
     scalars = events.Scalars("loss")
     assert [each.step for each in scalars] == list(range(1, 3 * STEPS + 1))

@@ -21,7 +21,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints, training
-from in4310repro.training.epochs import Epochs
+from in4310repro.training.training import Epochs
 from tests.builders import image_set
 from tests.conftest import active
 

@@ -115,7 +115,7 @@ def examine(
         notes.append(f"near-duplicates of seen images: not looked for, since {why}")
     metrics: dict[str, Any] = dict.fromkeys(("loss", *METRICS, *Details.__annotations__))
     if places:
-        by_logits = (protocol or run.config.protocol).ranks_logits
+        by_logits = (run.config.protocol if protocol is None else protocol).ranks_logits
         metrics = {"loss": new.loss, **new.metrics(by_logits=by_logits, every_class=False), **new.details()}
     measured = {
         "setting": run.metrics["setting"],

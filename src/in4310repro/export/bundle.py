@@ -63,7 +63,7 @@ def contents(run: FinishedRun, extras: Extras, parts: Sequence[Part] = PARTS) ->
 def _run_files(run: FinishedRun) -> Iterator[str]:
     yield names.MANIFEST
     yield from run.files.manifest()
-    kept = names.of_setting(run.metrics["setting"], names.KEPT_EPOCHS)
+    kept = f"{run.metrics['setting']}/{names.KEPT_EPOCHS}"
     for file in sorted((run.folder / kept).glob("*")):
         if names.is_kept_epoch(name := f"{kept}/{file.name}", run.config.epochs):
             yield run.files.file(name).relative_to(run.folder).as_posix()

@@ -87,7 +87,7 @@ def images_name(run: FinishedRun) -> str:
 
 def selected_weights(run: FinishedRun) -> str:
     """Return the name of the file with the selected network's weights, below the run folder."""
-    return names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
+    return f"{run.metrics['setting']}/{names.BEST_WEIGHTS}"
 
 
 def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:

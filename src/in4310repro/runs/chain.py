@@ -5,7 +5,7 @@ The last hash therefore fixes all epochs. The formula is in docs/verification.md
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from in4310repro.data import preprocessing, splits
 from in4310repro.models.sources import ALL
 from in4310repro.runs.config import Config
-from in4310repro.runs.records import EpochHashes
+from in4310repro.runs.records import Chain, EpochHashes
 from in4310repro.runs.settings import OPTIONS, OptimizerSetting
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
@@ -58,7 +58,7 @@ def entry(
     }
 
 
-def relink(entries: Sequence[EpochHashes], start: str, config: Config) -> list[EpochHashes]:
+def relink(entries: Chain, start: str, config: Config) -> Chain:
     """Return the entries of a hash chain with each `previous` hash computed again, from a new starting point.
 
     Args:
@@ -66,7 +66,7 @@ def relink(entries: Sequence[EpochHashes], start: str, config: Config) -> list[E
         start: the hash of the new starting point, which becomes the `previous` hash of the first entry.
         config: the configuration of the run.
     """
-    linked: list[EpochHashes] = []
+    linked: Chain = []
     for each in entries:
         linked.append({**each, "previous": sha256_of(linked[-1], config) if linked else start})
     return linked
@@ -88,9 +88,9 @@ def start_sha256(
     if config.is_canonical:
         # Numbers of RFC 8785 are doubles, and a seed may have 63 bits.
         of_training["seed"] = str(config.seed)
-    how = asdict(config.preprocessing) | {"orientation": preprocessing.APPLIED}
-    if how != asdict(preprocessing.Preprocessing(size=config.image_size)):
-        of_training["preprocessing"] = {name: value for name, value in how.items() if name != "orientation"}
+    how = preprocessing.to_json(config.preprocessing)
+    if how != preprocessing.to_json(preprocessing.Preprocessing()):
+        of_training["preprocessing"] = how | {"size": config.image_size}
     # Left out for older runs, which ignored it, and for drawn scenes, which have none, so that their chains stay valid.
     if config.data and config.orientation == preprocessing.APPLIED:
         of_training["orientation"] = preprocessing.APPLIED
@@ -116,7 +116,7 @@ def split_sha256(split_csv: bytes) -> str:
 
 
 def starts(
-    config: Config, fingerprint: Fingerprint, split: splits.Split, tensors: Mapping[str, Sequence[EpochHashes]]
+    config: Config, fingerprint: Fingerprint, split: splits.Split, tensors: Mapping[str, Chain]
 ) -> dict[str, str]:
     """Return a dict from the name of each training setting (one optimizer) to the hash of its starting point.
 

@@ -7,31 +7,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, IGNORED, Preprocessing, channels, refuse_invalid
 from in4310repro.models.sources import ALL, FROM, HEAD, open_network
 from in4310repro.runs import deviations
 from in4310repro.runs import settings as s
-from in4310repro.runs.deviations import Protocol
-from in4310repro.runs.settings import FORMAT, OPTIONS, OptimizerSetting, Option, options_of
+from in4310repro.runs.settings import FORMAT, OPTIONS, OptimizerSetting, Option
 from in4310repro.runs.settings import Config as Config
 from in4310repro.system import files, machine, text
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 OF_RUNS = (3, 4, 5, 6, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
-LARGEST_FLOAT = 1e30
-# What a value of each annotated type may be; ranges and choices are checked afterwards.
+LARGEST = 1e30
+# What a value of each annotated type may be, or None where that is annotated too; ranges are checked afterwards.
 ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     int: (int,),
     float: (int, float),
     str: (str,),
-    str | None: (str, type(None)),
-    float | None: (int, float, type(None)),
-    tuple[float, ...] | None: (str, list, tuple, type(None)),
+    tuple[float, ...]: (str, list, tuple),
     Literal["fast", "exact"]: (str,),
-    Protocol: (str, list),
+    deviations.Protocol: (str, list),
 }
 
 
@@ -125,7 +123,7 @@ def read_toml(file: Path) -> Values:
     return values
 
 
-def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+def change(config: Config, changes: Values, source: str) -> Config:
     """Return the configuration with some values replaced, and check the result.
 
     Args:
@@ -142,7 +140,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     return changed
 
 
-def _replace(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+def _replace(config: Config, changes: Values, source: str) -> Config:
     values = _convert(Config, changes, source)
     if "settings" in values:
         values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
@@ -153,26 +151,26 @@ def _replace(config: Config, changes: Mapping[str, Any], source: str) -> Config:
 
 
 def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         raise ValueError(f"{source}: settings are tables such as [[settings]] name, optimizer; got {entry!r}")
     if missing := [name for name in ("name", "optimizer") if name not in entry]:
         raise ValueError(f"{source}: a setting lacks {', '.join(missing)}; it has {sorted(entry)}")
     return OptimizerSetting(**_convert(OptimizerSetting, entry, source))
 
 
-def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
+def _convert(record: type, values: Values, source: str) -> Values:
     """Return the values converted to the types of their fields, such as a list to a tuple or an int to a float.
 
     Raises:
         ValueError: a name is unknown, or a value has a wrong type.
     """
-    options, converted = options_of(record), Values()
+    options, converted = s.options_of(record), Values()
     options.pop("format", None)
     try:
         for name, value in values.items():
             if name not in options:
-                near = text.did_you_mean(name[:100], options)
-                raise ValueError(f"no setting {name[:100]!r}; valid are {', '.join(sorted(options))}{near}")
+                valid = f"{', '.join(sorted(options))}{text.did_you_mean(name[:100], options)}"
+                raise ValueError(f"no setting {name[:100]!r}; valid are {valid}")
             converted[name] = _convert_value(name, options[name], value)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
@@ -180,27 +178,29 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
 
 
 def _convert_value(name: str, option: Option, value: Any) -> Any:
-    accepted = ACCEPTED_TYPES.get(option.kind, (list, tuple))
+    has_none = isinstance(option.kind, UnionType)
+    if has_none and value is None:
+        return None
+    kind = get_args(option.kind)[0] if has_none else option.kind
+    accepted = ACCEPTED_TYPES.get(kind, (list, tuple))
     fits = isinstance(value, accepted) and not isinstance(value, bool)
     if not fits:
-        expected = " or ".join(each.__name__ for each in accepted if each is not type(None))
+        expected = " or ".join(each.__name__ for each in accepted)
         raise ValueError(f"{name} is {reprlib.repr(value)}; it takes {expected}")
     if value == "" or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{name} is {value!r}; a value is needed")
     if isinstance(value, str) and "\0" in value:
         raise ValueError(f"{name} is {value[:100]!r}; a text without the character 0 is valid")
-    names = value if option.kind in (Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
+    names = value if kind in (deviations.Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
     if not all(isinstance(each, str) and each.isprintable() and each for each in names):
         raise ValueError(f"{name} is {reprlib.repr(value)}; a list of names is valid")
     if name == "model":
         open_network(value)
-    if option.choices and value is not None:
+    if option.choices:
         s.check_choice(name, value)
-    if option.kind in (float, float | None) and value is not None:
-        if abs(value) > LARGEST_FLOAT:
-            raise ValueError(
-                f"{name} is {machine.brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
-            )
+    if kind is float:
+        if abs(value) > LARGEST:
+            raise ValueError(f"{name} is {machine.brief(Decimal(value))}; {LARGEST:g} is the largest valid number")
         return float(value)
     return tuple(value) if isinstance(value, list) else value
 
@@ -214,9 +214,7 @@ def validate(config: Config) -> Config:
     files.folder_name(config.preset, "preset")
     for name, option in OPTIONS.items():
         if option.high is not None and not option.low <= (value := getattr(config, name)) <= option.high:
-            limit = f"it is at least {option.low}"
-            if value > option.high:
-                limit = f"up to {option.high} are valid{option.cost(config)}"
+            limit = f"up to {option.high} are valid" if value > option.high else f"it is at least {option.low}"
             raise ValueError(f"{name} is {value if abs(value) < 10**30 else machine.brief(Decimal(value))}; {limit}")
     if not config.modules:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
@@ -238,17 +236,12 @@ def _check_settings(config: Config) -> None:
     names = [each.name for each in config.settings]
     # In any case of letters, which some file systems do not tell apart.
     if not names or len({name.casefold() for name in names}) != len(names):
-        raise ValueError(
-            f"settings are named {names}; at least one is needed, each with a name of its own in any case of letters"
-        )
+        raise ValueError(f"settings are named {names}; at least one is needed, with a name of its own in any case")
     for each in config.settings:
         files.folder_name(each.name, "setting")
         rates = each.learning_rate, 1 if each.head_learning_rate is None else each.head_learning_rate
         if min(rates) <= 0 or each.weight_decay < 0 or not 0 <= each.momentum < 1:
-            raise ValueError(
-                f"{each}: learning_rate > 0, head_learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid"
-            )
-    for each in config.settings:
+            raise ValueError(f"{each}: [head_]learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")
         _check_part(config, each)
 
 
@@ -256,8 +249,8 @@ def _check_part(config: Config, setting: OptimizerSetting) -> None:
     """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
     part, fits = config.trained_part(setting), config.fits_head(setting)
     if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
-        near = text.did_you_mean(part, (HEAD, ALL))
-        raise ValueError(f"train is {part!r}; {HEAD}, {ALL} and {FROM}LAYER are valid{near}")
+        valid = f"{HEAD}, {ALL} and {FROM}LAYER are valid{text.did_you_mean(part, (HEAD, ALL))}"
+        raise ValueError(f"train is {part!r}; {valid}")
     if fits != (setting.optimizer == s.FITS_HEAD):
         raise ValueError(
             f"setting {setting.name} trains {part} by {setting.optimizer}; L-BFGS fits a {HEAD}, and the other "

@@ -6,8 +6,7 @@ deviation are labelled in all outputs.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -19,51 +18,42 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: its meaning, its name in version 0.1 if it had one, and the stage it changes.
+    """A deviation from the assignment: its meaning and the stage it changes.
 
     A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
     feature maps of the trained network are measured.
     """
 
-    SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set"
-    WARM_START = "warm-start", "each setting starts from the trained network of the setting before", "no-fresh-start"
-    RANDOM_FLIP_AT_TEST = "random-flip-at-test", "images are flipped at random in evaluation", "flipped-evaluation"
-    AP_FROM_LOGITS = (
-        "ap-from-logits",
-        "average precision ranks logits instead of softmax scores",
-        "logit-precision",
-        "scores",
-    )
+    SHARED_SPLIT = "shared-split", "training, validation and test read the same images"
+    WARM_START = "warm-start", "each setting starts from the trained network of the setting before"
+    RANDOM_FLIP_AT_TEST = "random-flip-at-test", "images are flipped at random in evaluation"
+    AP_FROM_LOGITS = "ap-from-logits", "average precision ranks logits instead of softmax scores", "scores"
     PADDED_DENOMINATOR = (
         "padded-denominator",
         "non-positive shares are divided by the images of full batches, 208 for 200",
-        "whole-batches",
         "features",
     )
     BATCH_NORM_IN_TRAIN_MODE = (
         "batch-norm-in-train-mode",
         "covariance spectra are measured with batch norm in train mode",
-        "train-mode",
         "features",
     )
     ACCUMULATOR_NOT_RESET = (
         "accumulator-not-reset",
         "the covariance of an image set includes the image sets before it",
-        "kept-accumulator",
         "features",
     )
 
     TEST_LOSS_EACH_EPOCH = "test-loss-each-epoch", "the test set is scored after every epoch"
 
     meaning: str
-    former_name: str | None
     touches: str  # training, scores or features
 
-    def __new__(cls, name: str, meaning: str, former_name: str | None = None, touches: str = "training") -> Self:
+    def __new__(cls, name: str, meaning: str, touches: str = "training") -> Self:
         """Create a member; its value is the deviation's name on the command line and in files."""
         member = str.__new__(cls, name)
         member._value_ = name
-        member.meaning, member.former_name, member.touches = meaning, former_name, touches
+        member.meaning, member.touches = meaning, touches
         return member
 
 
@@ -72,21 +62,16 @@ HYPOTHESIS = tuple(deviation for deviation in Deviation if deviation is not Devi
 
 
 def _active(deviation: Deviation) -> property:
-    return property(lambda protocol: deviation in protocol.deviations, doc=f"True if {deviation} is active.")
+    return property(lambda protocol: deviation in protocol, doc=f"True if {deviation} is active.")
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(frozenset[Deviation]):
     """The active deviations from the assignment, with a name or a method for each decision that depends on them.
 
     Examples:
         >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
         ('test', 'validation')
-        >>> parse("warm-start").setting_before("sgd", ["adamw", "sgd"])
-        'adamw'
     """
-
-    deviations: frozenset[Deviation] = frozenset()
 
     shares_split = _active(Deviation.SHARED_SPLIT)  # training, validation and test all use the images of the test part
     starts_warm = _active(Deviation.WARM_START)  # each setting starts from the last weights of the one before it
@@ -102,17 +87,17 @@ class Protocol:
     @property
     def names(self) -> list[str]:
         """The sorted names of the active deviations, as in `config.json`."""
-        return sorted(map(str, self.deviations))
+        return sorted(map(str, self))
 
     @property
     def is_corrected(self) -> bool:
         """True if no deviation from the assignment is active."""
-        return not self.deviations
+        return not self
 
     @property
     def is_published(self) -> bool:
         """True if exactly the deviations of the hypothesis are active."""
-        return self.deviations == frozenset(HYPOTHESIS)
+        return self == frozenset(HYPOTHESIS)
 
     @property
     def label(self) -> str:
@@ -124,11 +109,11 @@ class Protocol:
     @property
     def meaning(self) -> str:
         """Explanation of the active deviations from the assignment, as one text; empty if there are none."""
-        return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
+        return "; ".join(deviation.meaning for deviation in Deviation if deviation in self)
 
     def touches(self, stage: str) -> bool:
         """Return whether an active deviation affects `stage`, which is `training`, `scores` or `features`."""
-        return any(deviation.touches == stage for deviation in self.deviations)
+        return any(deviation.touches == stage for deviation in self)
 
     def part_read_as(self, part: str) -> str:
         """Return the part of the split whose images are used as `part`.
@@ -137,20 +122,10 @@ class Protocol:
         """
         return "test" if self.shares_split else part
 
-    def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the name of the setting whose final weights `setting` starts from; None for the initial weights.
-
-        Args:
-            setting: the name of an optimizer setting.
-            settings: the names of all settings, in the order of their training.
-        """
-        position = settings.index(setting)
-        return settings[position - 1] if position and self.starts_warm else None
-
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:
         """The mode of batch norm, `eval` or `train`, while covariance spectra are measured."""
-        return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
+        return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self else "eval"
 
     def share_divisor(self, images: int) -> float:
         """Return the number by which fractions of non-positive values are divided.
@@ -158,13 +133,13 @@ class Protocol:
         This number is 1, except with the deviation `padded-denominator`. With this deviation it is the padded number
         of images (see `padded_images`) divided by `images`.
         """
-        return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
+        return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self else 1.0
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
         """The sorted names of active deviations that are impossible if only the last layer is fitted."""
         unfit = {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST, Deviation.TEST_LOSS_EACH_EPOCH}
-        return sorted(unfit & self.deviations)
+        return sorted(unfit & self)
 
 
 CORRECTED_PROTOCOL = Protocol()
@@ -177,7 +152,7 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
         protocol: `corrected`, `published`, names of deviations joined by commas, or a list of such names.
 
     Raises:
-        ValueError: a name is unknown; for a name of version 0.1, the message gives the present name.
+        ValueError: a name is unknown.
 
     Examples:
         >>> parse("warm-start,shared-split").names
@@ -186,18 +161,16 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
         (7, 0)
     """
     if protocol in (CORRECTED, PUBLISHED):
-        return Protocol(frozenset(HYPOTHESIS)) if protocol == PUBLISHED else CORRECTED_PROTOCOL
+        return Protocol(HYPOTHESIS) if protocol == PUBLISHED else CORRECTED_PROTOCOL
     names = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol)
-    former, valid = {each.former_name: each for each in Deviation}, [CORRECTED, PUBLISHED, *Deviation]
+    valid = [CORRECTED, PUBLISHED, *Deviation]
     for name in names:
-        if name in former:
-            raise ValueError(f"no protocol {name!r}; this deviation is called {former[name]} now")
         if name not in valid[2:]:
             raise ValueError(
                 f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas"
                 f"{did_you_mean(name, valid)}"
             )
-    return Protocol(frozenset(each for each in Deviation if each in names))
+    return Protocol(each for each in Deviation if each in names)
 
 
 def padded_images(images: int) -> int:

@@ -4,8 +4,6 @@ A changed byte is thus found without knowing the file's format. Sizes in the hea
 memory is allocated.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import errno
@@ -16,11 +14,11 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
 DEFAULT = Preprocessing()
 NAMED_RUNS = 5
 Record = TypeVar("Record")
+Arrays = dict[str, NDArray[Any]]
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -63,7 +62,7 @@ class RunFolder:
     folder: Path
 
     @classmethod
-    def create(cls, folder: Path) -> RunFolder:
+    def create(cls, folder: Path) -> Self:
         """Create an empty run folder. An existing run in its place is first renamed to an unused name `FOLDER.N`.
 
         Raises:
@@ -76,7 +75,7 @@ class RunFolder:
         return cls(folder)
 
     @classmethod
-    def reopen(cls, folder: Path) -> RunFolder:
+    def reopen(cls, folder: Path) -> Self:
         """Open and lock a run folder to resume training; remove incomplete files of a killed process.
 
         Raises:
@@ -93,7 +92,7 @@ class RunFolder:
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> RunFolder:
+    def open(cls, folder: Path) -> Self:
         """Open an existing run folder.
 
         Raises:
@@ -125,7 +124,7 @@ class RunFolder:
         self.write_bytes(name, json_bytes(value))
 
     def write_weights(
-        self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
+        self, name: str, tensors: Mapping[str, "torch.Tensor"], preprocessing: Preprocessing = DEFAULT
     ) -> None:
         """Write weights and their preprocessing as a safetensors file, with its manifest entry."""
         from in4310repro.system.tensors import tensor_bytes
@@ -171,7 +170,7 @@ class RunFolder:
         record: Record = schema.check(self.read_json(name), kind, f"{self.folder / name}")
         return record
 
-    def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
+    def read_tensors(self, name: str) -> dict[str, "torch.Tensor"]:
         """Return the tensors in a safetensors file of the run.
 
         Raises:
@@ -181,7 +180,7 @@ class RunFolder:
 
         return read_tensors(self.file(name))
 
-    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+    def read_arrays(self, name: str) -> Arrays:
         """Return the arrays in an npz file of the run.
 
         Raises:
@@ -231,7 +230,8 @@ class RunFolder:
         Raises:
             ValueError: the manifest is damaged.
         """
-        manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
+        manifest = self.manifest()
+        manifest.pop(FEATURES, None)
         return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
 
 
@@ -283,20 +283,16 @@ def unchanged(*folders: Path) -> Iterator[None]:
     Raises:
         ValueError: another process works on a run, or has changed it.
     """
-    read = [folder for folder in folders if not is_locked_here(folder)]
-    before = [_state(folder) for folder in read]
+    before, failure = {folder: _state(folder) for folder in folders if not is_locked_here(folder)}, None
     try:
         yield
-    except (ValueError, OSError):
-        _refuse_changed(read, before)
-        raise
-    _refuse_changed(read, before)
-
-
-def _refuse_changed(folders: Sequence[Path], before: Sequence[bytes | None]) -> None:
-    for folder, state in zip(folders, before, strict=True):
+    except (ValueError, OSError) as error:
+        failure = error
+    for folder, state in before.items():
         if _state(folder) != state:
             raise ValueError(f"{folder} was changed by another process while it was read; give the command again")
+    if failure:
+        raise failure
 
 
 def _state(folder: Path) -> bytes | None:
@@ -328,8 +324,7 @@ def refuse_without_run(folder: Path) -> None:
 
 def other_runs(folder: Path) -> str:
     """Return a clause that lists up to five existing runs, starting with those whose names resemble `folder` most."""
-    files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
-    named = {file.parent.as_posix() for file in files}
+    named = {file.parent.as_posix() for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
     runs = sorted(named, key=lambda run: (-difflib.SequenceMatcher(None, run, folder.as_posix()).ratio(), run))
     more = f" and {len(runs) - NAMED_RUNS} more" if len(runs) > NAMED_RUNS else ""
     listed = f"the runs that are there: {', '.join(runs[:NAMED_RUNS])}{more}"
@@ -352,7 +347,7 @@ def moves_to(folder: Path) -> Path | None:
     if not begun and not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
         raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
     places = (folder.with_name(f"{folder.name}.{number}") for number in itertools.count(1))
-    return next(place for place in places if not place.exists())
+    return next(itertools.filterfalse(Path.exists, places))
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -386,14 +381,14 @@ def describe_status(files: RunFolder) -> str:
     return f"; its training ended with exit code {status['code']}: {status['message'] or 'nothing was said'}"
 
 
-def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def array_bytes(arrays: Arrays) -> bytes:
     """Return the bytes of an npz file with these arrays; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(file: Path) -> Arrays:
     """Return the arrays in an npz file that `array_bytes` made, which has no compression and no Python objects.
 
     Raises:

@@ -1,5 +1,6 @@
 """Names of the files in a run folder."""
 
+import math
 import re
 from pathlib import Path
 
@@ -38,11 +39,6 @@ def refuse_no_report(folder: Path) -> None:
         raise ValueError(f"{folder} holds no report: expected {RECORD}, which `in4310repro report` writes")
 
 
-def of_setting(setting: str, name: str) -> str:
-    """Return the path of a file of a training setting, relative to the run folder, as listed in the manifest."""
-    return f"{setting}/{name}"
-
-
 def is_of_run(name: str) -> bool:
     """Return whether a path, relative to the run folder, is one that a run may write and list in its manifest."""
     folder, _, file = name.rpartition("/")
@@ -51,24 +47,13 @@ def is_of_run(name: str) -> bool:
 
 def kept_epoch(setting: str, epoch: int) -> str:
     """Return the path of the file with weights and optimizer state after an epoch; epochs start at 1."""
-    return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
-
-
-def of_logs(setting: str, name: str) -> str:
-    """Return the path of a setting's log file, relative to the run folder."""
-    return f"{LOGS}/{setting}/{name}"
-
-
-def trace(setting: str, done: int) -> str:
-    """Return the path of a setting's trace that begins after `done` steps.
-
-    A training run that is resumed begins a new trace.
-    """
-    return f"{LOGS}/{setting}{f'.{done}' if done else ''}.trace"
+    return f"{setting}/{KEPT_EPOCHS}/{epoch:06d}.safetensors"
 
 
 def steps_before(name: str, setting: str) -> int | None:
-    """Return the number of steps after which a trace begins, as given by the name of its file.
+    """Return the number of steps after which a trace begins, as `logs/SETTING.STEPS.trace` says; without STEPS 0.
+
+    A training run that is resumed begins a new trace.
 
     The result is None if `name` is not the path of a trace of this setting.
     """
@@ -86,32 +71,26 @@ def setting_of_log(name: str) -> str | None:
     return found[1] if found else None
 
 
-def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
+# A number that is padded with zeros to six or eight digits, in the one way in which Python writes it.
+SIX, EIGHT = (rf"(\d{{{digits}}}|[1-9]\d{{{digits},}})" for digits in (6, 8))
+
+
+def is_kept_epoch(name: str, epochs: float = math.inf) -> bool:
     """Return whether a path is that of a file with the state after an epoch, as named by `kept_epoch`.
 
     The path is relative to the run folder. Checkpoints are not such files. If `epochs` is given, the number of
     the epoch must not exceed it.
     """
-    setting, _, file = name.partition("/")
-    found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
-    if found is None or name != kept_epoch(setting, epoch := int(found[1])):
-        return False
-    return epoch >= 1 and (epochs is None or epoch <= epochs)
-
-
-def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return the file name of a checkpoint.
-
-    The name has the number of finished epochs, the number of finished batches of the next epoch, and the first
-    digits of the hash of the file's bytes.
-    """
-    return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
+    found = re.fullmatch(rf"[^/]+/{KEPT_EPOCHS}/{SIX}\.safetensors", name, re.ASCII)
+    return found is not None and 1 <= int(found[1]) <= epochs
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Return whether `name` is the path of a checkpoint that was written after at most `epochs` epochs."""
-    digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
+    """Return whether `name` is the path of a checkpoint that was written after at most `epochs` epochs.
+
+    The file's name has the number of finished epochs, the number of finished batches of the next epoch, and the first
+    digits of the hash of the file's bytes.
+    """
+    digits = rf"{SIX}-{EIGHT}-[0-9a-f]{{{CHECKPOINT_DIGITS}}}"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
-    if found is None or int(found[1]) > epochs:
-        return False
-    return name.endswith(f"/{checkpoint(int(found[1]), int(found[2]), found[3])}")
+    return found is not None and int(found[1]) <= epochs

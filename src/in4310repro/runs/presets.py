@@ -3,15 +3,14 @@
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.models.sources import FIVE_MODULES, HEAD, LITE
-from in4310repro.runs.config import Config, change, read_toml, to_json
+from in4310repro.runs.config import Config, Values, change, read_toml, to_json
 from in4310repro.runs.settings import FITS_HEAD, FORMAT, OPTIONS, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place, shell_word
@@ -32,14 +31,16 @@ def three_settings(*rates: float, heads: Sequence[float | None] = (None, None, N
 
     `heads` gives separate learning rates for the last layer.
     """
-    of_each = zip(_THREE, rates, heads, strict=True)
-    return tuple(replace(each, learning_rate=rate, head_learning_rate=head) for each, rate, head in of_each)
+    return tuple(
+        replace(each, learning_rate=rate, head_learning_rate=head)
+        for each, rate, head in zip(_THREE, rates, heads, strict=True)
+    )
 
 
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
-_COSINE: dict[str, Any] = {"augmentation": "flip-shift", "schedule": "cosine", "warm_up": 0.2}
-_LITE: dict[str, Any] = {"model": LITE, "weights": "imagenet", "batch_size": 32}
-_VALUES: dict[str, dict[str, Any]] = {
+_COSINE: Values = {"augmentation": "flip-shift", "schedule": "cosine", "warm_up": 0.2}
+_LITE: Values = {"model": LITE, "weights": "imagenet", "batch_size": 32}
+_VALUES: dict[str, Values] = {
     "demo": _COSINE
     | {"scenes": 130, "image_size": 64, "batch_size": 24, "epochs": 5, "split": "480/120/180", "feature_images": 180}
     | {"settings": three_settings(1e-3, 1e-3, 0.02)},
@@ -55,7 +56,7 @@ _VALUES: dict[str, dict[str, Any]] = {
 PRESETS = {name: Config(preset=name, **values) for name, values in _VALUES.items()}
 
 
-def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
+def configure(preset: str, file: Path | None, overrides: Values) -> Config:
     """Return a preset's configuration, changed first by a TOML file and then by the overrides.
 
     If the user gives images without a split, the split becomes the placeholder `SHARES`, which `with_counts`
@@ -74,9 +75,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
         config = replace(config, train=part, settings=PRESETS[HEAD_PRESET if part == HEAD else "photographs"].settings)
     config = change(change(config, changes, f"{file}"), overrides, "options")
     if config.class_folders and not config.data:
-        raise ValueError(
-            f"class_folders is {config.class_folders}, and no --data names a folder: drawn scenes have their classes"
-        )
+        raise ValueError(f"class_folders is {config.class_folders} without --data: drawn scenes have their classes")
     if config.data and "split" not in chosen:
         config = replace(config, split=SHARES)
     if config.weights != "none":
@@ -102,9 +101,8 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     found = [each for each in config.settings if optimizer in (None, each.optimizer)]
     if len(found) != 1:
         valid = list(dict.fromkeys(each.optimizer for each in config.settings))
-        what = f"--optimizer {optimizer} names {len(found)} of the settings"
-        if optimizer is None:
-            what = f"--learning-rate is of one setting, and there are {len(found)}"
+        of_one = f"--learning-rate is of one setting, and there are {len(found)}"
+        what = f"--optimizer {optimizer} names {len(found)} of the settings" if optimizer else of_one
         raise ValueError(
             f"{what}; --optimizer chooses one of {', '.join(valid)}, and [[settings]] in a file for --config "
             f"can have others{did_you_mean(optimizer or '', valid)}"
@@ -113,7 +111,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     return change(config, {"settings": [asdict(found[0]) | rate]}, "options")
 
 
-def chosen_values(config: Config) -> dict[str, Any]:
+def chosen_values(config: Config) -> Values:
     """Return the configuration as JSON values, without values that are chosen only when the training begins.
 
     Such values can be the split and the names of the measured modules.
@@ -208,23 +206,21 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))
-    words, in_file = [f"--preset {shell_word(config.preset)}"], []
-    for name, option in OPTIONS.items():
-        value = getattr(config, name)
-        if name in (*chosen, "format") or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
-            continue
-        if option.help:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(f"--{name.replace('_', '-')} {shell_word(text)}")
-        else:
-            in_file.append(name)
-    if in_file:
+    values = {name: getattr(config, name) for name in OPTIONS if name not in (*chosen, "format")}
+    unsaid = {"split": SHARES}
+    changed = {name: v for name, v in values.items() if v not in (None, getattr(base, name), unsaid.get(name))}
+    words = [
+        f"--{name.replace('_', '-')} {shell_word(','.join(map(str, v)) if isinstance(v, tuple) else f'{v}')}"
+        for name, v in changed.items()
+        if OPTIONS[name].help
+    ]
+    if in_file := [name for name in changed if not OPTIONS[name].help]:
         words.append(f"--config FILE (with {', '.join(in_file)})")
-    return " ".join(words)
+    return " ".join([f"--preset {shell_word(config.preset)}", *words])
 
 
 def publishable(config: Config) -> Config:
     """Return a copy of the configuration without private parts of local paths (see `publishable_place`)."""
-    places: dict[str, Any] = {name: getattr(config, name) for name, option in OPTIONS.items() if option.is_place}
+    places: Values = {name: getattr(config, name) for name, option in OPTIONS.items() if option.is_place}
     public = {name: publishable_place(v) for name, v in places.items() if v and v not in OPTIONS[name].examples}
     return replace(config, **places | public)

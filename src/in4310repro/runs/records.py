@@ -34,6 +34,7 @@ class EpochHashes(TypedDict):
     tensors: TensorHashes
 
 
+Chain = list[EpochHashes]  # `tensors.json`
 # Of a history row: how long it took is no result.
 SPEED = "images_per_second"
 
@@ -48,6 +49,9 @@ class HistoryRow(ClassMetrics):
     images_per_second: NonNegative
     weights_sha256: Sha256
     strength: NotRequired[Annotated[float, Field(gt=0)]]  # of the fit of a head: scikit-learn's C
+
+
+History = list[HistoryRow]  # `history.json`
 
 
 class UnseenMetrics(ClassMetrics):

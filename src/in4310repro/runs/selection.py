@@ -1,21 +1,23 @@
 """Selection of the best epoch and setting by a metric on validation, and the metrics of the selected network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from in4310repro.data.splits import Split
 from in4310repro.metrics.scores import Scores
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import Config
-from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.runs.records import History, HistoryRow, RunMetrics, UnseenMetrics
 from in4310repro.system.text import join_names
 
+Histories = Mapping[str, History]  # by setting
 
-def best_epoch(rows: Sequence[HistoryRow], by: str) -> HistoryRow:
+
+def best_epoch(rows: History, by: str) -> HistoryRow:
     """Return the row of the best epoch by a validation metric named in `SCALARS`; ties go to the earlier epoch."""
     return best_epochs(rows, by)[0]
 
 
-def best_epochs(rows: Sequence[HistoryRow], by: str) -> list[HistoryRow]:
+def best_epochs(rows: History, by: str) -> History:
     """Return the rows of all epochs with the best value of a validation metric named in `SCALARS`, in order."""
     best = max(_goodness(row, by) for row in rows)
     return [row for row in rows if _goodness(row, by) == best]
@@ -26,23 +28,22 @@ def _goodness(row: HistoryRow, by: str) -> float:
     return value if SCALARS[by].higher_is_better else -value
 
 
-def unit(rows: Sequence[HistoryRow]) -> str:
+def unit(rows: History) -> str:
     """Return "fit" if the history rows describe fits of the last layer, or "epoch" if they describe epochs."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 
-def select(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> tuple[str, HistoryRow]:
+def select(histories: Histories, by: str) -> tuple[str, HistoryRow]:
     """Return the setting with the best epoch by the validation metric `by`, and the history row of that epoch.
 
     Ties go to the earlier setting and epoch. The rows hold no results on the test set, which therefore cannot
     affect the selection.
     """
-    best = {name: best_epoch(rows, by) for name, rows in histories.items()}
-    selected = max(best, key=lambda name: _goodness(best[name], by))
-    return selected, best[selected]
+    best = ((name, best_epoch(rows, by)) for name, rows in histories.items())
+    return max(best, key=lambda each: _goodness(each[1], by))
 
 
-def describe_ties(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> str:
+def describe_ties(histories: Histories, by: str) -> str:
     """Return a clause on other epochs that are as good as the selected one, and why they were not; "" without any."""
     selected, row = select(histories, by)
     ties = [
@@ -60,7 +61,7 @@ def describe_ties(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> str
 def run_metrics(
     config: Config,
     split: Split,
-    histories: Mapping[str, Sequence[HistoryRow]],
+    histories: Histories,
     weights_sha256: str,
     scores: Scores,
     unseen: Scores | None = None,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -21,7 +20,6 @@ from in4310repro.data.preprocessing import (
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.sources import ALL, FIVE_MODULES, HEAD, RESNETS, Network, open_network
 from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol
-from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.system.text import did_you_mean
@@ -53,11 +51,10 @@ class Kept(enum.Enum):
         return self in (Kept.VALUES, Kept.SQUARES)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Optimizer:
-    """An optimizer: its name, the tensors that it keeps, and whether it is portable and has a momentum."""
+    """An optimizer: the tensors that it keeps, and whether it is portable and has a momentum."""
 
-    name: str  # of the class in torch.optim and, where it is portable, in `arithmetic`
     state: Mapping[str, Kept]  # by its name in torch's state dict
     is_portable: bool = False  # `arithmetic` has a class of this name, whose step repeats to the bit elsewhere
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
@@ -70,17 +67,15 @@ class Optimizer:
         return {} if self.has_momentum and not momentum else self.state
 
 
-_MOMENTS = {"exp_avg": Kept.VALUES, "exp_avg_sq": Kept.SQUARES}
+_MOMENTS = {"step": Kept.COUNT, "exp_avg": Kept.VALUES, "exp_avg_sq": Kept.SQUARES}
+# By the name of the class in torch.optim and, where it is portable, in `arithmetic`.
 OPTIMIZERS = {
-    each.name: each
-    for each in (
-        Optimizer(name="AdamW", state={"step": Kept.COUNT, **_MOMENTS}, is_portable=True),
-        Optimizer(name="RMSprop", state={"step": Kept.COUNT, "square_avg": Kept.SQUARES}, is_portable=True),
-        Optimizer(name="SGD", state={"momentum_buffer": Kept.VALUES}, is_portable=True, has_momentum=True),
-        Optimizer(name="Adam", state={"step": Kept.COUNT, **_MOMENTS}),
-        Optimizer(name="NAdam", state={"step": Kept.COUNT, "mu_product": Kept.FACTOR, **_MOMENTS}),
-        Optimizer(name="Adagrad", state={"step": Kept.COUNT, "sum": Kept.SQUARES}),
-    )
+    "AdamW": Optimizer(_MOMENTS, is_portable=True),
+    "RMSprop": Optimizer({"step": Kept.COUNT, "square_avg": Kept.SQUARES}, is_portable=True),
+    "SGD": Optimizer({"momentum_buffer": Kept.VALUES}, is_portable=True, has_momentum=True),
+    "Adam": Optimizer(_MOMENTS),
+    "NAdam": Optimizer({"mu_product": Kept.FACTOR, **_MOMENTS}),
+    "Adagrad": Optimizer({"step": Kept.COUNT, "sum": Kept.SQUARES}),
 }
 
 
@@ -98,7 +93,6 @@ IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 IMAGES, TRAINING, MACHINE = "Images", "Network and training", "Machine"
 PROTOCOLS = (CORRECTED, PUBLISHED, *Deviation)
 LARGEST_COUNT = 2**63 - 1
-SECONDS_PER_YEAR = 31_557_600
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -111,7 +105,6 @@ class Option:
     group: str = ""  # of the help
     low: int = 0  # the lowest valid value
     high: int | None = None  # the highest one; the memory of this machine may allow less (see `capacity`)
-    cost: Callable[[Config], str] = lambda _: ""  # "; " and what a value above the highest one would take
     choices: tuple[str, ...] = ()  # all valid values
     examples: tuple[str, ...] = ()  # some of them, for the shell's completion
     hashed: bool = False  # by the start of the chain: for what affects the weights and is named nowhere else in it
@@ -139,23 +132,6 @@ def options_of(record: type) -> dict[str, Option]:
 def join_choices(choices: Sequence[str]) -> str:
     """Return the valid values of an option as a phrase: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(choices[:-1]), *choices[-1:])))
-
-
-def _step_memory(config: Config) -> str:
-    return f"; a step takes {size_text(config.batch_size * config.image_size**2 * TRAINING_BYTES)} of memory"
-
-
-def _batch_memory(config: Config) -> str:
-    memory = config.evaluation_batch_size * config.image_size**2 * EVALUATION_BYTES
-    return f"; a batch takes {size_text(memory)} of memory"
-
-
-def _scenes_memory(config: Config) -> str:
-    return f"; they take {size_text(config.scenes * 6 * 3 * config.image_size**2)}"
-
-
-def _years(config: Config) -> str:
-    return f"; at a second each they take {brief(Decimal(config.epochs) / SECONDS_PER_YEAR)} years"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +162,7 @@ class Config:
         choices=CLASS_FOLDERS,
         left_out=True,
     )
-    scenes: int = option(0, "Embedded scenes of each class.", IMAGES, high=10**7, cost=_scenes_memory)
+    scenes: int = option(0, "Embedded scenes of each class.", IMAGES, high=10**7)
     model: str = option(
         "resnet18",
         "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUNCTION of your own.",
@@ -200,7 +176,7 @@ class Config:
     train: str = option(
         ALL, "What to train: head (fitted), all, or from:LAYER (with later layers).", TRAINING, examples=(HEAD, ALL)
     )
-    image_size: int = option(224, "Side of the square input, pixels.", IMAGES, *SIZES, cost=_step_memory, hashed=True)
+    image_size: int = option(224, "Side of the square input, pixels.", IMAGES, *SIZES, hashed=True)
     # How images are prepared (see `preprocessing`); None until a training has asked the weights.
     mean: tuple[float, ...] | None = option(
         Preprocessing.mean, "Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES
@@ -218,9 +194,9 @@ class Config:
         Preprocessing.crop_ratio, "Side of the cropped square, as a share of the short side.", IMAGES
     )
     orientation: str = option(APPLIED, choices=ORIENTATIONS)  # of pictures that have one in their EXIF
-    batch_size: int = option(16, "Images per training step.", TRAINING, 2, 2**20, _step_memory, hashed=True)
-    evaluation_batch_size: int = option(64, low=1, high=2**20, cost=_batch_memory)
-    epochs: int = option(20, "Epochs of each setting.", TRAINING, low=1, high=10**6, cost=_years, hashed=True)
+    batch_size: int = option(16, "Images per training step.", TRAINING, 2, 2**20, hashed=True)
+    evaluation_batch_size: int = option(64, low=1, high=2**20)
+    epochs: int = option(20, "Epochs of each setting.", TRAINING, 1, 10**6, hashed=True)
     split: str = option(
         "12034/2000/3000", "training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES
     )
@@ -321,7 +297,8 @@ class Config:
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:
         """Return the name of the setting whose final weights `setting` starts from; None for the initial weights."""
-        return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
+        position = self.settings.index(setting)
+        return self.settings[position - 1].name if position and self.protocol.starts_warm else None
 
 
 OPTIONS = options_of(Config)
@@ -355,6 +332,7 @@ def check_choice(name: str, value: str) -> str:
         ValueError: the value is not one of the option's valid values.
     """
     if value not in CHOICES[name]:
-        near = did_you_mean(value, CHOICES[name])
-        raise ValueError(f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{near}")
+        raise ValueError(
+            f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{did_you_mean(value, CHOICES[name])}"
+        )
     return value

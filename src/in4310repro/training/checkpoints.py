@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import safetensors
 import safetensors.torch
@@ -23,10 +23,11 @@ from typing_extensions import TypedDict
 from in4310repro.runs import config as configuration
 from in4310repro.runs import names, records, settings
 from in4310repro.system import files, schema
-from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes
+from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes, tensors_sha256
 from in4310repro.training import optimizers
 
 Tensors = Mapping[str, Tensor]
+State = dict[str, Tensor]
 
 
 @dataclass
@@ -36,8 +37,8 @@ class Position:
     epoch: schema.Count = 0  # epochs that are finished
     batch: schema.Count = 0  # batches of the next epoch that are done
     loss: schema.NonNegative = 0.0  # summed over the images of those batches
-    history: list[records.HistoryRow] = field(default_factory=list)
-    tensors: list[records.EpochHashes] = field(default_factory=list)  # after each epoch
+    history: records.History = field(default_factory=list)
+    tensors: records.Chain = field(default_factory=list)  # after each epoch
 
     @property
     def begun(self) -> bool:
@@ -60,13 +61,9 @@ def check_position(position: Position, epochs: float, batches: float) -> None:
     for name in ("history", "tensors"):
         numbers = [each["epoch"] for each in getattr(position, name)]
         if len(numbers) != epoch or numbers != [*range(1, epoch + 1)]:
-            raise ValueError(
-                f"epoch is {epoch}, and {name} has epochs {numbers[:9]}; valid are 1 to {epoch}, each once and in order"
-            )
+            raise ValueError(f"epoch is {epoch}, and {name} has epochs {numbers[:9]}; valid are 1 to {epoch} in order")
     if (epoch, min(batch, 1)) > (epochs, 0):
-        raise ValueError(
-            f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}, batch 0, the last that is valid"
-        )
+        raise ValueError(f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}, valid up to there")
     if batch > batches:
         raise ValueError(f"batch is {batch}; valid are up to {batches}, those of an epoch")
     if loss and not batch:
@@ -82,14 +79,14 @@ LIBRARIES = ("torch", "torchvision", "timm", "in4310repro")  # whose networks us
 TO_REMOVE = "; remove it, and the one before it is used"
 
 
-def save(folder: Path, tensors: Tensors, position: Position, config: Mapping[str, Any]) -> Path:
+def save(folder: Path, tensors: Tensors, position: Position, config: configuration.Values) -> Path:
     """Write a checkpoint and remove all but the last two; return the path of the written file.
 
     The tensors are named as by `tensors_of`.
     """
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
-    file = folder / names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
-    files.write_file(file, data)
+    digits = hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS]
+    file = files.write_file(folder / f"{position.epoch:06d}-{position.batch:08d}-{digits}.safetensors", data)
     for old in sorted(folder.glob(FILES))[:-KEPT]:
         old.unlink()
     return file
@@ -103,11 +100,11 @@ def pack(model: Module, optimizer: Optimizer, position: Position) -> bytes:
 def unpack(data: bytes, model: Module, optimizer: Optimizer) -> Position:
     """Load a checkpoint from `pack` into network and optimizer; return the point reached in the training."""
     position = Position(**json.loads(metadata_of(data)[POSITION]))
-    _load(safetensors.torch.load(data), model, optimizer, begun=position.begun)
+    _load(safetensors.torch.load(data), model, optimizer, position.begun)
     return position
 
 
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> State:
     """Return the optimizer's state tensors by `INDEX.NAME` (INDEX of the parameter), such as `0.exp_avg`."""
     states = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
@@ -120,14 +117,23 @@ def kept_epoch_bytes(model: Module, setting: settings.OptimizerSetting) -> int:
     return sum(each.nbytes for each in (*model.state_dict().values(), *[*model.parameters()] * copies))
 
 
-def read_kept_epoch(file: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def read_kept_epoch(file: Path, entry: records.EpochHashes | None = None) -> tuple[State, State]:
     """Read the file of a kept epoch; return the weights, and the optimizer state by `INDEX.NAME`.
 
+    Args:
+        file: the file.
+        entry: the entry of the epoch in the hash chain, with which the state is compared; None: it is not.
+
     Raises:
-        ValueError: the file does not exist, is not a regular file, or is damaged.
+        ValueError: the file does not exist, is not a regular file, is damaged, or has other hashes than the entry.
     """
     tensors = read_tensors(file)
-    return _part(tensors, OF_MODEL), _part(tensors, OF_OPTIMIZER)
+    weights, state = _part(tensors, OF_MODEL), _part(tensors, OF_OPTIMIZER)
+    for what, part in (("weights", weights), ("optimizer state", state)):
+        if entry and tensors_sha256(part) != entry[f"{what.split()[0]}_sha256"]:  # type: ignore[literal-required]
+            committed = f"{names.TENSORS} commits to after epoch {entry['epoch']}"
+            raise ValueError(f"{file} holds other {what} than {committed}")
+    return weights, state
 
 
 def load_into(weights: Tensors, state: Tensors, model: Module, optimizer: Optimizer, source: str) -> None:
@@ -137,29 +143,25 @@ def load_into(weights: Tensors, state: Tensors, model: Module, optimizer: Optimi
         ValueError: the state does not fit the network or the optimizer; the message names the source.
     """
     with _of_this_training(source):
-        _load(_prefixed(weights, state), model, optimizer, begun=True)
+        _load(_prefixed(weights, state), model, optimizer, True)
 
 
-def tensors_of(model: Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def tensors_of(model: Module, optimizer: Optimizer) -> State:
     """Return the weights and the optimizer state, named `model.NAME` and `optimizer.INDEX.NAME`."""
     return _prefixed(model.state_dict(), optimizer_tensors(optimizer))
 
 
-def _prefixed(weights: Tensors, state: Tensors) -> dict[str, Tensor]:
+def _prefixed(weights: Tensors, state: Tensors) -> State:
     parts = ((OF_MODEL, weights), (OF_OPTIMIZER, state))
     return {f"{prefix}{name}": value for prefix, part in parts for name, value in part.items()}
 
 
-def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+def _part(tensors: Tensors, prefix: str) -> State:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def restore(
-    folder: Path,
-    model: Module,
-    optimizer: Optimizer,
-    config: Mapping[str, Any],
-    batches: float = math.inf,
+    folder: Path, model: Module, optimizer: Optimizer, config: configuration.Values, batches: float = math.inf
 ) -> tuple[Position, list[str]]:
     """Load the newest intact checkpoint into the network and the optimizer; return its position and warnings.
 
@@ -196,7 +198,7 @@ def restore(
         position = Position(**schema.check(found, PositionRecord, source))
         with _of_this_training(source, TO_REMOVE):
             check_position(position, config.get("epochs", math.inf), batches)
-            _load(tensors, model, optimizer, begun=position.begun)
+            _load(tensors, model, optimizer, position.begun)
         return position, warnings
     return Position(), warnings
 
@@ -211,7 +213,7 @@ def _of_this_training(source: str, advice: str = "") -> Iterator[None]:
         raise ValueError(f"{source} does not belong to this training ({what}){advice}") from None
 
 
-def _load(tensors: Tensors, model: Module, optimizer: Optimizer, *, begun: bool) -> None:
+def _load(tensors: Tensors, model: Module, optimizer: Optimizer, begun: bool) -> None:
     """Check tensors that are named as in a checkpoint, then load them into the network and the optimizer.
 
     `begun` is true if training has taken at least one step. There must then be an optimizer state, unless
@@ -230,11 +232,11 @@ def _load(tensors: Tensors, model: Module, optimizer: Optimizer, *, begun: bool)
         # NaN weights are accepted, since they occur if training diverges.
         if key.endswith("num_batches_tracked") and (value < 0).any():
             raise ValueError(f"{key} is {value.min().item()}; valid are 0 and more")
-    state = {key: value for key, value in tensors.items() if key not in expected}
-    if surplus := [key for key in state if not key.startswith(OF_OPTIMIZER)]:
+    state = _part(tensors, OF_OPTIMIZER)
+    if surplus := [key for key in tensors if key not in expected and not key.startswith(OF_OPTIMIZER)]:
         raise ValueError(f"{surplus[0]} is no weight of the network and no state of the optimizer")
     of_all = bool(state) and type(model).__module__.partition(".")[0] in LIBRARIES
     new = {parameter: tensors[OF_MODEL + name] for name, parameter in model.named_parameters()}
-    states = optimizers.states_of(optimizer, _part(state, OF_OPTIMIZER), new, begun=begun, of_all=of_all)
+    states = optimizers.states_of(optimizer, state, new, begun, of_all)
     load_state(model, _part({key: tensors[key] for key in expected}, OF_MODEL))
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -20,8 +20,8 @@ from in4310repro.system import tensors, text
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
 from in4310repro.training import checkpoints, preparation
-from in4310repro.training.epochs import Epochs
 from in4310repro.training.step_log import Step
+from in4310repro.training.training import Epochs
 
 WARM_UP = 1  # batches of a setting before the one that is timed
 

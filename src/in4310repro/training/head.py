@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,12 @@ from in4310repro.evaluation.prediction import measure, scores_of
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import building
 from in4310repro.runs import chain, names, settings
-from in4310repro.runs.records import EpochHashes, HistoryRow
-from in4310repro.system import machine, signals, tensors
+from in4310repro.runs.records import Chain, History, HistoryRow
+from in4310repro.system import machine, signals
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.checkpoints import Position
-from in4310repro.training.epochs import TrainingInputs
-from in4310repro.training.training import Task
+from in4310repro.training.training import Task, TrainingInputs, read_history
 
 ITERATIONS = 5000  # of L-BFGS, at most
 TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
@@ -41,7 +42,7 @@ class Features(NamedTuple):
     validation: Embedding
 
 
-def fit(task: Task) -> list[HistoryRow]:
+def fit(task: Task) -> History:
     """Fit the last layer once for each penalty strength; return a row of metrics per strength.
 
     Every fit starts from zero weights, independently of the others. After each fit, `SETTING/history.json`
@@ -53,14 +54,14 @@ def fit(task: Task) -> list[HistoryRow]:
         KeyboardInterrupt: the process was asked to stop; raised after the current fit has ended.
     """
     with signals.interrupts() as interrupted:
-        model = task.context.numerics.place(task.model)
-        features, position = features_of(task, model), _position(task)
-        with task.context.progress.task(f"fits of {task.setting.name}", len(settings.STRENGTHS)) as advance:
+        task, progress = replace(task, model=task.context.numerics.place(task.model)), task.context.progress
+        features, position = features_of(task), _position(task)
+        with progress.task(f"fits of {task.setting.name}", len(settings.STRENGTHS)) as advance:
             for number, strength in enumerate(settings.STRENGTHS, start=1):
                 if number > len(position.history):
-                    row = fit_row(task, model, features, number, strength)
-                    task.write(position, row, model, {})
-                    task.context.progress.message(
+                    row = fit_row(task, features, number, strength)
+                    task.write(position, row, task.model, {})
+                    progress.message(
                         f"C = {strength:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
                         f"validation; {metrics.line(row)}"
                     )
@@ -72,11 +73,11 @@ def fit(task: Task) -> list[HistoryRow]:
 
 def follow(inputs: TrainingInputs) -> None:
     """Help the first process, which calls `fit`, to compute features. All other processes call this function."""
-    features_of(inputs, inputs.context.numerics.place(inputs.model))
+    features_of(replace(inputs, model=inputs.context.numerics.place(inputs.model)))
 
 
-def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
-    """Return the inputs of the last layer for all training and validation images.
+def features_of(inputs: TrainingInputs, *, cache: bool = True) -> Features:
+    """Return the inputs of the last layer for all training and validation images; the network is on its device.
 
     If `cache` is False, all of them are computed and none are read from the cache.
 
@@ -86,10 +87,10 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     """
     config = inputs.config
     embeddings = [
-        embed(model, config.network, images, config.evaluation_batch_size, inputs.context, cache=cache)
+        embed(inputs.model, config.network, images, config.evaluation_batch_size, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
-    width = building.last_layer(model, config.network)[1].in_features
+    width = building.last_layer(inputs.model, config.network)[1].in_features
     # As float64, twice: the features, and what scikit-learn makes of them.
     machine.refuse_beyond_memory(
         f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
@@ -97,23 +98,20 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     return Features(*embeddings)
 
 
-def fit_row(
-    inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
-) -> HistoryRow:
+def fit_row(inputs: TrainingInputs, features: Features, number: int, strength: float) -> HistoryRow:
     """Fit the last layer with one penalty strength, load it into the network, and return a row of metrics.
 
     Args:
-        inputs: the images and the configuration.
-        model: the network; its last layer is replaced.
+        inputs: the images, the configuration and the network, whose last layer is replaced.
         features: the inputs of the last layer.
         number: the row's number, from 1.
         strength: see `fit_head`.
     """
     images, config, numerics = inputs.training, inputs.config, inputs.context.numerics
     start = time.perf_counter()
-    fitted = fit_head(features.training, images.labels, int(images.labels.max()) + 1, strength)
+    fitted = fit_head(features.training, images.labels, strength)
     seconds = time.perf_counter() - start
-    _, layer = building.last_layer(model, config.network)
+    _, layer = building.last_layer(inputs.model, config.network)
     with torch.no_grad():
         layer.weight.copy_(fitted.weight)
         layer.bias.copy_(fitted.bias)
@@ -127,12 +125,12 @@ def fit_row(
         val_loss=validation.loss,
         **validation.metrics(by_logits=config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no test loss is in it
         images_per_second=len(images) / seconds,
-        weights_sha256=tensors.tensors_sha256(model.state_dict()),
+        weights_sha256=tensors_sha256(inputs.model.state_dict()),
         strength=strength,
     )
 
 
-def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
+def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength: float) -> Head:
     """Fit a logistic regression of labels on features by scikit-learn's L-BFGS in float64; return its weights.
 
     The last bits depend on the processor, since BLAS computes the sums. They do not depend on the number of
@@ -141,7 +139,6 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
     Args:
         features: the features of each image.
         labels: the class of each image, from 0.
-        classes: the number of classes.
         strength: scikit-learn's C, the weight of the summed losses relative to half the sum of squared weights.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -154,8 +151,8 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(values, labels)
     weight, bias = regression.coef_, regression.intercept_
-    if classes == 2:
-        # One row, of the difference between the two scores.
+    if len(weight) == 1:
+        # Of two classes there is one row, of the difference between the two scores.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
 
@@ -175,15 +172,11 @@ def largest_derivative(
         labels: the class of each image, from 0.
         strength: see `fit_head`.
     """
-    values = features.take(range(len(features))).astype(np.float64)
-    weight, bias = fitted.weight.numpy().astype(np.float64), fitted.bias.numpy().astype(np.float64)
-    logits = values @ weight.T + bias
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    shares[np.arange(len(labels)), labels] -= 1
-    penalty = (2 if len(bias) == 2 else 1) * weight / (strength * len(labels))
-    by_weight, by_bias = shares.T @ values / len(labels) + penalty, shares.mean(axis=0)
-    return float(max(abs(by_weight).max(), abs(by_bias).max()))
+    weight, bias = (each.double().requires_grad_() for each in fitted)
+    logits = torch.from_numpy(features.take(range(len(features)))).double() @ weight.T + bias
+    penalty = (2 if len(bias) == 2 else 1) * weight.square().sum() / (2 * strength * len(labels))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)) + penalty
+    return max(float(each.abs().max()) for each in torch.autograd.grad(loss, (weight, bias)))
 
 
 def scores_of_features(
@@ -214,11 +207,9 @@ def _position(task: Task) -> Position:
 
     If files are damaged or missing, return an empty Position.
     """
-    files, kept = task.files, [*map(task.file, (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS))]
-    if files.changed_files(kept) or not files.manifest().keys() >= set(kept):
+    if not (history := read_history(task.files, task.setting.name)):
         return Position()
-    history = files.read_record(kept[0], list[HistoryRow])
     # The history is written last.
-    entries = files.read_record(kept[1], list[EpochHashes])[: len(history)]
+    entries = task.files.read_record(f"{task.setting.name}/{names.TENSORS}", Chain)[: len(history)]
     whole = len(entries) == len(history) and entries == chain.relink(entries, task.start_sha256, task.config)
     return Position(history=history, tensors=entries) if whole else Position()

@@ -15,11 +15,7 @@ from in4310repro.runs.settings import OPTIMIZERS, Kept, OptimizerSetting, obstac
 
 
 def build(
-    setting: OptimizerSetting,
-    body: Iterable[Parameter],
-    head: Iterable[Parameter] = (),
-    *,
-    portable: bool,
+    setting: OptimizerSetting, body: Iterable[Parameter], head: Iterable[Parameter] = (), *, portable: bool
 ) -> Optimizer:
     """Construct the optimizer of a setting, in portable or native arithmetic.
 
@@ -46,7 +42,7 @@ def build(
 
 
 def states_of(
-    optimizer: Optimizer, tensors: Mapping[str, Tensor], new: Mapping[Parameter, Tensor], *, begun: bool, of_all: bool
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], new: Mapping[Parameter, Tensor], begun: bool, of_all: bool
 ) -> dict[int, dict[str, Tensor]]:
     """Return a dict from the index of each parameter to its optimizer state.
 
@@ -73,9 +69,9 @@ def states_of(
         names = {f"{index}.{name}": name for name in kept}
         missing = [key for key in names if key not in tensors]
         if not missing:
-            found = {name: left.pop(key) for key, name in names.items()}
             states[index] = {
-                n: _check_kept(kept[n], f"{index}.{n}", value, parameter, new[parameter]) for n, value in found.items()
+                name: _check_kept(kept[name], key, left.pop(key), parameter, new[parameter])
+                for key, name in names.items()
             }
         elif of_all or len(missing) < len(names):
             raise ValueError(f"{missing[0]} is missing; {keeper} keeps {', '.join(names)}")
@@ -86,9 +82,7 @@ def states_of(
     counts = {float(state["step"]): index for index, state in states.items() if "step" in state}
     if of_all and len(counts) > 1:
         first = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
-        raise ValueError(
-            f"{first}; all parameters must have the same number of steps, because each step updates all of them"
-        )
+        raise ValueError(f"{first}; all parameters must have the same number of steps, as each step updates all")
     return {index: state for index, state in states.items() if state}
 
 

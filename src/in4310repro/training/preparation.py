@@ -9,9 +9,10 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
+from torch.nn import Module
 
-from in4310repro.data import check, embedded, folders, reading, splits
+from in4310repro.data import embedded, folders, reading, splits
 from in4310repro.data.class_folders import describe_counts
 from in4310repro.data.comparison import Sample, imagenet
 from in4310repro.data.images import ImageSet, decoder
@@ -22,14 +23,14 @@ from in4310repro.features.hooks import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import building, modules, sources
 from in4310repro.models.weights import Weights
-from in4310repro.runs import presets, settings
+from in4310repro.runs import presets, records, settings
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training.training import TrainingInputs
 
 WORDNET_ID = re.compile(r"(?:^|/)(n\d{8})(?=[_/.])")  # begins a folder or a file name
 IMAGES = 300  # that are looked at, at most
@@ -43,29 +44,28 @@ def wordnet_ids() -> list[str]:
     return ids
 
 
-@dataclass(frozen=True)
-class WeightsCheck:
-    """Numbers of images and of correctly classified ones in a check of weights, and the expected accuracy."""
+def describe_check(weights: str, correct: int, images: int, expected: float) -> str:
+    """Return the result of a check of weights as a line, with a warning if it is clearly below the expected accuracy.
 
-    correct: int
-    images: int
-    expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
+    Args:
+        weights: what the weights are called.
+        correct: number of correctly classified images.
+        images: number of all images.
+        expected: top-1 accuracy that is said of the weights on the validation images of ImageNet.
+    """
+    low, high = wilson(correct, images)
+    line = f"{weights} name the class of {correct} of {images}, {correct / images:.2f} ({low:.2f} to {high:.2f}) images"
+    line = f"{line} of --imagenet"
+    if high >= expected:
+        return line
+    return (
+        f"warning: {line}, and {expected:.2f} is expected: the weights are of another network, or images are "
+        "prepared otherwise than for them (--mean, --std, --interpolation)"
+    )
 
-    def line(self, weights: str) -> str:
-        """Return the result as a line of text, with a warning if the accuracy is clearly below the expected one."""
-        low, high = wilson(self.correct, self.images)
-        share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
-        line = f"{weights} name the class of {share} images of --imagenet"
-        if high >= self.expected:
-            return line
-        return (
-            f"warning: {line}, and {self.expected:.2f} is expected: the weights are of another network, or images are "
-            "prepared otherwise than for them (--mean, --std, --interpolation)"
-        )
 
-
-def check_weights(config: Config, weights: Weights, context: Context) -> WeightsCheck | None:
-    """Classify ImageNet images with the initial weights of a training run; count the correctly classified ones.
+def check_weights(config: Config, weights: Weights, context: Context) -> str:
+    """Classify ImageNet images with the initial weights of a training run; describe how many are correctly classified.
 
     Args:
         config: the configuration; the preprocessing of the weights is already filled in.
@@ -73,50 +73,41 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
         context: arithmetic, progress and processes of the computation.
 
     Returns:
-        The number of images, how many of them are correctly classified, and the expected accuracy. The result is
-        None if the check is impossible: there are no weights or no folder of ImageNet images, no file name
+        A line with the number of images, how many of them are correctly classified, and the expected accuracy. It
+        is empty if the check is impossible: there are no weights or no folder of ImageNet images, no file name
         contains a WordNet id of a class, or the weights do not score 1,000 classes.
     """
     places = {name: place for place, name in enumerate(wordnet_ids())}
-    network, loaded, published = config.network, weights.tensors, config.weights == "imagenet"
-    if (
-        loaded is None
-        or not config.imagenet
-        or any(len(loaded.get(key, ())) != len(places) for key in building.head(network))
-    ):
-        return None
-    how, expected = config.preprocessing, LOWEST
-    if published:
+    network, loaded = config.network, weights.tensors
+    if loaded is None or not config.imagenet:
+        return ""
+    if any(len(loaded.get(key, ())) != len(places) for key in building.head(network)):
+        return ""
+    how, expected, name = config.preprocessing, LOWEST, config.weights
+    if name == "imagenet":
         # The resizing and cropping of their published evaluation, with what the configuration says of the rest.
         own = {name: getattr(how, name) for name in ("mean", "std", "interpolation")}
         how, expected = replace(network.imagenet.evaluation, **own), network.imagenet.top_1 or LOWEST
+        name = f"ImageNet weights of {network.name}"
     images = imagenet(Path(config.imagenet), Sample(IMAGES, how.size, config.seed, how))
-    found = [match and places.get(match[1]) for match in map(WORDNET_ID.search, images.paths)]
-    known = [n for n, place in enumerate(found) if place is not None]
-    if not known:
-        return None
-    labels = np.array([found[n] for n in known], np.int64)
+    ids = [match[1] if match else "" for match in map(WORDNET_ID.search, images.paths)]
+    if not (known := [n for n, name_of_class in enumerate(ids) if name_of_class in places]):
+        return ""
+    labels = np.array([places[ids[n]] for n in known], np.int64)
     model = context.numerics.place(network.build(len(places), config.seed, weights))
     scores = predict(model, replace(images.at(known), labels=labels), config, context.silent())
-    return WeightsCheck(int((scores.softmax.argmax(axis=1) == labels).sum()), len(known), expected)
+    return describe_check(name, int((scores.softmax.argmax(axis=1) == labels).sum()), len(known), expected)
 
 
-def print_weights_check(config: Config, weights: Weights, context: Context) -> None:
-    """Run `check_weights` and show its result; do nothing if progress is not shown."""
-    if context.progress.console is not None and (found := check_weights(config, weights, context)):
-        name = f"ImageNet weights of {config.network.name}" if config.weights == "imagenet" else config.weights
-        context.progress.message(found.line(name))
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainingPlan:
     """All inputs of a training that determine its results: configuration, split, images and initial network."""
 
     config: Config  # with the split as counts, and the modules of its network
-    groups: list[check.Group]  # of images that the split holds on one side, beside files of equal bytes
+    groups: records.Groups  # of images that the split holds on one side, beside files of equal bytes
     split: splits.Split
     sets: Mapping[str, ImageSet]  # of each part
-    network: torch.nn.Module  # with the initial weights
+    network: Module  # with the initial weights
     fingerprint: Fingerprint
 
     @property
@@ -129,13 +120,7 @@ class TrainingPlan:
         """The split as the bytes of `split.csv`."""
         return splits.to_csv(self.split)
 
-    @property
-    def pixels(self) -> dict[str, str]:
-        """The sha256 of the decoded pixels of each image, by path."""
-        hashes = {path: sha256 for images in self.sets.values() for path, sha256 in images.pixel_hashes().items()}
-        return dict(sorted(hashes.items()))
-
-    def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
+    def network_with(self, weights: dict[str, Tensor], source: str, *, of_file: bool = False) -> Module:
         """Return a copy of the network with these weights and buffers.
 
         Raises:
@@ -144,7 +129,7 @@ class TrainingPlan:
         return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
 
     def inputs(
-        self, setting: settings.OptimizerSetting, context: Context, weights: dict[str, torch.Tensor] | None = None
+        self, setting: settings.OptimizerSetting, context: Context, weights: dict[str, Tensor] | None = None
     ) -> TrainingInputs:
         """Return the inputs of training with one setting, from these weights; None: from the initial ones."""
         return TrainingInputs(
@@ -191,8 +176,9 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
     weights = network.read_weights(config.weights)
     model = network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), model, classes, numerics)
-    print_weights_check(config, weights, context)
-    groups: list[check.Group] = []
+    if progress.console is not None and (line := check_weights(config, weights, context)):
+        progress.message(line)
+    groups: records.Groups = []
     if config.group == settings.LOOK_ALIKES:
         copy = network.restore(classes, model.state_dict(), "the initial weights", of_file=False)
         groups = find_groups(images, copy, config, context)
@@ -204,9 +190,9 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
     sets, current = _load_parts(split, config, progress), fingerprint(numerics)
     if config.records_code and (sha256 := network.code_sha256()):
         current["code_sha256"] = sha256
-    current["initial_weights_sha256"], current["decoder"] = tensors_sha256(model.state_dict()), decoder()
+    current |= {"initial_weights_sha256": tensors_sha256(model.state_dict()), "decoder": decoder()}
     current["pixels_sha256"] = {part: each.pixels_sha256() for part, each in sets.items()}
-    return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=model, fingerprint=current)
+    return TrainingPlan(config, groups, split, sets, model, current)
 
 
 def _refuse_impossible(config: Config, numerics: Numerics) -> None:
@@ -223,7 +209,7 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
     presets.refuse_without_images(config)
 
 
-def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
+def _for_network(config: Config, model: Module, classes: int, numerics: Numerics) -> Config:
     """Check that the configuration fits the network; return it with the default modules if none were chosen.
 
     Raises:

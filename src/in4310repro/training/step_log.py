@@ -36,10 +36,19 @@ class Step(NamedTuple):
     seconds: float  # with loading and augmenting the batch
 
 
-def formats_of(folder: Path) -> set[str]:
-    """Return the formats of a run's existing step logs."""
-    logs = [f for f in folder.glob(f"{names.LOGS}/*/*") if names.setting_of_log(f.relative_to(folder).as_posix())]
-    return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
+def log_formats(folder: Path, requested: str | None, resume: bool) -> frozenset[str]:
+    """Return the formats of step logs: the requested one and, in a resumed run, those of existing logs.
+
+    Raises:
+        ValueError: the format is unknown, or a library is missing.
+    """
+    formats = {settings.check_choice("log_steps", requested)} if requested else set()
+    for file in folder.glob(f"{names.LOGS}/*/*"):
+        if resume and names.setting_of_log(file.relative_to(folder).as_posix()):
+            formats.add(CSV if file.name == names.STEPS else TENSORBOARD)
+    if TENSORBOARD in formats:
+        writer()
+    return frozenset(formats)
 
 
 class StepLog(AbstractContextManager["StepLog"]):
@@ -54,16 +63,19 @@ class StepLog(AbstractContextManager["StepLog"]):
             formats: any of `CHOICES["log_steps"]`; without one, nothing is logged.
             done: number of steps that the training has taken.
         """
-        self._path = files.path_below(run, names.of_logs(setting, names.STEPS))
+        self._path = files.path_below(run, f"{names.LOGS}/{setting}/{names.STEPS}")
         self._stream: IO[str] | None = None
-        if CSV in formats:
-            heading = f"{','.join(Step._fields)}\n".encode()
-            files.write_file(self._path, b"".join([heading, *_lines_until(self._path, done)]))
-            self._stream = self._path.open("a", encoding="ascii", newline="\n")
         self._board: Any = None
+        if CSV in formats:
+            lines = files.read_bytes(self._path).splitlines(keepends=True) if self._path.exists() else []
+            complete = re.compile(rb"[^,]*,([0-9]+)(,[^,]*){%d}\n" % (len(Step._fields) - 2))
+            kept = [line for line in lines if (step := complete.fullmatch(line)) and 0 < int(step[1]) <= done]
+            files.write_file(self._path, b"".join([f"{','.join(Step._fields)}\n".encode(), *kept]))
+            self._stream = self._path.open("a", encoding="ascii", newline="\n")
         if TENSORBOARD in formats:
             # TensorBoard itself drops the steps from this one on that it has read from older files.
             self._board = writer()(str(self._path.parent), purge_step=done + 1 if done else None)
+        self._logs = [*filter(None, (self._stream, self._board))]
 
     def add(self, step: Step) -> None:
         """Append an optimizer step to each log. Floats in CSV have all digits, so that they read back unchanged."""
@@ -76,29 +88,16 @@ class StepLog(AbstractContextManager["StepLog"]):
 
     def sync(self) -> None:
         """Flush all logged steps to the disk."""
-        if self._stream:
+        for log in self._logs:
             with files.name_file_in_errors(self._path):
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-        if self._board:
-            self._board.flush()
+                log.flush()
+                if log is not self._board:
+                    os.fsync(log.fileno())
 
     def __exit__(self, *_: object) -> None:
-        if self._stream:
+        for log in self._logs:
             with files.name_file_in_errors(self._path):
-                self._stream.close()
-        if self._board:
-            self._board.close()
-
-
-def _lines_until(file: Path, done: int) -> list[bytes]:
-    """Return a log's complete lines for the steps 1 to `done`, without the header.
-
-    The list is empty if there is no log.
-    """
-    lines = files.read_bytes(file).splitlines(keepends=True) if file.exists() else []
-    found = [(line, re.fullmatch(rb"[^,]*,([0-9]+)(,[^,]*){%d}\n" % (len(Step._fields) - 2), line)) for line in lines]
-    return [line for line, step in found if step and 0 < int(step[1]) <= done]
+                log.close()
 
 
 def writer() -> Any:
@@ -142,7 +141,7 @@ def new_trace(run: Path, setting: str, done: int) -> Path:
         before = names.steps_before(file.relative_to(run).as_posix(), setting)
         if before is not None and before >= done:
             file.unlink()
-    return files.path_below(run, names.trace(setting, done))
+    return files.path_below(run, f"{names.LOGS}/{setting}{f'.{done}' if done else ''}.trace")
 
 
 class StepTrace(ExitStack):

@@ -92,7 +92,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
         yield f"setting {name} differs from {selection.unit(first.histories[name])} {found[0]} on {found[1]}"
         return
     runs = first, second
-    saved = [tensors.tensor_hashes(run.files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS))) for run in runs]
+    saved = [tensors.tensor_hashes(run.files.read_tensors(f"{name}/{names.BEST_WEIGHTS}")) for run in runs]
     if changed := [*schema.differences(saved[0], saved[1])]:
         yield f"setting {name} has other best weights; first tensor {changed[0].path}, {len(changed)} in all"
     one, other = (len(run.histories[name]) for run in runs)
@@ -101,7 +101,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     for run, hashes in zip(runs, saved, strict=True):
         if changed := best_hash_differences(run, name, hashes):
             words = f"has other hashes than the best weights: {changed[0].path}, {len(changed)} in all"
-            yield f"{run.folder / names.of_setting(name, names.TENSORS)} {words}"
+            yield f"{run.folder / name / names.TENSORS} {words}"
 
 
 def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:

@@ -188,7 +188,7 @@ class Evidence:
     @cached_property
     def start_at_hand(self) -> bool:
         """True if the weights before the first training step are available without a download."""
-        return self.run.has_initial_weights
+        return self.run.config.network.has_weights(self.run.config.weights)
 
     @cached_property
     def initial_network(self) -> torch.nn.Module:
@@ -270,7 +270,7 @@ class SettingEvidence:
 
     def file(self, name: str) -> Path:
         """Return the path of a file of this setting in the run folder."""
-        return self.run.folder / names.of_setting(self.name, name)
+        return self.run.folder / f"{self.name}/{name}"
 
     @cached_property
     def stored(self) -> Mapping[str, torch.Tensor]:
@@ -279,7 +279,7 @@ class SettingEvidence:
         Raises:
             ValueError: the file is missing or damaged.
         """
-        return self.run.files.read_tensors(names.of_setting(self.name, names.BEST_WEIGHTS))
+        return self.run.files.read_tensors(f"{self.name}/{names.BEST_WEIGHTS}")
 
     def load_network(self) -> torch.nn.Module:
         """Return a new network with the best weights, on the device.

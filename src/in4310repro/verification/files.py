@@ -74,7 +74,7 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
     run, stored = setting.run, {names.BEST_WEIGHTS: setting.stored}
     older = run.files.read_json(names.CONFIG)["format"] < settings.WEIGHTS_SAY
     if run.config.protocol.starts_warm:
-        stored[names.LAST_WEIGHTS] = run.files.read_tensors(names.of_setting(setting.name, names.LAST_WEIGHTS))
+        stored[names.LAST_WEIGHTS] = run.files.read_tensors(f"{setting.name}/{names.LAST_WEIGHTS}")
     for name, tensors in stored.items():
         yield from weights_form(setting.file(name), run.config.preprocessing, older=older)
         states = setting.network.state_dict(), tensors

@@ -88,7 +88,7 @@ def needed_files(run: finished.FinishedRun) -> list[str]:
         names.FEATURES: run.features is not None,
         names.LAST_WEIGHTS: run.config.protocol.starts_warm,
     }
-    of_settings = [names.of_setting(each.name, name) for each in run.config.settings for name in names.OF_SETTING]
+    of_settings = [f"{each.name}/{name}" for each in run.config.settings for name in names.OF_SETTING]
     return [name for name in (*names.OF_RUN, *of_settings) if depends.get(name.rpartition("/")[2], True)]
 
 

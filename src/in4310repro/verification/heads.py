@@ -12,7 +12,7 @@ from in4310repro.runs import deviations, names, settings
 from in4310repro.runs.records import SPEED, HistoryRow
 from in4310repro.system import schema
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import epochs, head
+from in4310repro.training import head, training
 from in4310repro.verification import records
 from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
 
@@ -48,7 +48,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
     if not config.fits_head(setting.setting):
         return
     yield from body_findings(setting)
-    inputs = epochs.TrainingInputs(
+    inputs = training.TrainingInputs(
         # A network of its own, whose last layer is replaced.
         model=setting.load_network(),
         **{part: evidence.images(part) for part in ("training", "validation")},
@@ -56,10 +56,10 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
         setting=setting.setting,
         context=evidence.context,
     )
-    features = head.features_of(inputs, inputs.model, cache=False)
+    features = head.features_of(inputs, cache=False)
     with inputs.context.progress.task(f"fits of {setting.name}", len(settings.STRENGTHS)) as advance:
         for row, strength in zip(setting.run.histories[setting.name], settings.STRENGTHS, strict=True):
-            again = head.fit_row(inputs, inputs.model, features, row["epoch"], strength)
+            again = head.fit_row(inputs, features, row["epoch"], strength)
             best = row["epoch"] == setting.best_row["epoch"]
             equal = {row["weights_sha256"], *([tensors_sha256(setting.stored)] * best)} == {again["weights_sha256"]}
             limits, compared = dict[str, schema.Limits](), {*row, *again} - {SPEED}
@@ -85,7 +85,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 
 def _saved_head_differences(
-    setting: SettingEvidence, inputs: epochs.TrainingInputs, features: head.Features, strength: float
+    setting: SettingEvidence, inputs: training.TrainingInputs, features: head.Features, strength: float
 ) -> Iterator[Finding]:
     """Compare the saved head with the head of the repeated fit.
 
@@ -148,7 +148,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
         frozen = {*building.frozen_modules(model, part)}
         still = [name for name in before if modules[name.rpartition(".")[0]] in frozen]
         if previous:
-            before = setting.run.files.read_tensors(names.of_setting(previous, names.LAST_WEIGHTS))
+            before = setting.run.files.read_tensors(f"{previous}/{names.LAST_WEIGHTS}")
         yield from _moved_tensor(setting, still, before)
 
 

@@ -168,7 +168,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     if changed := best_hash_differences(run, setting.name, tensors.tensor_hashes(setting.stored)):
         yield (
             f"{setting.file(names.TENSORS)}: the hashes of epoch {row['epoch']} differ from those of "
-            f"{names.of_setting(setting.name, names.BEST_WEIGHTS)}: {changed[0].path}, {len(changed)} in all"
+            f"{setting.name}/{names.BEST_WEIGHTS}: {changed[0].path}, {len(changed)} in all"
         )
     yield from open_precisions(evidence, f" by setting {setting.name} on validation images", row, scores)
 

@@ -26,7 +26,7 @@ from in4310repro.system.tensors import tensors_sha256
 from in4310repro.trace import read_trace
 from in4310repro.training import checkpoints, training
 from in4310repro.training.checkpoints import Position
-from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.training import Epochs, TrainingInputs
 from in4310repro.verification import replay as one_epoch
 from in4310repro.verification.replay import (
     NOT_SHOWN,
