@@ -84,7 +84,7 @@ def ablation(
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
         if active.touches("scores") and trained_with.is_corrected:
-            metrics = examine(run, context).scores.metrics(by_logits=active.ranks_logits)
+            metrics = examine(run, context)[2].metrics(by_logits=active.ranks_logits)
         features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(

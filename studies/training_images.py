@@ -192,9 +192,8 @@ def read_features(
     plan: TrainingPlan, numerics: Numerics, progress: Progress
 ) -> tuple[torch.nn.Module, dict[str, Features]]:
     network, config = numerics.place(plan.network), plan.config
-    size = config.evaluation_batch_size
     return network, {
-        part: Features(images, embed(network, config.network, images, size, Context(numerics, progress)))
+        part: Features(images, embed(network, config, images, Context(numerics, progress)))
         for part, images in plan.sets.items()
     }
 

@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,9 @@ from in4310repro.runs import chain
 from in4310repro.runs.config import Config, from_json
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.progress import SILENT, Advance, Progress
+
+if TYPE_CHECKING:
+    from in4310repro.evaluation.feature_maps.measurement import Request
 
 # What a file of weights does not say that is no run's and has no metadata.
 AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"
@@ -45,6 +48,16 @@ class Watched(Progress):
 def findings_of(root: Path, split: Path | None = None, progress: Progress = SILENT) -> check.Findings:
     """Return what the check of a folder finds; `split` is a split.csv to compare it with."""
     return check.check(root, split and from_csv(split, root), progress)[1]
+
+
+def feature_request(**options: Any) -> "Request":
+    """Return what the command `features` measures with these options."""
+    from in4310repro.cli.features import SAMPLE, features
+    from in4310repro.evaluation.feature_maps.measurement import Request
+
+    asked = features.make_context("features", []).params
+    usual = {each.name: asked[each.name] for each in fields(Request) if each.name in asked}
+    return Request(**usual | {"images": SAMPLE, "channel_axis": {}} | options)
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from torch import nn
 from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import embed
 from in4310repro.models.sources import open_network
+from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.processes import Processes
 from tests.builders import image_set
 
 NETWORK = open_network(f"{__name__}:network")
+CONFIG = replace(PRESETS["tiny"], model=f"{__name__}:network", evaluation_batch_size=8)
 IMAGES = image_set(20)
 
 
@@ -48,7 +51,7 @@ def passed(model: nn.Module) -> list[int]:
 def features(
     model: nn.Module, images: ImageSet, numerics: Numerics, *, cache: bool = True
 ) -> Float32[np.ndarray, "image feature"]:
-    return embed(model, NETWORK, images, 8, Context(numerics), cache=cache).take(range(len(images)))
+    return embed(model, CONFIG, images, Context(numerics), cache=cache).take(range(len(images)))
 
 
 def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_written(
@@ -114,7 +117,7 @@ def test_a_process_that_does_not_lead_computes_its_part_and_writes_nothing(
 ) -> None:
     monkeypatch.setattr(Processes, "broadcast", lambda *_: b"[0, 1, 2, 3]")
     monkeypatch.setattr(Processes, "gather", lambda _, rows: [rows, rows])
-    found = embed(model, NETWORK, IMAGES, 8, Context(numerics, processes=Processes(1, 2)))
+    found = embed(model, CONFIG, IMAGES, Context(numerics, processes=Processes(1, 2)))
     assert (sum(passed), len(found), len(found.records)) == (2, 0, 0)
     assert not list(tmp_path.iterdir())
 
@@ -127,7 +130,7 @@ def test_after_an_interruption_only_what_came_after_the_last_eight_batches_is_co
             raise KeyboardInterrupt
 
     with model.register_forward_pre_hook(interrupt), pytest.raises(KeyboardInterrupt):
-        embed(model, NETWORK, IMAGES, 1, Context(numerics))
+        embed(model, replace(CONFIG, evaluation_batch_size=1), IMAGES, Context(numerics))
     passed.clear()
-    embed(model, NETWORK, IMAGES, 1, Context(numerics))
+    embed(model, replace(CONFIG, evaluation_batch_size=1), IMAGES, Context(numerics))
     assert len(passed) == 20 - 8

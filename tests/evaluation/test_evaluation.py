@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from in4310repro.evaluation import evaluation
 from in4310repro.evaluation.evaluation import Labelled, evaluate, label, to_text
 from in4310repro.metrics import METRICS, class_metrics
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
@@ -48,12 +49,11 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
         evaluate(run, Context(numerics))
 
 
-def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
-    finished_run: Path, numerics: Numerics
-) -> None:
+def test_the_protocol_of_the_metrics_is_that_of_the_run(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
-    for protocol, by_logits in ((parse("ap-from-logits"), True), (CORRECTED_PROTOCOL, False), (None, False)):
-        evaluated, scores = evaluate(run, Context(numerics), protocol=protocol)
+    for protocol, by_logits in ((parse("ap-from-logits"), True), (CORRECTED_PROTOCOL, False)):
+        trained = replace(run, config=replace(run.config, protocol=protocol))
+        evaluated, scores = evaluate(trained, Context(numerics))
         assert class_metrics(evaluated) == scores.metrics(by_logits=by_logits)
     assert scores.metrics(by_logits=True) != scores.metrics()
 
@@ -270,12 +270,15 @@ def run(finished_run: Path) -> FinishedRun:
     return FinishedRun.open(finished_run)
 
 
-def test_the_test_images_get_the_scores_of_the_run(run: FinishedRun, numerics: Numerics) -> None:
+def test_the_test_images_get_the_scores_of_the_run(
+    run: FinishedRun, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = run.split_below(None).root
     titles: list[str] = []
     context = Context(numerics, Watched(step=lambda title, *_: titles.append(title)))
     # In several portions, whose edges may not be seen.
-    labelled = label(run, context, [root / path for path in run.scores.paths], at_once=5)
+    monkeypatch.setattr(evaluation, "AT_ONCE", 5)
+    labelled = label(run, context, [root / path for path in run.scores.paths])
     assert {title.partition("images ")[2] for title in titles} == {"1 to 5 of 12", "6 to 10 of 12", "11 to 12 of 12"}
     assert np.array_equal(labelled.softmax, run.scores.softmax)
     assert labelled.paths == [(root / path).as_posix() for path in run.scores.paths]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.export import formats, verified
+from in4310repro.export import facts, formats
 from in4310repro.export.table import Extras
 from in4310repro.report import page
 from in4310repro.runs.finished import FinishedRun
@@ -41,7 +41,7 @@ def verification(run: FinishedRun, numerics: Numerics, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="session")
 def extras(run: FinishedRun, report: Path, verification: Path) -> Extras:
-    return Extras(verification=verified.read(verification, run), report=report, date="2026-11-28")
+    return Extras(verification=facts.read_verification(verification, run), report=report, date="2026-11-28")
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import pytest
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.export import bundle, formats
-from in4310repro.export.formats import Contents, write_archive
-from in4310repro.export.table import Extras
+from in4310repro.export.formats import write_archive
+from in4310repro.export.table import Contents, Extras
 from in4310repro.report import check_page, page
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
@@ -231,14 +231,11 @@ def test_images_are_in_it_only_where_their_folder_is_given(run: FinishedRun, tmp
 
 
 def test_other_formats_are_below_their_folders_without_copies_of_the_run(run: FinishedRun) -> None:
-    def made(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
-        assert extras == Extras(pixels=True)
-        return {"deep/copy.csv": run.folder / "split.csv", "deep/own.json": b"{}"}
-
-    held = bundle.contents(run, Extras(pixels=True), [("statement/", made), ("", made)])
-    assert {name for name in held if not name.startswith("run/")} == {
-        *("README.txt", "statement/deep/own.json", "deep/own.json")
-    }
+    for date, crate in (("2026-11-28", ["ro-crate-metadata.json"]), (None, [])):
+        held = bundle.contents(run, Extras(date=date))
+        others = {name: content for name, content in held.items() if not name.startswith("run/")}
+        assert others.keys() == {"README.txt", "statement/statement.json", *crate}
+        assert all(isinstance(content, bytes) for content in others.values())
 
 
 def test_a_zip_file_with_other_bytes_is_refused_though_its_size_and_time_are_equal(

@@ -6,7 +6,6 @@ import csv
 import fnmatch
 import hashlib
 import json
-import mimetypes
 import re
 import sys
 import tomllib
@@ -25,7 +24,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sklearn
 
 from in4310repro.data.folders import SUFFIXES
-from in4310repro.export import croissant, facts, model_card, ro_crate
+from in4310repro.export import facts, model_card, ro_crate
 from in4310repro.export import onnx as export_onnx
 from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
@@ -154,7 +153,7 @@ def test_the_authors_of_the_software_are_those_of_the_citation(export: Export) -
 
 def test_an_installation_without_a_licence_is_refused(run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = SimpleNamespace(json={"author": "A", "summary": "S"})
-    monkeypatch.setattr(facts, "metadata", SimpleNamespace(metadata=lambda _: installed))
+    monkeypatch.setattr(ro_crate, "metadata", SimpleNamespace(metadata=lambda _: installed))
     with pytest.raises(ValueError, match="the installation of in4310repro has no license; install it again"):
         ro_crate.contents(run, Extras(date="2026-11-28"))
 
@@ -182,10 +181,15 @@ def test_the_records_of_croissant_are_the_rows_of_the_split(export: Export, run:
     assert referred == {"part": {"field": parts["key"]}}
 
 
-def test_croissant_knows_the_media_type_of_every_suffix_that_a_data_set_can_have() -> None:
-    types = mimetypes.MimeTypes()
-    suffixes = {*SUFFIXES, ".heic", ".heif"}  # these two, where pillow_heif is installed
-    assert {each: types.guess_type(f"a{each}", strict=False)[0] for each in suffixes} == croissant.MEDIA_TYPES
+def test_the_media_type_of_every_file_of_an_export_and_of_every_suffix_that_a_data_set_can_have_is_known() -> None:
+    images = {".jpg": "jpeg", ".ppm": "x-portable-pixmap", ".tif": "tiff", ".svg": "svg+xml"}
+    images |= {f".{name}": name for name in ("bmp", "gif", "heic", "heif", "jpeg", "png", "tiff", "webp")}
+    texts = {".csv": "text/csv", ".html": "text/html", ".md": "text/markdown", ".json": "application/json"}
+    files = {".npz": "application/zip", ".zip": "application/zip", ".safetensors": "application/octet-stream"}
+    expected = {suffix: f"image/{name}" for suffix, name in images.items()} | texts | files
+    assert facts.MEDIA_TYPES.items() >= expected.items()
+    # These two, where pillow_heif is installed.
+    assert {*SUFFIXES, ".heic", ".heif"} <= images.keys()
 
 
 def test_the_metrics_of_the_model_card_are_those_that_sklearn_computes_from_the_scores(

@@ -92,8 +92,7 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
     images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
     model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))
-    size = config.evaluation_batch_size
-    rows = embed(model, config.network, images, size, Context(forger.numerics), cache=False).take(range(len(images)))
+    rows = embed(model, config, images, Context(forger.numerics), cache=False).take(range(len(images)))
     return torch.from_numpy(rows).double(), torch.from_numpy(images.labels)
 
 

@@ -91,7 +91,7 @@ def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
 def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numerics) -> None:
     images = image_set(20)
     model = numerics.place(models.build("resnet18", 6, seed=0))
-    features = embed(model, RESNET18, images, 8, Context(numerics))
+    features = embed(model, replace(CONFIG, model="resnet18", evaluation_batch_size=8), images, Context(numerics))
     config = replace(CONFIG, evaluation_batch_size=8)
     given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
     needed = predict(model, images, config, Context(numerics))

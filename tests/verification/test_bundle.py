@@ -39,7 +39,7 @@ def statement(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     return {"statement.json": json_bytes(content), "statement.json.sig": b"signed"}
 
 
-def crate(run: FinishedRun, _extras: Extras) -> dict[str, bytes]:
+def crate(run: FinishedRun) -> dict[str, bytes]:
     """Return the metadata of an RO-Crate, which describes a file of the run, and a file beside it."""
     described = {"@id": "run/split.csv", "@type": "File", "sha256": file_sha256(run.folder / "split.csv")}
     metadata = json_bytes({"@graph": [{"@id": "./"}, described]})
@@ -57,8 +57,9 @@ def bundle(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     place, run = tmp_path_factory.mktemp("bundle"), FinishedRun.open(finished_run)
     page.write(run, place / "report")
     (place / "report" / "check-pixels.safetensors").write_bytes(bytes(18))
-    extras, parts = Extras(report=place / "report", images=scenes()), [("statement/", statement), ("", crate)]
-    archive.write(place / "bundle.zip", contents(run, extras, parts))
+    extras = Extras(report=place / "report", images=scenes())
+    others = {f"statement/{name}": each for name, each in statement(run, extras).items()} | crate(run)
+    archive.write(place / "bundle.zip", contents(run, extras) | others)
     return place / "bundle.zip"
 
 

@@ -90,9 +90,9 @@ def features(
         raise ValueError(
             f"{'--out' if data else '--data'} is missing; give --data FOLDER and --out FILE.json, or {DRAWS}"
         )
-    open_network(how["model"])
+    network = open_network(how["model"])
     context = console.activate(numerics, device)
-    from in4310repro.evaluation.feature_maps import measurement, of_folder, records
+    from in4310repro.evaluation.feature_maps import measurement, of_folder
     from in4310repro.features.kernel import kernel_description
     from in4310repro.report import figures
     from in4310repro.system.fingerprint import fingerprint
@@ -101,7 +101,7 @@ def features(
     how["images"] = SAMPLE if how["images"] is None else how["images"]
     how["samples"] = None if how["samples"] == "none" else how["samples"]
     request = measurement.Request(data=data, **how)
-    request.network.trust()
+    network.trust()
     if context.numerics.device == "cpu":
         machine.refuse_beyond_memory(
             f"--batch-size {request.batch_size} at --image-size {request.image_size} takes",
@@ -116,12 +116,12 @@ def features(
     made_by = fingerprint(context.numerics) | {"feature_kernel": kernel_description()}
     content = {
         ".json": json_bytes(result | {"fingerprint": made_by}),
-        ".csv": records.to_csv(result).encode(),
+        ".csv": measurement.to_csv(result).encode(),
         ".png": figures.to_png(figures.draw_features(result["modules"])),
     }
     written = [write_file(of_folder.with_ending(out, suffix), data) for suffix, data in content.items()]
     of_folder.remove_partial_results(out)
-    print_text(records.to_text(result))
+    print_text(measurement.to_text(result))
     conclude(console.print_written(written))
 
 

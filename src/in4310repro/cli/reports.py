@@ -111,7 +111,7 @@ def export(run: Path, format_: str, out: Path, verification: Place, data: Text, 
     """
     table.refuse_dateless(format_, given["date"])
     load_torch()
-    from in4310repro.export import formats, verified
+    from in4310repro.export import facts, formats
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.runs.folder import written
 
@@ -119,7 +119,7 @@ def export(run: Path, format_: str, out: Path, verification: Place, data: Text, 
     with written(run):
         finished = FinishedRun.open(run)
         console.trust_network(model, finished.config.model)
-        verified_as = verified.read(verification, finished) if verification else None
+        verified_as = facts.read_verification(verification, finished) if verification else None
         extras = table.Extras(verification=verified_as, images=Path(data) if data else None, **given)
         files = formats.export(finished, format_, out, extras)
     own = [file for file in files if file.parent == out]

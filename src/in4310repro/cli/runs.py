@@ -230,14 +230,15 @@ def evaluate(run: Path, data: Text, class_folders: Text, out: Place, **how: Any)
         from in4310repro.evaluation import evaluation
         from in4310repro.system.files import json_bytes, write_file
 
-        examined = evaluation.examine(finished, context, data, class_folders)
+        measured, _, scores, roles = evaluation.examine(finished, context, data, class_folders)
     if not context.processes.leads:
         return
-    print_text(evaluation.to_text(examined.measured))
+    print_text(evaluation.to_text(measured))
     if out:
-        content = examined.to_csv().encode() if out.suffix == ".csv" else json_bytes(examined.measured)
+        of_images = out.suffix == ".csv"
+        content = scores.to_csv(finished.classes, {"seen": roles}).encode() if of_images else json_bytes(measured)
         print_line(f"wrote {write_file(out, content)}")
-    conclude(examined.measured)
+    conclude(measured)
 
 
 def _check_images(place: Path) -> None:

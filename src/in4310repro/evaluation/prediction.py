@@ -98,5 +98,5 @@ def local_share(images: int, processes: Processes) -> range:
 def gather_rows(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
     """Concatenate the tensors of all processes along the first axis, in order of process rank."""
     own = {"rows": torch.cat(parts)} if parts else {}
-    every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
+    every = map(safetensors.torch.load, processes.gather(safetensors.torch.save(own)))
     return torch.cat([each["rows"] for each in every if each])

@@ -1,30 +1,31 @@
 """Export for CODECHECK: `codecheck.yml`, with a manifest of the outputs that a codechecker creates again."""
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import yaml
 
 from in4310repro.export import facts
-from in4310repro.export.table import Extras
+from in4310repro.export.table import Contents, Extras
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.names import RECORD
 
 VERSION = "https://codecheck.org.uk/spec/config/1.0/"
 FILE = "codecheck.yml"
 # What another run of the command writes anew, since they say when or where it ran.
 NOT_RECREATED = {
     *(f"{facts.RUN}/{name}" for name in (names.CONFIG, names.FINGERPRINT, names.MANIFEST)),
-    f"{facts.REPORT}/{RECORD}",
+    f"{facts.REPORT}/{names.RECORD}",
 }
 # With the same bytes in portable arithmetic; the others hold the speed.
 REPEATED = (
-    *(names.SPLIT, names.PIXELS, names.SCORES, names.METRICS),
-    *(names.TENSORS, names.BEST_WEIGHTS, names.LAST_WEIGHTS),
+    names.SPLIT,
+    names.PIXELS,
+    names.SCORES,
+    names.METRICS,
+    names.TENSORS,
+    names.BEST_WEIGHTS,
+    names.LAST_WEIGHTS,
 )
 TO_ADD = """\
 # What a run cannot know is added by hand: the authors add `paper` with `title`, `authors` and `reference`; the
@@ -32,11 +33,11 @@ TO_ADD = """\
 """
 
 
-def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
+def contents(run: FinishedRun, extras: Extras) -> Contents:
     """Return `codecheck.yml` beside a copy of the run and, where it is given, of its report."""
     files = facts.files(run, extras)
     recreated = {name: file for name, file in files.items() if name not in NOT_RECREATED}
-    fingerprint: Mapping[str, Any] = run.fingerprint
+    fingerprint = dict(run.fingerprint)
     of_run = {
         "command": make_record(run)["command"],
         "verify": facts.verify_commands(run, copied=True),

@@ -1,48 +1,68 @@
 """Export of the images and their split as Croissant metadata, beside a copy of split.csv."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from in4310repro.data.splits import PARTS
 from in4310repro.export import facts
-from in4310repro.export.table import Extras
+from in4310repro.export.table import Contents, Extras
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes
 
 FILE = "croissant.json"
 # As the specification's appendix has it.
-TERMS = (
-    *("citeAs", "column", "containedIn", "equivalentProperty", "extract", "field", "fileObject", "fileProperty"),
-    *("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet"),
-    *("references", "regex", "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
-)
-CONTEXT: dict[str, Any] = {name: f"cr:{name}" for name in TERMS}
-CONTEXT |= {"@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/"}
-CONTEXT |= {"cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/"}
-CONTEXT |= {"dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo"}
-CONTEXT |= {name: {"@id": f"cr:{name}", "@type": "@json"} for name in ("data", "examples")}
-CONTEXT |= {"dataType": {"@id": "cr:dataType", "@type": "@vocab"}}
-MEDIA_TYPES = {".jpg": "image/jpeg", ".ppm": "image/x-portable-pixmap", ".tif": "image/tiff"} | {
-    f".{name}": f"image/{name}" for name in ("bmp", "gif", "heic", "heif", "jpeg", "png", "tiff", "webp")
+TERMS = """
+citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet format includes isLiveDataset
+jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source subField
+transform
+"""
+CONTEXT: dict[str, Any] = {
+    **{name: f"cr:{name}" for name in TERMS.split()},
+    **{name: {"@id": f"cr:{name}", "@type": "@json"} for name in ("data", "examples")},
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
 }
 IMAGES = "image-files"
 
 
-def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
+def contents(run: FinishedRun, extras: Extras) -> Contents:
     """Return `croissant.json` and a copy of `split.csv`; the images are where the JSON file is put."""
-    return {FILE: json_bytes(_dataset(run, extras)), names.SPLIT: run.files.file(names.SPLIT)}
-
-
-def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
-    """Return the metadata of the images as JSON-LD, with a record set of the split."""
     images = facts.images_name(run)
     paths = [PurePosixPath(entry.path) for part in run.split.parts.values() for entry in part]
-    types = sorted({MEDIA_TYPES[path.suffix.lower()] for path in paths})
+    types = sorted({facts.MEDIA_TYPES[path.suffix.lower()] for path in paths})
     # For each suffix and depth of folders, such as `*/*.bmp`.
     patterns = {f"{'*/' * (len(path.parts) - 1)}*{path.suffix}" for path in paths}
     supports = {part: len(run.split.parts[part]) for part in PARTS}
-    return {
+    columns = {
+        "path": "Path of the image below the folder of the images",
+        "class": "Class of the image",
+        "sha256": "sha256 of the image's file",
+        "part": "Part of the split: training, validation or test",
+    }
+    fields = []
+    for name, what in columns.items():
+        source = {"fileObject": {"@id": names.SPLIT}, "extract": {"column": name}}
+        fields.append(_node("Field", name, "split/", description=what, dataType="sc:Text", source=source))
+    fields[-1]["references"] = {"field": {"@id": "parts/name"}}
+    # The parts, with the terms by which Croissant knows them.
+    terms = zip(PARTS, ("TrainingSplit", "ValidationSplit", "TestSplit"), strict=True)
+    kinds = {"name": "sc:Text", "term": "sc:URL"}
+    parts = _node(
+        "RecordSet",
+        "parts",
+        dataType="cr:Split",
+        key={"@id": "parts/name"},
+        field=[_node("Field", name, "parts/", dataType=kind) for name, kind in kinds.items()],
+        data=[{"parts/name": part, "parts/term": f"http://mlcommons.org/croissant/{term}"} for part, term in terms],
+    )
+    dataset = {
         "@context": dict(sorted(CONTEXT.items())),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
@@ -64,38 +84,10 @@ def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
             ),
             _node("FileSet", IMAGES, encodingFormat=types, includes=sorted(patterns)),
         ],
-        "recordSet": [_split_records(), _parts()],
+        "recordSet": [_node("RecordSet", "split", key={"@id": "split/path"}, field=fields), parts],
     }
+    return {FILE: json_bytes(dataset), names.SPLIT: run.files.file(names.SPLIT)}
 
 
 def _node(kind: str, name: str, below: str = "", **fields: Any) -> dict[str, Any]:
     return {"@type": f"cr:{kind}", "@id": f"{below}{name}", "name": name, **fields}
-
-
-def _split_records() -> dict[str, Any]:
-    columns = {
-        "path": "Path of the image below the folder of the images",
-        "class": "Class of the image",
-        "sha256": "sha256 of the image's file",
-        "part": "Part of the split: training, validation or test",
-    }
-    fields = []
-    for name, what in columns.items():
-        source = {"fileObject": {"@id": names.SPLIT}, "extract": {"column": name}}
-        fields.append(_node("Field", name, "split/", description=what, dataType="sc:Text", source=source))
-    fields[-1]["references"] = {"field": {"@id": "parts/name"}}
-    return _node("RecordSet", "split", key={"@id": "split/path"}, field=fields)
-
-
-def _parts() -> dict[str, Any]:
-    """Return the record set of the parts with the terms by which Croissant knows them."""
-    terms = zip(PARTS, ("TrainingSplit", "ValidationSplit", "TestSplit"), strict=True)
-    kinds = {"name": "sc:Text", "term": "sc:URL"}
-    return _node(
-        "RecordSet",
-        "parts",
-        dataType="cr:Split",
-        key={"@id": "parts/name"},
-        field=[_node("Field", name, "parts/", dataType=kind) for name, kind in kinds.items()],
-        data=[{"parts/name": part, "parts/term": f"http://mlcommons.org/croissant/{term}"} for part, term in terms],
-    )

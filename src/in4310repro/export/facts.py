@@ -1,20 +1,22 @@
 """What several formats say of a run: its software, title, files with their sha256, and how to verify it."""
 
+import mimetypes
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired
 
-from in4310repro.export import verified
+from typing_extensions import TypedDict
+
 from in4310repro.export.table import Extras
 from in4310repro.report import check_page
 from in4310repro.report.page import exhibits, list_report_files
 from in4310repro.runs import names
 from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.names import RECORD
 from in4310repro.runs.presets import publishable
-from in4310repro.system.files import file_sha256, regular_file
+from in4310repro.system.files import file_sha256, read_json, regular_file
+from in4310repro.system.schema import Count, PositiveCount, Sha256, Text, check
+from in4310repro.verification.checks import BITWISE, NUMERICAL
 
 PACKAGE = "in4310repro"
 RUN, REPORT = "run", "report"  # folders of an export with copies of files
@@ -39,11 +41,12 @@ WHAT_PAGES_ARE = {
     "report.md": "Report of the run",
     check_page.PAGE: "Page that checks the run in a browser",
     check_page.IMAGES: "Test images for the page that checks the run",
-    RECORD: "Command, configuration, fingerprint, metrics and file hashes",
+    names.RECORD: "Command, configuration, fingerprint, metrics and file hashes",
 }
-MEDIA_TYPES = {".csv": "text/csv", ".html": "text/html", ".md": "text/markdown", ".json": "application/json"}
-MEDIA_TYPES |= {".npz": "application/zip", ".zip": "application/zip", ".safetensors": "application/octet-stream"}
-MEDIA_TYPES |= {".png": "image/png", ".svg": "image/svg+xml"}
+# Those of Python, not of this machine.
+_COMMON, _STRICT = mimetypes.MimeTypes().types_map
+MEDIA_TYPES = _COMMON | _STRICT | {".md": "text/markdown", ".npz": "application/zip"}
+MEDIA_TYPES[".safetensors"] = "application/octet-stream"
 
 
 class File(NamedTuple):
@@ -58,20 +61,6 @@ class File(NamedTuple):
     place: Path
     what: str
     sha256: str
-
-
-def software() -> Mapping[str, str]:
-    """Return `author`, `license` and `summary` of this package, as it was installed.
-
-    Raises:
-        ValueError: the installation lacks one of them, since it is of an older version.
-    """
-    fields = {"author": "author", "license": "license_expression", "summary": "summary"}
-    installed = metadata.metadata(PACKAGE).json
-    values = {name: str(installed.get(field, "")) for name, field in fields.items()}
-    if missing := [name for name, value in values.items() if not value]:
-        raise ValueError(f"the installation of {PACKAGE} has no {missing[0]}; install it again: pip install -e .")
-    return values
 
 
 def title(run: FinishedRun) -> str:
@@ -134,9 +123,31 @@ def private_places(config: Config) -> dict[str, str]:
 
 
 def verification(extras: Extras) -> dict[str, Any]:
-    """Return what a verification computed again under the key `verification`; nothing where none was given."""
-    given = extras.verification
-    return {} if given is None else {"verification": verified.publishable(given)}
+    """Return what a verification computed again and left as a claim, without its notes, which can name folders.
+
+    It is under the key `verification`; nothing where none was given. Keys: `agreement` (how exactly values had to
+    agree), `computed_again`, `claimed` (what -> what would show it), and of a replay `epochs_trained_again`,
+    `epochs_not_trained_again`, `drawn_epochs` and `seed_of_draw`; these also by setting in `settings_trained_again`.
+    """
+    if (document := extras.verification) is None:
+        return {}
+    kept = {
+        "agreement": BITWISE if document["bitwise"] else NUMERICAL,
+        "computed_again": document["proven"],
+        "claimed": {each["what"]: each["shown_by"] for each in document["claimed"]},
+    }
+    if "replayed" in document:
+        kept |= _of_replay(document)
+    if replays := document.get("replays"):
+        kept["settings_trained_again"] = {setting: _of_replay(each) for setting, each in replays.items()}
+    return {"verification": kept}
+
+
+def _of_replay(values: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"replayed": "epochs_trained_again", "drawn": "drawn_epochs", "draw": "seed_of_draw"}
+    # The reasons can name folders.
+    missing = {"epochs_not_trained_again": [int(each) for each in values.get("missing", ())]}
+    return {name: values[key] for key, name in named.items() if key in values} | missing
 
 
 def left_out(run: FinishedRun, extras: Extras) -> list[str]:
@@ -145,6 +156,66 @@ def left_out(run: FinishedRun, extras: Extras) -> list[str]:
     lacks = {
         config: private_places(run.config),
         "the report: no --report was given": extras.report is None,
-        verified.LEFT_OUT: extras.verification is None,
+        LEFT_OUT: extras.verification is None,
     }
     return [clause for clause, is_left_out in lacks.items() if is_left_out]
+
+
+LEFT_OUT = "what `verify` computes again: no result of `in4310repro verify RUN --json` was given"
+
+
+class Claimed(TypedDict):
+    """A statement about a run that nothing confirmed, and what would."""
+
+    what: str
+    shown_by: Text
+
+
+class OfReplay(TypedDict):
+    """The epochs of a setting that `--replay` trained again."""
+
+    replayed: list[PositiveCount]
+    first_tensors: Any
+    drawn: list[PositiveCount]
+    draw: Count
+    missing: dict[str, str]  # why an epoch was not trained again
+
+
+class Document(TypedDict):
+    """What `verify RUN --json` prints where nothing differs; the keys from `replays` on are those of `--replay`.
+
+    Of a replay of one setting, its values are also keys of the document.
+    """
+
+    differences: list[str]
+    bitwise: bool
+    proven: list[str]
+    claimed: list[Claimed]
+    notes: list[str]
+    not_checked: list[dict[str, str]]
+    manifest_sha256: Sha256
+    not_checked_in_report: NotRequired[list[dict[str, str]]]
+    not_checked_in_bundle: NotRequired[list[dict[str, str]]]
+    replays: NotRequired[dict[Text, OfReplay]]  # by setting
+    replayed: NotRequired[list[PositiveCount]]
+    first_tensors: NotRequired[Any]
+    drawn: NotRequired[list[PositiveCount]]
+    draw: NotRequired[Count]
+    missing: NotRequired[dict[str, str]]
+
+
+def read_verification(file: Path, run: FinishedRun) -> Mapping[str, Any]:
+    """Return the document in a file that `verify RUN --json` wrote, after checking that it is of this run.
+
+    Raises:
+        ValueError: the file holds no such document, it lists a difference, or it is of another run.
+    """
+    value = read_json(file)
+    if isinstance(value, dict) and (found := value.get("differences")):
+        raise ValueError(f"{file} lists differences of the run, such as {str(found)[:200]}; a verified run is exported")
+    document: Mapping[str, Any] = check(value, Document, f"{file}")
+    if (sha256 := run.files.manifest_sha256()) != document["manifest_sha256"]:
+        raise ValueError(
+            f"{file} is of the run with manifest sha256 {document['manifest_sha256']}; {run.folder} has {sha256}"
+        )
+    return document

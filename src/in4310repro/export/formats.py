@@ -2,19 +2,16 @@
 
 import filecmp
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from in4310repro.export.table import FORMATS, Extras, refuse_file, refuse_no_date, refuse_unknown
+from in4310repro.export.table import FORMATS, Contents, Extras, refuse_file, refuse_no_date, refuse_unknown
 from in4310repro.report.page import report_differences
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system import archive
+from in4310repro.system import archive, signals
 from in4310repro.system.files import path_below, read_bytes, write_file
-from in4310repro.system.signals import temporary_folder
 from in4310repro.verification.folder import altered_files
 
-Contents = Mapping[str, bytes | Path]  # by path below a folder: what a file holds, or the file that it is a copy of
 IN_THE_WAY = "is there with other content; --out takes a new or empty folder"
 
 
@@ -64,19 +61,15 @@ def write_files(to: Path, contents: Contents) -> list[Path]:
         ValueError: a file is there with other bytes, or its path leads out of the folder.
         OSError: a file cannot be read or written.
     """
-    places = {name: path_below(to, name) for name in contents}
-    for name, place in places.items():
-        content = contents[name]
-        if place.is_file() and isinstance(content, Path):
-            is_equal = filecmp.cmp(place, content, shallow=False)
-        else:
-            is_equal = place.is_file() and read_bytes(place) == content
-        if place.exists() and not is_equal:
+    places = {path_below(to, name): content for name, content in contents.items()}
+
+    def read(content: bytes | Path) -> bytes:
+        return content if isinstance(content, bytes) else read_bytes(content)
+
+    for place, content in places.items():
+        if place.exists() and not (place.is_file() and read_bytes(place) == read(content)):
             raise ValueError(f"{place} {IN_THE_WAY}")
-    return [
-        write_file(places[name], content if isinstance(content, bytes) else read_bytes(content))
-        for name, content in contents.items()
-    ]
+    return [write_file(place, read(content)) for place, content in places.items()]
 
 
 def write_archive(file: Path, contents: Contents) -> list[Path]:
@@ -89,7 +82,7 @@ def write_archive(file: Path, contents: Contents) -> list[Path]:
     if not file.exists():
         archive.write(file, contents)
         return [file]
-    with temporary_folder() as place:
+    with signals.temporary_folder() as place:
         archive.write(place / file.name, contents)
         if not filecmp.cmp(place / file.name, file, shallow=False):
             raise ValueError(f"{file} {IN_THE_WAY}")

@@ -1,13 +1,9 @@
 """Export as an in-toto statement: what was trained, from what, and what `verify` computed again."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from in4310repro.export import facts, verified
+from in4310repro.export import facts
 from in4310repro.export.table import Extras
 from in4310repro.metrics import class_metrics
-from in4310repro.report import check_page
-from in4310repro.report.page import PAGES, make_record
+from in4310repro.report import check_page, page
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes
@@ -23,11 +19,11 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
 
     Its subjects are the selected weights, the scores, the split, the metrics and the report.
     """
-    files, of_report = facts.files(run, extras), (*PAGES, check_page.PAGE)
+    files, of_report = facts.files(run, extras), (*page.PAGES, check_page.PAGE)
     of_run = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
     subjects = [*(f"{facts.RUN}/{name}" for name in of_run), *(f"{facts.REPORT}/{name}" for name in of_report)]
-    record = make_record(run)
-    fingerprint: Mapping[str, Any] = run.fingerprint
+    record = page.make_record(run)
+    fingerprint = dict(run.fingerprint)
     predicate = {
         "command": record["command"],
         "configuration": record["config"],
@@ -45,6 +41,6 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": files[name].sha256}} for name in subjects if name in files],
         "predicateType": PREDICATE,
-        "predicate": predicate | (facts.verification(extras) or {"left_out": [verified.LEFT_OUT]}),
+        "predicate": predicate | (facts.verification(extras) or {"left_out": [facts.LEFT_OUT]}),
     }
     return {FILE: json_bytes(statement)}

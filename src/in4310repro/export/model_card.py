@@ -6,13 +6,10 @@ from typing import Any
 
 import yaml
 
-from in4310repro.export import facts, verified
+from in4310repro.export import facts
 from in4310repro.export.table import Extras
 from in4310repro.metrics import PER_CLASS, SCALARS
-from in4310repro.report import uncertainty
-from in4310repro.report.class_exhibits import test_exhibit
-from in4310repro.report.page import make_record
-from in4310repro.report.verdict import describe_selection_and_test
+from in4310repro.report import class_exhibits, page, uncertainty, verdict
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.system.text import cells, code, markdown, verbatim
 from in4310repro.verification.checks import Verification
@@ -29,62 +26,61 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
 
     Its intervals are those of the report.
     """
-    numbers = test_exhibit(run).numbers
+    numbers, how = class_exhibits.test_exhibit(run).numbers, run.config.preprocessing
+    preprocessing = markdown(
+        f"Images are cropped to their middle, a square of {how.crop_ratio:g} times their short side, resized to "
+        f"{how.size} pixels ({how.interpolation}), divided by 255, and normalized by mean "
+        f"{', '.join(map(str, how.mean))} and standard deviation {', '.join(map(str, how.std))} of red, green and blue."
+    )
     sections = {
-        "Results": [*_unseen_results(run), *_results(numbers), *describe_selection_and_test(run)],
-        "Training": [f"```\n{verbatim(make_record(run)['command'])}\n```", _preprocessing(run)],
+        "Results": [*_results(run, numbers), *verdict.describe_selection_and_test(run)],
+        "Training": [f"```\n{verbatim(page.make_record(run)['command'])}\n```", preprocessing],
         "Limits": [_items(_limits(run))],
-        "How to verify": [*_verify(run), *_verification(extras)],
+        "How to verify": [*_verify(run), _verification(extras)],
     }
     body = "".join(f"\n## {heading}\n\n{BETWEEN.join(parts)}\n" for heading, parts in sections.items())
-    head = yaml.safe_dump(_head(run, numbers["ours"]), sort_keys=False, allow_unicode=True, width=math.inf)
-    return {FILE: f"---\n{head}---\n\n# {markdown(facts.title(run))}\n{body}".encode()}
-
-
-def _head(run: FinishedRun, ours: Mapping[str, Any]) -> dict[str, Any]:
     unseen: Mapping[str, Any] | None = run.metrics.get("unseen")
-    ours, part = (unseen, "unseen") if unseen else (ours, "test")
+    values, part = (unseen, "unseen") if unseen else (numbers["ours"], "test")
     metrics = [
-        {"type": ON_HUB.get(name, name), "name": each.label, "value": ours[name]}
+        {"type": ON_HUB.get(name, name), "name": each.label, "value": values[name]}
         for name, each in SCALARS.items()
-        if name in ours
+        if name in values
     ]
     dataset = {"type": facts.images_name(run), "name": facts.images_name(run), "split": part}
     result = {"task": {"type": TASK, "name": "Image classification"}, "dataset": dataset, "metrics": metrics}
-    return {
+    described = {
         "pipeline_tag": TASK,
         "tags": [TASK, facts.PACKAGE, "reproducibility"],
         "metrics": [each["type"] for each in metrics],
         "model-index": [{"name": facts.title(run), "results": [result]}],
     }
+    head = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=math.inf)
+    return {FILE: f"---\n{head}---\n\n# {markdown(facts.title(run))}\n{body}".encode()}
 
 
-def _unseen_results(run: FinishedRun) -> list[str]:
-    """Return a table of the metrics on images that the run never used, where it was trained on the test images."""
+def _results(run: FinishedRun, numbers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield two tables: the metrics that are one number, and those of each class, with their 95 % intervals.
+
+    Where the run was trained on the test images, a table of the metrics on images that it never used comes first.
+    """
     unseen: Mapping[str, Any] | None = run.metrics.get("unseen")
-    if not unseen:
-        return []
-    rows = [[each.label, f"{unseen[name]:.4f}"] for name, each in SCALARS.items() if name in unseen]
-    before = f"On {unseen['images']} images that the run never used:"
-    return [before, _table(["metric", "value"], rows), "On the test images, on which it was trained:"]
-
-
-def _results(numbers: Mapping[str, Any]) -> list[str]:
-    """Return two tables: the metrics that are one number, and those of each class, with their 95 % intervals."""
+    if unseen:
+        yield f"On {unseen['images']} images that the run never used:"
+        values = [[each.label, f"{unseen[name]:.4f}"] for name, each in SCALARS.items() if name in unseen]
+        yield _table(["metric", "value"], values)
+        yield "On the test images, on which it was trained:"
     ours, intervals = numbers["ours"], numbers["intervals"]
     scalars = [
         [each.label, f"{ours[name]:.4f}", _range(intervals.get(name))] for name, each in SCALARS.items() if name in ours
     ]
+    yield _table(["metric", "value", "95 %"], scalars)
     heading = ["class", "images", *(words for each in PER_CLASS.values() for words in (each.label, "95 %"))]
-    rows = []
-    for place, (label, images) in enumerate(zip(numbers["classes"], numbers["images"], strict=True)):
-        row = [label, str(images)]
-        for name in PER_CLASS:
-            ends = intervals.get(name)
-            row += [f"{ours[name][place]:.4f}", _range(ends and ends[place])]
-        rows.append(row)
-    said = f"Intervals are {uncertainty.describe()}"
-    return [_table(["metric", "value", "95 %"], scalars), _table(heading, rows), said]
+    columns = [numbers["classes"], numbers["images"]]
+    for name in PER_CLASS:
+        ends = intervals.get(name) or [None] * len(numbers["classes"])
+        columns += [[f"{share:.4f}" for share in ours[name]], map(_range, ends)]
+    yield _table(heading, [*zip(*columns, strict=True)])
+    yield f"Intervals are {uncertainty.describe()}"
 
 
 def _range(interval: Sequence[float] | None) -> str:
@@ -98,15 +94,6 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _items(sentences: Iterable[str]) -> str:
     return "\n".join(f"* {markdown(sentence)}" for sentence in sentences)
-
-
-def _preprocessing(run: FinishedRun) -> str:
-    how = run.config.preprocessing
-    return markdown(
-        f"Images are cropped to their middle, a square of {how.crop_ratio:g} times their short side, resized to "
-        f"{how.size} pixels ({how.interpolation}), divided by 255, and normalized by mean "
-        f"{', '.join(map(str, how.mean))} and standard deviation {', '.join(map(str, how.std))} of red, green and blue."
-    )
 
 
 def _limits(run: FinishedRun) -> Iterator[str]:
@@ -127,13 +114,13 @@ def _limits(run: FinishedRun) -> Iterator[str]:
 
 def _verify(run: FinishedRun) -> list[str]:
     weights = facts.selected_weights(run)
-    sha256 = run.files.manifest()[weights]
     first, second = facts.verify_commands(run)
     fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
     listed = Verification.expected(run).grouped_claims
     claimed = _items(f"{'; '.join(each)} ({shown_by})" for shown_by, each in listed.items())
     return [
-        f"The weights are {code(weights)} of the run folder, sha256 `{sha256}`. With the run folder,",
+        f"The weights are {code(weights)} of the run folder, sha256 `{run.files.manifest()[weights]}`. With the run "
+        "folder,",
         f"```\n{verbatim(first)}\n```",
         "computes its results again from weights, images and seed. Where epochs were kept,",
         f"```\n{verbatim(second)}\n```",
@@ -144,10 +131,10 @@ def _verify(run: FinishedRun) -> list[str]:
     ]
 
 
-def _verification(extras: Extras) -> list[str]:
+def _verification(extras: Extras) -> str:
     if extras.verification is None:
-        return [markdown(f"Left out: {verified.LEFT_OUT}.")]
-    result = verified.publishable(extras.verification)
+        return markdown(f"Left out: {facts.LEFT_OUT}.")
+    result = facts.verification(extras)["verification"]
     # A document of an earlier version does not name the setting.
     replays = result.get("settings_trained_again", {"": result})
     listed = [
@@ -157,4 +144,4 @@ def _verification(extras: Extras) -> list[str]:
     ]
     replayed = f"\n\nA replay trained again: {'; '.join(listed)}." if listed else ""
     how, again = markdown(result["agreement"]), _items(result["computed_again"])
-    return [f"A result of the first command was given to this card. It computed again, {how}:\n\n{again}{replayed}"]
+    return f"A result of the first command was given to this card. It computed again, {how}:\n\n{again}{replayed}"

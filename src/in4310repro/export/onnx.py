@@ -5,7 +5,7 @@ import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +14,11 @@ from in4310repro.data.images import evaluation_batches
 from in4310repro.export import facts
 from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.machine import install_command
-from in4310repro.system.progress import SILENT
+from in4310repro.system import machine, progress
 
 FILE = "model.onnx"
 INPUT, OUTPUT = "images", "softmax"
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
-PROVIDER = "CPUExecutionProvider"
 
 
 def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
@@ -32,10 +30,36 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     Raises:
         ValueError: a library is missing, the network cannot be exported, or the test images are not there.
     """
-    onnx, runtime = _libraries()
-    model = _convert(run)
-    images = run.test_images(None if extras.images is None else f"{extras.images}", SILENT)
-    session = runtime.InferenceSession(model.SerializeToString(), providers=[PROVIDER])
+    try:
+        onnx, runtime, _ = map(importlib.import_module, NEEDED)
+    except ImportError as error:
+        raise ValueError(
+            f"--as onnx needs {', '.join(NEEDED)} ({error}); {machine.install_command(NEEDED[1])} installs them"
+        ) from None
+    # With a softmax behind it.
+    network = torch.nn.Sequential(run.selected_network(), torch.nn.Softmax(dim=1)).eval()
+    size = run.config.image_size
+    try:
+        with warnings.catch_warnings():
+            # Of torch's exporter about torch itself.
+            warnings.simplefilter("ignore")
+            program: Any = torch.onnx.export(
+                network,
+                (torch.zeros(2, 3, size, size),),
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("image")},),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = f"{error.__cause__ or error}".strip().splitlines()[0]
+        raise ValueError(f"torch cannot export {run.config.model} as ONNX: {reason}") from None
+    model = program.model_proto
+    for each in (model, model.graph, *model.functions):
+        _remove_traces(each)
+    images = run.test_images(None if extras.images is None else f"{extras.images}", progress.SILENT)
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     batches = evaluation_batches(images, run.config.evaluation_batch_size)
     scores = np.concatenate([session.run([OUTPUT], {INPUT: batch.images.numpy()})[0] for batch in batches])
     metadata = {
@@ -64,47 +88,6 @@ def describe(files: list[Path]) -> str:
         f"differ by up to {float(properties['largest_difference']):.2g} from the recorded ones, and "
         f"{properties['other_predictions']} predicted classes differ; onnxruntime {properties['onnxruntime']}"
     )
-
-
-def _libraries() -> tuple[Any, Any]:
-    """Return the modules `onnx` and `onnxruntime`; raise ValueError if one of `NEEDED` is missing."""
-    try:
-        onnx, runtime, _ = map(importlib.import_module, NEEDED)
-    except ImportError as error:
-        raise ValueError(
-            f"--as onnx needs {', '.join(NEEDED)} ({error}); {install_command(NEEDED[1])} installs them"
-        ) from None
-    return onnx, runtime
-
-
-def _convert(run: FinishedRun) -> Any:
-    """Return the selected network with a softmax behind it as a ModelProto without traces of this machine.
-
-    Raises:
-        ValueError: torch cannot export the network.
-    """
-    model = torch.nn.Sequential(run.selected_network(), torch.nn.Softmax(dim=1)).eval()
-    size = run.config.image_size
-    try:
-        with warnings.catch_warnings():
-            # Of torch's exporter about torch itself.
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                model,
-                (torch.zeros(2, 3, size, size),),
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("image")},),
-            )
-    except torch.onnx.OnnxExporterError as error:
-        reason = f"{error.__cause__ or error}".strip().splitlines()[0]
-        raise ValueError(f"torch cannot export {run.config.model} as ONNX: {reason}") from None
-    exported = cast("Any", program).model_proto
-    for each in (exported, exported.graph, *exported.functions):
-        _remove_traces(each)
-    return exported
 
 
 def _remove_traces(message: Any) -> None:

@@ -15,7 +15,7 @@ class Extras:
     """What `export` was given besides the run; what is absent is left out of the files, which say so.
 
     Attributes:
-        verification: the document that `verify RUN --json` printed, as `verified.read` returns it.
+        verification: the document that `verify RUN --json` printed, as `facts.read_verification` returns it.
         report: the folder of the run's report.
         images: the folder of the run's images, where they are not where the run names them.
         pixels: whether formats that can hold decoded images hold them.
@@ -27,6 +27,9 @@ class Extras:
     images: Path | None = None
     pixels: bool = False
     date: str | None = None
+
+
+Contents = dict[str, bytes | Path]  # by path below a folder: what a file holds, or the file that it is a copy of
 
 
 class Format(NamedTuple):

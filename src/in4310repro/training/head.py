@@ -87,7 +87,7 @@ def features_of(inputs: TrainingInputs, *, cache: bool = True) -> Features:
     """
     config = inputs.config
     embeddings = [
-        embed(inputs.model, config.network, images, config.evaluation_batch_size, inputs.context, cache=cache)
+        embed(inputs.model, config, images, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
     width = building.last_layer(inputs.model, config.network)[1].in_features

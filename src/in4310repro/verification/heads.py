@@ -98,7 +98,7 @@ def _saved_head_differences(
     limits changes along directions in which the loss is flat.
     """
     config, place, images = inputs.config, setting.file(names.BEST_WEIGHTS), setting.evidence.images("test")
-    test = embed(inputs.model, config.network, images, config.evaluation_batch_size, inputs.context, cache=False)
+    test = embed(inputs.model, config, images, inputs.context, cache=False)
     parts = {"training": (features.training, inputs.training), "validation": (features.validation, inputs.validation)}
     parts["test"] = test, images
 

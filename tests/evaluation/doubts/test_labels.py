@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from in4310repro.evaluation.doubts.labels import (
+from in4310repro.evaluation.doubts.examination import (
     FOLDS,
     PENALTY,
     TOLERANCE,

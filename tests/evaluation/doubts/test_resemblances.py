@@ -88,11 +88,14 @@ def test_in_a_small_folder_all_pairs_are_candidates(images: int) -> None:
     assert candidates(neighbours) == [(one, other) for one in range(images) for other in range(one + 1, images)]
 
 
-def test_crops_are_found_whichever_comes_first_and_known_pairs_are_not_compared() -> None:
+def test_crops_are_found_whichever_comes_first_and_known_pairs_are_not_compared(tmp_path: Path) -> None:
     pictures = [Image.fromarray(scenes.draw(name, 0, 96, 0)) for name in scenes.CLASSES]
     pictures = [pictures[0].crop((10, 5, 82, 77)), *pictures, pictures[5].crop((0, 20, 76, 96)), pictures[3]]
+    files = [tmp_path / f"{number}.png" for number in range(9)]
+    for file, picture in zip(files, pictures, strict=True):
+        picture.save(file)
     neighbours = nearest(np.random.default_rng(0).random((9, 3), dtype=np.float32), 11)
-    found = crops(neighbours, [0, 1, 2, 3, 4, 5, 6, 7, 4], lambda position: pictures[position])
+    found = crops(neighbours, [0, 1, 2, 3, 4, 5, 6, 7, 4], files)
     assert [(crop.whole, crop.part) for crop in found] == [(1, 0), (6, 7)]
     assert [round(crop.side, 1) for crop in found] == [0.8, 0.8]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import MISSING, fields
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,12 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from in4310repro.cli.features import SAMPLE, features
 from in4310repro.evaluation.feature_maps import measurement
-from in4310repro.evaluation.feature_maps.measurement import Request
-from in4310repro.evaluation.feature_maps.records import activation_record, folder_result, to_csv
+from in4310repro.evaluation.feature_maps.measurement import activation_record, folder_result, to_csv
 from in4310repro.features import FeatureResult, FeatureStatistics
 from in4310repro.features.blocks import BLOCK
+from tests.builders import feature_request
 
 BATCHES = torch.randn(3, 4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -30,7 +28,7 @@ def network() -> torch.nn.Module:
 
 def measured(**options: Any) -> FeatureResult:
     model = network()
-    with Request(data="photos", modules="0", **options).statistics(model) as statistics:
+    with feature_request(data="photos", modules="0", **options).statistics(model) as statistics:
         for images in BATCHES:
             model(images)
     return statistics.result()["0"]
@@ -56,16 +54,10 @@ def test_a_request_is_measured_with_its_options(monkeypatch: pytest.MonkeyPatch)
     made = Mock()
     monkeypatch.setattr(measurement, "FeatureStatistics", made)
     options: Any = {"calls": "keep", "channel_axis": {"fc": 1}}
-    asked = Request(data="photos", modules="conv1,fc", samples="positions", precision="exact", **options)
+    asked = feature_request(data="photos", modules="conv1,fc", samples="positions", precision="exact", **options)
     asked.statistics(model := network(), BLOCK)
     expected = {**options, "first_image": BLOCK, "histogram": True, "top_images": 3}
     assert made.call_args == ((model, ["conv1", "fc"], "positions", "exact"), expected)
-
-
-def test_the_command_has_the_defaults_of_a_request() -> None:
-    options = features.make_context("features", []).params
-    defaults = {each.name: each.default for each in fields(Request) if each.default is not MISSING}
-    assert {**options, "images": SAMPLE}.items() >= defaults.items()
 
 
 # Four images, five channels, two positions: channel 1 is at most zero, 3 and 4 have equal largest values.
@@ -102,7 +94,7 @@ def test_of_many_channels_with_equal_responses_the_first_are_named() -> None:
 
 
 def test_a_folder_has_the_zeros_and_the_largest_eigenvalues_with_their_share_also_in_its_table() -> None:
-    made = folder_result(Request(data="photos", eigenvalues=2), {"0": result(MAPS)}, ["a", "b", "c", "d"])
+    made = folder_result(feature_request(data="photos", eigenvalues=2), {"0": result(MAPS)}, ["a", "b", "c", "d"])
     module, oracle = made["modules"]["0"], np.linalg.eigvalsh(np.cov(MAPS.double().mean(dim=2).T, bias=True))[::-1]
     assert module["zeros"] == (MAPS == 0).sum()
     assert module["eigenvalues"] == pytest.approx(oracle[:2])

@@ -27,19 +27,18 @@ from in4310repro import models
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import of_folder
-from in4310repro.evaluation.feature_maps.measurement import Request, parse_modules
+from in4310repro.evaluation.feature_maps.measurement import Request, folder_result, parse_modules, to_csv, to_text
 from in4310repro.evaluation.feature_maps.of_folder import (
     measure_folder,
     remove_partial_results,
     with_ending,
 )
-from in4310repro.evaluation.feature_maps.records import folder_result, to_csv, to_text
 from in4310repro.features import FeatureStatistics
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import metadata_of, tensors_sha256
-from tests.builders import Watched
+from tests.builders import Watched, feature_request
 from tests.conftest import Call, active, refused
 from tests.processes import held_by_another_process
 
@@ -57,7 +56,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def request(pictures: Path, **changes: object) -> Request:
     settings: dict[str, object] = {"data": str(pictures), "weights": "none", "images": IMAGES, "image_size": 32}
-    return Request(**settings | changes)  # type: ignore[arg-type]
+    return feature_request(**settings | changes)
 
 
 def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
@@ -277,6 +276,7 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     stop: Callable[[], object],
     error: type[BaseException],
     saved_images: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pictures = Path(shutil.copytree(pictures, tmp_path / "copy"))
     options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
@@ -285,9 +285,9 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     # While the third batch of 16 images is measured; what raises at once leaves what was saved last.
     batches = itertools.count(1)
     progress = Watched(step=lambda *_: stop() if next(batches) == 3 else None)
-    often = 0.0 if error is MemoryError else 300.0
+    monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0 if error is MemoryError else 300)
     with pytest.raises(error):
-        measure_folder(options, Context(active(), progress), out=out, seconds_between_saves=often)
+        measure_folder(options, Context(active(), progress), out=out)
     assert metadata_of(part.read_bytes())["images"] == saved_images
     assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
-from in4310repro.evaluation.feature_maps import tiles
-from in4310repro.evaluation.feature_maps.pictures import draw_pictures, maps_of, portable_name
+from in4310repro.evaluation.feature_maps.pictures import draw_pictures, maps_of, portable_name, to_png
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
@@ -73,7 +72,7 @@ def test_pictures_hold_the_values_that_the_selected_network_gives_in_evaluation_
     assert row["shape"] == list(maps.shape)
     assert (row["minimum"], row["maximum"]) == pytest.approx((maps.min(), maps.max()), rel=1e-5)
     assert row["non_positive"] == pytest.approx((maps <= 0).mean(), abs=1e-4)
-    assert (folder / row["file"]).read_bytes() == tiles.to_png(maps)
+    assert (folder / row["file"]).read_bytes() == to_png(maps)
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process(

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from in4310repro.evaluation.feature_maps.tiles import COLOURS, LARGEST, SIDE, to_png
+from in4310repro.evaluation.feature_maps.pictures import COLOURS, LARGEST, SIDE, to_png
 
 Colour = tuple[int, ...]
 

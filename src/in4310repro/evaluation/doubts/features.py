@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from in4310repro.data.folders import Entry
 from in4310repro.data.preprocessing import APPLIED, to_json
@@ -95,7 +94,7 @@ def features_of(source: Source, root: Path, entries: Sequence[Entry], context: C
     config = replace(source.config, orientation=APPLIED)
     images = config.load("images", root, entries, context.progress)
     network = context.numerics.place(source.network)
-    return embed(network, config.network, images, config.evaluation_batch_size, context).take(range(len(images)))
+    return embed(network, config, images, context).take(range(len(images)))
 
 
 DIRECTIONS = 50  # principal ones, of which neighbours are taken
@@ -103,7 +102,7 @@ PERPLEXITY = 30.0  # about how many neighbours of an image are kept near it
 FEWEST = 5  # images
 
 
-def plane(features: Features, seed: int) -> NDArray[np.float64]:
+def plane(features: Features, seed: int) -> np.ndarray:
     """Return two t-SNE coordinates per image, computed from principal components of the features.
 
     This is scikit-learn's t-SNE (van der Maaten and Hinton, JMLR 9, 2008), initialised with the first two
@@ -130,8 +129,7 @@ def plane(features: Features, seed: int) -> NDArray[np.float64]:
     components = PCA(min(DIRECTIONS, images, width), random_state=seed).fit_transform(features)
     # A plane needs a second direction, also for features of one number.
     components = np.pad(components, ((0, 0), (0, max(0, 2 - components.shape[1]))))
-    perplexity = min(PERPLEXITY, (images - 1) / 3)
-    places = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(components).astype(np.float64)
+    mapped = TSNE(2, perplexity=min(PERPLEXITY, (images - 1) / 3), init="pca", random_state=seed)
+    places = mapped.fit_transform(components).astype(np.float64)
     span = np.ptp(places, axis=0)
-    placed: NDArray[np.float64] = (places - places.min(axis=0)) / np.where(span > 0, span, 1)
-    return placed
+    return np.asarray((places - places.min(axis=0)) / np.where(span > 0, span, 1))

@@ -1,8 +1,6 @@
 """Images that resemble each other: copies by bytes, hashes and details, and look-alikes of different classes."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,17 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from PIL import Image
 
-from in4310repro.data import check
-from in4310repro.data.check import Findings, Group
-from in4310repro.data.folders import Catalogue
+from in4310repro.data import check, reading
+from in4310repro.data.folders import Catalogue, in_threads
 from in4310repro.data.near_duplicates import ENOUGH, details, part_of
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.data.reading import read_image
 from in4310repro.data.splits import link, members
-from in4310repro.evaluation.doubts.labels import Labels
-from in4310repro.evaluation.embedding import Features, embed
+from in4310repro.evaluation.embedding import Features, Labels, embed
 from in4310repro.runs.config import Config
 from in4310repro.system.context import Context
 from in4310repro.system.progress import SILENT, Progress
@@ -107,7 +101,8 @@ class Crop(NamedTuple):
 def crops(
     neighbours: Neighbours,
     known: Sequence[int],
-    read: Callable[[int], Image.Image],
+    files: Sequence[Path],
+    orientation: str = APPLIED,
     progress: Progress = SILENT,
 ) -> list[Crop]:
     """Return the pairs of neighbours in feature space in which one image shows a part of the other.
@@ -115,30 +110,23 @@ def crops(
     Args:
         neighbours: at least `CANDIDATES` + 1 neighbours of each image, or all other images.
         known: the group number of each image, equal for those known to be copies; such pairs are not compared.
-        read: returns the image at a position.
+        files: the images.
+        orientation: whether the orientation in EXIF data is applied, see `reading.read_rgb`.
         progress: shows the number of pairs compared.
 
     Returns:
         The pairs, sorted by position.
     """
     pairs = [pair for pair in candidates(neighbours) if known[pair[0]] != known[pair[1]]]
-    prepared = lru_cache(KEPT)(lambda position: details(read(position)))
+    prepared = lru_cache(KEPT)(lambda position: details(reading.read_image(files[position], orientation).image))
 
-    def compare(start: int) -> list[Crop]:
-        """Return of each pair the better match, of `first` as a part of `second` and the other way round."""
-        both = [
-            [Crop(whole, part, *part_of(prepared(whole), prepared(part))) for whole, part in (pair, pair[::-1])]
-            for pair in pairs[start : start + AT_ONCE]
-        ]
-        return [max(each, key=lambda crop: (crop.correlation, -crop.whole)) for each in both]
+    def compare(pair: tuple[int, int]) -> Crop:
+        """Return the better match, of the first image as a part of the second and the other way round."""
+        both = [Crop(whole, part, *part_of(prepared(whole), prepared(part))) for whole, part in (pair, pair[::-1])]
+        return max(both, key=lambda crop: (crop.correlation, -crop.whole))
 
-    found = []
-    # Threads suffice: transforms and decoders release the interpreter's lock.
-    with progress.task("comparing images", len(pairs)) as advance, ThreadPoolExecutor(os.cpu_count()) as threads:
-        for compared in threads.map(compare, range(0, len(pairs), AT_ONCE)):
-            found += [crop for crop in compared if crop.correlation >= ENOUGH]
-            advance(len(compared), "")
-    return found
+    compared = in_threads(compare, pairs, "comparing images", progress, AT_ONCE)
+    return [crop for crop in compared if crop.correlation >= ENOUGH]
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
@@ -186,7 +174,7 @@ def resemblances(
     root: Path,
     paths: Sequence[str],
     labels: Labels,
-    findings: Findings,
+    findings: check.Findings,
     features: Features,
     progress: Progress,
     orientation: str = APPLIED,
@@ -207,22 +195,22 @@ def resemblances(
     """
     by_hash = copies_by_hashes(paths, findings)
     neighbours = nearest(features, CANDIDATES + 1, progress)
-    found = crops(neighbours, by_hash, lambda place: read_image(root / paths[place], orientation).image, progress)
+    found = crops(neighbours, by_hash, [root / path for path in paths], orientation, progress)
     copies = link(range(len(paths)), [*members(by_hash), *(crop[:2] for crop in found)])
     return found, copies, look_alikes(neighbours, labels, copies)
 
 
-def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
+def copies_by_hashes(paths: Sequence[str], findings: check.Findings) -> list[int]:
     """Return a group number for each image, equal for copies (images with equal bytes or similar hashes)."""
     place = {path: position for position, path in enumerate(paths)}
-    groups: list[Group] = [*findings.identical, *findings.near_duplicates]
-    groups += [[each.first, each.second] for each in findings.turned]
+    turned = ((each.first, each.second) for each in findings.turned)
+    groups = (*findings.identical, *findings.near_duplicates, *turned)
     return link(range(len(paths)), [[place[path] for path in group if path in place] for group in groups])
 
 
 def find_groups(
     images: Catalogue, network: torch.nn.Module, config: Config, context: Context, *, cache: bool = True
-) -> list[Group]:
+) -> list[check.Group]:
     """Return groups of images that resemble each other; each group is a list of paths.
 
     A split must keep each group in one part. Images are compared by features of a network that was not trained
@@ -240,8 +228,8 @@ def find_groups(
     """
     loaded = config.load("images", images.root, images.entries, context.progress, cache=cache)
     placed = context.numerics.place(network)
-    features = embed(placed, config.network, loaded, config.evaluation_batch_size, context, cache=cache)
-    found: list[Group] = []
+    features = embed(placed, config, loaded, context, cache=cache)
+    found: list[check.Group] = []
     if context.processes.leads:
         findings = check.examine(images, None, context.progress, config.orientation)
         shown = (findings, features.take(range(len(loaded))), context.progress, config.orientation)
@@ -249,5 +237,4 @@ def find_groups(
         # The images of a group are connected by pairs of copies or look-alikes.
         groups = link(range(len(copies)), [*members(copies), *(pair[:2] for pair in alike)])
         found = [[loaded.paths[position] for position in group] for group in members(groups)]
-    told: list[Group] = context.processes.broadcast_json(found)
-    return told
+    return list(context.processes.broadcast_json(found))

@@ -5,31 +5,28 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
-from in4310repro.data.comparison import sample_positions
-from in4310repro.data.folders import image_files
+from in4310repro.data import comparison, folders, reading
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing, to_json
-from in4310repro.data.reading import decode
-from in4310repro.evaluation.feature_maps.measurement import Request
-from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
+from in4310repro.evaluation.feature_maps.measurement import FolderResult, Request, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather
 from in4310repro.features.kernel import kernel_description
 from in4310repro.models import modules
+from in4310repro.models.sources import open_network
+from in4310repro.system import schema, signals, tensors
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file
-from in4310repro.system.processes import join
-from in4310repro.system.schema import refuse_other_configuration
-from in4310repro.system.signals import interrupts
-from in4310repro.system.tensors import metadata_of, tensors_sha256
+from in4310repro.system.processes import Processes, join
 
 
 def with_ending(out: Path, ending: str) -> Path:
@@ -42,8 +39,8 @@ def with_ending(out: Path, ending: str) -> Path:
 
 def partial_results(out: Path) -> list[Path]:
     """Return the files in which any process stored partial results of the result file `out`."""
-    name = re.compile(re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part")
-    return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
+    name = re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part"
+    return sorted(file for file in out.parent.glob("*.part") if re.fullmatch(name, file.name))
 
 
 def remove_partial_results(out: Path) -> None:
@@ -52,25 +49,21 @@ def remove_partial_results(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+@dataclass
 class PartialResult:
-    """File in which one process saves the statistics of an unfinished measurement.
+    """File in which one process saves the statistics of an unfinished measurement."""
 
-    Args:
-        out: the file of the result.
-        rank: rank of the process.
-        world_size: number of processes.
-        identity: JSON values that must be equal for the measurement to be continued.
-        statistics: the statistics to save, and to restore in `begin`.
-    """
+    out: Path  # file of the result
+    processes: Processes
+    identity: Mapping[str, object]  # JSON values that must be equal for the measurement to be continued
+    statistics: FeatureStatistics  # to save, and to restore in `begin`
+    images: int = 0  # measured so far
+    files_digest: Any = field(default_factory=hashlib.sha256)
 
-    def __init__(
-        self, out: Path, rank: int, world_size: int, identity: Mapping[str, object], statistics: FeatureStatistics
-    ) -> None:
-        self.file = with_ending(out, f".{rank}of{world_size}.part")
-        self.images = 0  # measured so far
-        self._out, self._rank, self._world_size = out, rank, world_size
-        self._identity, self._statistics = identity, statistics
-        self._files_digest = hashlib.sha256()
+    @property
+    def file(self) -> Path:
+        """Path of the file."""
+        return with_ending(self.out, f".{self.processes.rank}of{self.processes.size}.part")
 
     def begin(self, files: list[Path], *, resume: bool) -> None:
         """Lock the result file, and load the statistics of a partial result if there is one.
@@ -84,8 +77,8 @@ class PartialResult:
                 result, but `resume` is false; or the partial result is corrupt or of a different measurement.
         """
         self._claim()
-        ending = f"of{self._world_size}.part"
-        if others := [file for file in partial_results(self._out) if not file.name.endswith(ending)]:
+        ending = f"of{self.processes.size}.part"
+        if others := [file for file in partial_results(self.out) if not file.name.endswith(ending)]:
             raise ValueError(
                 f"{others[0]} is of another number of processes; continue with as many as it names after 'of', or "
                 "remove it"
@@ -98,63 +91,65 @@ class PartialResult:
             )
         data = read_bytes(self.file)
         try:
-            state, metadata = safetensors.torch.load(data), metadata_of(data)
+            state, metadata = safetensors.torch.load(data), tensors.metadata_of(data)
             intact = metadata.pop("sha256") == _digest(metadata, state)
             identity, images = json.loads(metadata["identity"]), int(metadata["images"])
         except (safetensors.SafetensorError, KeyError, ValueError, RecursionError):
             intact = False
         if not intact:
             raise ValueError(f"{self.file} is corrupt, or no partial result; remove it and measure again")
-        refuse_other_configuration(identity, self._identity, f"{self.file}")
+        schema.refuse_other_configuration(identity, self.identity, f"{self.file}")
         self.add(files[:images])
-        if self._files_digest.hexdigest() != metadata["files_sha256"]:
+        if self.files_digest.hexdigest() != metadata["files_sha256"]:
             raise ValueError(
                 f"the {images} images of {self.file} are no longer the first of the sample, by name, size and "
                 "modification time; restore them, or remove it and measure again"
             )
         try:
-            self._statistics.load_state_dict(state)
+            self.statistics.load_state_dict(state)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
 
     def _claim(self) -> None:
         """Check that the result file can be written, and lock it against other commands."""
-        targets = [with_ending(self._out, ending) for ending in (".json", ".csv", ".png")]
-        if folders := [file for file in (self._out, *targets) if file.is_dir()]:
-            raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")
+        targets = [with_ending(self.out, ending) for ending in (".json", ".csv", ".png")]
+        if taken := [file for file in (self.out, *targets) if file.is_dir()]:
+            raise ValueError(f"{taken[0]} is a folder; --out takes FILE.json")
         trial = self.file.with_suffix(".trial")
         try:
             # By `write_file`, whose temporary names are longer than the result's.
             write_file(trial, b"").unlink()
-            if self._rank == 0:
+            if self.processes.leads:
                 lock(targets[0])
         except OSError as error:
-            why = f"{trial.parent} does not take {trial.name} ({reason(error)})"
-            raise ValueError(f"{why}; --out takes FILE.json") from None
+            raise ValueError(
+                f"{trial.parent} does not take {trial.name} ({reason(error)}); --out takes FILE.json"
+            ) from None
 
     def add(self, files: list[Path]) -> None:
         """Record that these files, which are the next ones in order, have been measured."""
         for file in files:
             status = file.stat()
-            self._files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            self.files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         self.images += len(files)
 
     def save(self) -> None:
         """Write or replace the file; do nothing if no image has been measured."""
         if self.images:
-            state, identity = self._statistics.state_dict(), json.dumps(self._identity)
-            metadata = {"images": f"{self.images}", "identity": identity}
-            metadata["files_sha256"] = self._files_digest.hexdigest()
+            state = self.statistics.state_dict()
+            metadata = {"images": f"{self.images}", "identity": json.dumps(self.identity)}
+            metadata["files_sha256"] = self.files_digest.hexdigest()
             write_file(self.file, safetensors.torch.save(state, metadata | {"sha256": _digest(metadata, state)}))
 
 
 def _digest(metadata: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:
     """Return one sha256 of the tensors of a partial result, and of its metadata but this hash."""
-    parts = [metadata[name] for name in ("images", "files_sha256", "identity")]
-    return hashlib.sha256("\n".join([*parts, tensors_sha256(state)]).encode()).hexdigest()
+    of_files = f"{metadata['images']}\n{metadata['files_sha256']}"
+    sealed = f"{of_files}\n{metadata['identity']}\n{tensors.tensors_sha256(state)}"
+    return hashlib.sha256(sealed.encode()).hexdigest()
 
 
-USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
+SECONDS_BETWEEN_SAVES = 300  # of partial results, at the end of a batch
 
 
 def measure_folder(
@@ -163,7 +158,6 @@ def measure_folder(
     out: Path | None = None,
     *,
     resume: bool = False,
-    seconds_between_saves: float = 300.0,
 ) -> FolderResult | None:
     """Measure the images of a folder. Rank 0 returns the feature statistics, other processes return None.
 
@@ -176,7 +170,6 @@ def measure_folder(
             end, when it is interrupted, when a file cannot be decoded, and from time to time.
             `remove_partial_results` removes these files. If `out` is None, nothing is saved.
         resume: whether to continue from a partial result that was saved before.
-        seconds_between_saves: seconds after which the partial result is saved again, at the end of a batch.
 
     Raises:
         ValueError: the folder, model, weights or a module does not exist; there are fewer than two images; a file
@@ -184,13 +177,22 @@ def measure_folder(
             the partial result is corrupt or of a different measurement.
         KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
     """
-    files = sample_files(request)
-    request.network.check()
-    weights = request.network.read_weights(request.weights)
-    model = request.network.build(1000, request.seed, weights)
+    root = Path(request.data)
+    files = folders.image_files(root)
+    if min(len(files), request.images) < 2:
+        raise ValueError(f"{len(files)} images in {root}, {request.images} requested; at least 2 are needed")
+    # Sorted by path; the sample depends only on the seed and the paths.
+    names = [str(file.relative_to(root)) for file in files]
+    files = [files[position] for position in comparison.sample_positions(names, request.images, request.seed)]
+    network = open_network(request.model)
+    network.check()
+    weights = network.read_weights(request.weights)
+    model = network.build(1000, request.seed, weights)
     if weights.preprocessing is None:
-        said = f"{request.weights} does not say how images are prepared for it; they are for {USUAL}"
-        context.progress.message(said)
+        context.progress.message(
+            f"{request.weights} does not say how images are prepared for it; they are for most of torchvision's "
+            "weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
+        )
     modules.check_scores(model, request.model, 1000, request.image_size)
     if (chosen := request.modules) is None:
         chosen = ",".join(modules.default_modules(model, request.model, request.image_size))
@@ -203,20 +205,27 @@ def measure_folder(
         own = [[files[index] for index in batch] for batch in batches(len(files), request.batch_size, rank, size)]
         partial = None
         if out is not None:
-            identity = describe_measurement(request, model, context.numerics.numeric_class, start)
-            partial = PartialResult(out, rank, size, identity, statistics)
+            # Without `data` and `eigenvalues`, which do not change the statistics.
+            options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
+            identity = options | {
+                "preprocessing": to_json(request.preprocessing) | {"orientation": request.preprocessing.orientation},
+                "weights": tensors.tensors_sha256(model.state_dict()),
+                "arithmetic": context.numerics.numeric_class,
+                "kernel": kernel_description(),
+                "first_image": start,
+            }
+            partial = PartialResult(out, processes, identity, statistics)
             partial.begin(list(chain(*own)), resume=resume)
             if resume and not partial.images:
                 context.progress.message(f"{partial.file} is not there; all its images are measured")
             own = [batch for batch, end in zip(own, accumulate(map(len, own)), strict=True) if end > partial.images]
         with statistics:
-            _pass_files(model, own, request, context, partial, seconds_between_saves)
+            _pass_files(model, own, request, context, partial)
         if size > 1:
             gather(statistics)
         if rank:
             return None
-        paths = [file.relative_to(request.data).as_posix() for file in files]
-        return folder_result(request, statistics.result(), paths)
+        return folder_result(request, statistics.result(), [file.relative_to(root).as_posix() for file in files])
 
 
 def _pass_files(
@@ -225,7 +234,6 @@ def _pass_files(
     request: Request,
     context: Context,
     partial: PartialResult | None,
-    seconds_between_saves: float,
 ) -> None:
     """Pass batches of image files through the network; save the partial result from time to time and at the end.
 
@@ -233,60 +241,29 @@ def _pass_files(
         ValueError: a file is not an image; what was measured is saved.
         KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
     """
-    saved_at, how, images = time.monotonic(), request.preprocessing, sum(map(len, file_batches))
-    task = context.progress.task(f"feature maps of {Path(request.data).name}", images)
-    with interrupts() as interrupted, task as advance:
+    saved_at, how = time.monotonic(), request.preprocessing
+    task = context.progress.task(f"feature maps of {Path(request.data).name}", sum(map(len, file_batches)))
+    with signals.interrupts() as interrupted, task as advance:
         for files in file_batches:
             try:
-                pixels = np.stack([decode(file, request.image_size, preprocessing=how) for file in files])
+                pixels = np.stack([reading.decode(file, request.image_size, preprocessing=how) for file in files])
             except ValueError as error:
                 if partial is None or not partial.images:
                     raise
                 partial.save()
-                saved = f"{partial.images} images are saved, and --resume continues after them"
-                raise ValueError(f"{error}; {saved}") from None
+                raise ValueError(
+                    f"{error}; {partial.images} images are saved, and --resume continues after them"
+                ) from None
             model(normalize(pixels, how).to(context.numerics.device))
             advance(len(files), "")
             # Asked once: what comes between two questions would end the measurement without a save.
             stop = interrupted()
             if partial:
                 partial.add(files)
-                if stop or time.monotonic() - saved_at > seconds_between_saves:
+                if stop or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
                     partial.save()
                     saved_at = time.monotonic()
             if stop:
                 raise KeyboardInterrupt
     if partial:
         partial.save()
-
-
-def sample_files(request: Request) -> list[Path]:
-    """Draw a random sample of the image files; return it sorted by path.
-
-    The sample depends only on the seed and the paths.
-
-    Raises:
-        ValueError: the folder does not exist, it has fewer than two images, or fewer than two are requested.
-    """
-    root = Path(request.data)
-    files = image_files(root)
-    if min(len(files), request.images) < 2:
-        raise ValueError(f"{len(files)} images in {root}, {request.images} requested; at least 2 are needed")
-    positions = sample_positions([str(file.relative_to(root)) for file in files], request.images, request.seed)
-    return [files[position] for position in positions]
-
-
-def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return the settings of a measurement, to compare with those of a partial result before it is continued.
-
-    `data` and `eigenvalues` are not included, since they do not change the statistics. `start` is the index of
-    the first image that this process measures.
-    """
-    options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
-    return options | {
-        "preprocessing": to_json(request.preprocessing) | {"orientation": request.preprocessing.orientation},
-        "weights": tensors_sha256(model.state_dict()),
-        "arithmetic": arithmetic,
-        "kernel": kernel_description(),
-        "first_image": start,
-    }

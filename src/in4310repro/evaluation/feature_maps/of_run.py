@@ -9,32 +9,27 @@ from pathlib import Path
 import torch
 
 from in4310repro.data import comparison
-from in4310repro.data.comparison import Sample, subset
 from in4310repro.data.images import ImageSet, evaluation_batches
-from in4310repro.evaluation.feature_maps.measurement import IMAGES
-from in4310repro.evaluation.feature_maps.records import activation_record
+from in4310repro.evaluation.feature_maps.measurement import IMAGES, activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.features import FeatureStatistics, gather
 from in4310repro.features.blocks import BLOCK, block_range
 from in4310repro.features.kernel import kernel_description
-from in4310repro.runs import names
+from in4310repro.runs import deviations, folder, names, presets
 from in4310repro.runs.config import Config
-from in4310repro.runs.deviations import PUBLISHED_BATCH_SIZE
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import READ_ONLY
-from in4310repro.runs.presets import publishable
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.system.context import Context
-from in4310repro.system.fingerprint import Fingerprint, fingerprint
+from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.system.tensors import tensors_sha256
 
 EIGENVALUES = 15  # of a module that has so many channels
 
 
-def sample_of(settings: Config) -> Sample:
+def sample_of(settings: Config) -> comparison.Sample:
     """Return how many images to measure in each set, the seed for drawing them, and the preprocessing."""
-    return Sample(settings.feature_images, settings.image_size, settings.seed, settings.preprocessing)
+    return comparison.Sample(settings.feature_images, settings.image_size, settings.seed, settings.preprocessing)
 
 
 def comparison_sets(settings: Config) -> list[ImageSet]:
@@ -66,7 +61,8 @@ def image_sets(run: FinishedRun, settings: Config, data: str | None, progress: P
     Raises:
         ValueError: a folder or an image cannot be read, or the images are not those of the run.
     """
-    return [subset(run.test_images(data, progress), settings.feature_images, settings.seed), *comparison_sets(settings)]
+    tested = run.test_images(data, progress)
+    return [comparison.subset(tested, settings.feature_images, settings.seed), *comparison_sets(settings)]
 
 
 def write_features(
@@ -95,7 +91,7 @@ def write_features(
         if locked:
             run.files.write_json(names.FEATURES, features)
     except OSError as error:
-        if error.errno not in READ_ONLY:
+        if error.errno not in folder.READ_ONLY:
             raise
         locked = False
     if not locked and features != run.features:
@@ -131,7 +127,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
             raise ValueError(
                 f"weights {config.weights} are no longer those that {run.folder} was trained from; restore them"
             )
-    current: Fingerprint = fingerprint(context.numerics)
+    current = fingerprint(context.numerics)
     current["feature_kernel"] = kernel_description()
     if context.numerics.portable:
         # No bit depends on it, and the record has the same bytes for any number of processes.
@@ -150,7 +146,7 @@ def network_name(run: FinishedRun) -> str:
     """Return a description of the network whose feature maps were measured, for `features.json`."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
-    return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
+    return f"{run.config.model} with {presets.publishable(run.config).weights} weights, not fine-tuned"
 
 
 def measure_sets(
@@ -172,7 +168,7 @@ def measure_sets(
         sparsity = statistics.result()
         if config.protocol.batch_norm_mode == "train":
             changed = with_batch_statistics(model)
-            statistics = _measure_set(changed, images, first, config, PUBLISHED_BATCH_SIZE, context)
+            statistics = _measure_set(changed, images, first, config, deviations.PUBLISHED_BATCH_SIZE, context)
         if accumulated:
             statistics.merge(accumulated)
         spectra, divisor = statistics.result(), config.protocol.share_divisor(len(images))
@@ -201,13 +197,13 @@ def _measure_set(
     model: torch.nn.Module, images: ImageSet, first: int, config: Config, batch_size: int, context: Context
 ) -> FeatureStatistics:
     """Return the statistics of an image set whose first image has the index `first`, gathered from all processes."""
-    rank, size = context.processes.rank, context.processes.size
+    processes = context.processes
     # Each process measures blocks of 64 images.
-    blocks = block_range(len(images), rank, size)
+    blocks = block_range(len(images), processes.rank, processes.size)
     part = range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(images)))
     statistics = FeatureStatistics(
         model,
-        list(config.modules),
+        config.modules,
         "images",
         config.precision,
         first_image=first + part.start,
@@ -219,7 +215,7 @@ def _measure_set(
         for batch in evaluation_batches(images, batch_size, part=part):
             model(batch.images.to(context.numerics.device))
             advance(len(batch.paths), "")
-    if size > 1:
+    if processes.size > 1:
         gather(statistics)
     return statistics
 

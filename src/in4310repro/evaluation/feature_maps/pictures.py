@@ -1,16 +1,19 @@
 """Pictures of a run's feature maps: one PNG file for each of its first test images and each module, and an index."""
 
+import io
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
 from torch import Tensor, nn
 
 from in4310repro.data.images import evaluation_batches
-from in4310repro.evaluation.feature_maps import tiles
 from in4310repro.evaluation.feature_maps.measurement import parse_modules
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.hooks import ForwardPass, capture_outputs, check_calls_hooks, choose, evaluation_mode
@@ -19,9 +22,65 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 
+SHADES = 126  # of values that are not positive, and as many of positive ones
+NOT_FINITE, GAP = 2 * SHADES, 2 * SHADES + 1  # indices in the palette
+COLOURS = {
+    "zero": (70, 130, 255),
+    "the minimum below zero": (8, 16, 60),
+    "just above zero": (60, 36, 10),
+    "the maximum above zero": (255, 222, 130),
+    "not finite": (255, 0, 200),
+    "between tiles": (255, 255, 255),
+}
+SIDE = 1024  # pixels; a picture is enlarged up to this width and height
+LARGEST_FACTOR = 16
+LARGEST = 2**26  # pixels
+
+
+def to_png(channels: Float32[np.ndarray, "channel height width"]) -> bytes:
+    """Return the channels of one image's feature map as a PNG file, in a grid in row-major order.
+
+    Each value is a square of equal pixels, and tiles are one pixel apart. Values <= 0 are blue, positive ones from
+    brown to yellow. The shade is sqrt(|value| / m), where m is the magnitude of the lowest or of the highest finite
+    value of the whole map, so that a colour means the same value in each channel.
+
+    Raises:
+        ValueError: the picture would have more than 2^26 pixels.
+    """
+    count, height, width = channels.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    room = min(SIDE // columns - 1, SIDE // rows - 1)
+    factor = max(1, min(LARGEST_FACTOR, room // max(height, width)))
+    tall, wide = height * factor + 1, width * factor + 1
+    if rows * tall * columns * wide > LARGEST:
+        raise ValueError(
+            f"{rows} x {columns} tiles of {height} x {width} values are too many for a picture of {LARGEST} pixels; "
+            "choose other modules"
+        )
+    finite = np.isfinite(channels)
+    known = np.where(finite, channels, 0).astype(np.float64)
+    sides = (each.clip(min=0) for each in (-known, known))
+    # Square roots of the values as shares of the highest one; 0 where all are 0.
+    below, above = (np.rint(np.sqrt(each / (each.max() or 1)) * (SHADES - 1)) for each in sides)
+    # The place of each value in the palette: 0 for zero, 125 minimum, 126 just above zero, 251 maximum.
+    shades = np.where(finite, np.where(known > 0, SHADES + above, below), NOT_FINITE).astype(np.uint8)
+    tiles = np.full((rows * columns, tall, wide), GAP, np.uint8)
+    tiles[:count, :-1, :-1] = shades.repeat(factor, axis=1).repeat(factor, axis=2)
+    grid = tiles.reshape(rows, columns, tall, wide).swapaxes(1, 2).reshape(rows * tall, columns * wide)
+    # The gap after the last row and column is left out.
+    picture = Image.fromarray(grid[:-1, :-1])
+    steps, colours = np.linspace(0, 1, SHADES)[:, None], np.array([*COLOURS.values()])
+    ramps = [np.rint((1 - steps) * start + steps * end) for start, end in (colours[:2], colours[2:4])]
+    palette = np.concatenate([*ramps, colours[4:]])
+    picture.putpalette(palette.astype(np.uint8).tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png")
+    return buffer.getvalue()
+
+
 INDEX = "pictures.json"
 LONGEST = 60  # characters of a name of an image or module in the name of a file
-Maps = dict[str, Float[Tensor, "channel height width"]]  # of one image, by the title of the module
 
 
 def draw_pictures(
@@ -60,8 +119,7 @@ def draw_pictures(
     chosen, split = choose(model, asked), run.split_below(data)
     # No other image is decoded.
     first = run.config.load("test", split.root, split.parts["test"][:images], context.progress, cache=False)
-    rows: list[dict[str, Any]] = []
-    not_drawn: dict[str, str] = {}
+    rows, written, not_drawn = list[dict[str, Any]](), list[Path](), dict[str, str]()
     with context.progress.task("drawing feature maps", len(first)) as advance:
         for number, batch in enumerate(evaluation_batches(first, 1)):
             maps, reasons = maps_of(model, chosen, batch.images.to(context.numerics.device), channel_axis or {})
@@ -73,33 +131,47 @@ def draw_pictures(
             path = first.paths[number]
             name = portable_name(path.rpartition(".")[0] or path)
             folder = f"{number + 1:0{max(3, len(str(len(first))))}}" + (f"-{name}" if name else "")
+            drawn = {}
+            for place, (title, channels) in enumerate(maps.items(), 1):
+                file = f"{folder}/{place:0{len(str(len(maps)))}}-{portable_name(title) or 'network'}.png"
+                finite = channels[channels.isfinite()]
+                rows.append(
+                    {
+                        "file": file,
+                        "image": path,
+                        "module": title,
+                        "shape": list(channels.shape),
+                        "minimum": float(finite.min()) if len(finite) else None,
+                        "maximum": float(finite.max()) if len(finite) else None,
+                        "non_positive": float((channels <= 0).double().mean()),
+                        "non_finite": channels.numel() - len(finite),
+                    }
+                )
+                try:
+                    drawn[to / file] = to_png(channels.numpy())
+                except ValueError as error:
+                    raise ValueError(f"module {title!r} cannot be drawn: {error}") from None
             # All maps of an image are drawn before one is written: what is refused leaves no file.
-            for row, png in list(_draw_image(maps, folder, path)):
-                (to / row["file"]).parent.mkdir(parents=True, exist_ok=True)
-                write_file(to / row["file"], png)
-                rows.append(row)
+            (to / folder).mkdir(parents=True, exist_ok=True)
+            written += [write_file(file, png) for file, png in drawn.items()]
             not_drawn |= reasons
             advance(1, "")
-    label = run.config.protocol.label
     index = {
         "network": f"{run.config.model} as trained here by setting {run.metrics['setting']}",
         "weights_sha256": run.metrics["weights_sha256"],
-        **({"label": label} if label else {}),
-        "colours": {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in tiles.COLOURS.items()},
+        **({"label": label} if (label := run.config.protocol.label) else {}),
+        "colours": {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in COLOURS.items()},
         "shade": "sqrt(|value| / m), where m is |minimum| below zero and the maximum above, of the whole file",
         "pictures": rows,
         "not_drawn": not_drawn,
     }
-    return [*(to / row["file"] for row in rows), write_file(to / INDEX, json_bytes(index))]
+    return [*written, write_file(to / INDEX, json_bytes(index))]
 
 
 def maps_of(
-    model: nn.Module,
-    modules: Mapping[str, nn.Module],
-    image: Float[Tensor, "1 channel height width"],
-    channel_axis: Mapping[str, int],
-) -> tuple[Maps, dict[str, str]]:
-    """Pass one image through a network in eval mode; return copies of the modules' outputs, with channels first.
+    model: nn.Module, modules: Mapping[str, nn.Module], image: Tensor, channel_axis: Mapping[str, int]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Pass one image through a network in eval mode; return copies of the outputs [channel, height, width].
 
     Also return why other modules have none. The network's modes and hooks are as before afterwards. A module that runs
     several times has the titles `NAME#0`, `NAME#1` and so on, and a part of a nested output has its path at the end of
@@ -111,7 +183,7 @@ def maps_of(
     check_calls_hooks(model, modules)
     axes = AxisFinder(model, modules, channel_axis, needed=True)
     outputs: dict[tuple[str, int, str], Tensor] = {}
-    reasons: dict[str, str] = dict.fromkeys(modules, "it did not run")
+    reasons = dict.fromkeys(modules, "it did not run")
     alike: list[str] = []
 
     def keep(name: str, call: int, _images: int | None, output: object) -> None:
@@ -120,7 +192,15 @@ def maps_of(
             if (name, call, path) in outputs:
                 alike.append(f"{name}{path}")
             try:
-                outputs[name, call, path] = _channels(axes, name, path, value)
+                tensor = plain_tensor(value)
+                if tensor.ndim != 4 or len(tensor) != 1 or not tensor.numel():
+                    raise ValueError(
+                        f"its output has shape {tuple(tensor.shape)} for one image; image x channel x height x width "
+                        "is drawn"
+                    )
+                channels = tensor.movedim(axes.axis_of(name, path, value), 1)[0]
+                # Cloned: torchvision's ReLU and residual sum overwrite it in place.
+                outputs[name, call, path] = channels.detach().cpu().float().clone()
             except ValueError as error:
                 reasons[f"{name}{path}"] = str(error)
 
@@ -134,42 +214,6 @@ def maps_of(
     if alike:
         raise ValueError(f"two outputs are named {alike[0]!r}; a picture needs a name of its own")
     return {titles[key]: outputs[key] for key in keys}, reasons
-
-
-def _channels(axes: AxisFinder, name: str, path: str, output: object) -> Float[Tensor, "channel height width"]:
-    """Return a copy of the output for the only image.
-
-    Raises:
-        ValueError: the output is not a tensor of image, channel, height and width, or its channel axis is unknown.
-    """
-    values = plain_tensor(output)
-    if values.ndim != 4 or len(values) != 1 or not values.numel():
-        raise ValueError(
-            f"its output has shape {tuple(values.shape)} for one image; image x channel x height x width is drawn"
-        )
-    # Cloned: torchvision's ReLU and residual sum overwrite it in place.
-    return values.movedim(axes.axis_of(name, path, output), 1)[0].detach().cpu().float().clone()
-
-
-def _draw_image(maps: Maps, folder: str, image: str) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yield the entry in the index and the picture of each map."""
-    width = len(str(len(maps)))
-    for number, (title, channels) in enumerate(maps.items(), 1):
-        finite = channels[channels.isfinite()]
-        row = {
-            "file": f"{folder}/{number:0{width}}-{portable_name(title) or 'network'}.png",
-            "image": image,
-            "module": title,
-            "shape": list(channels.shape),
-            "minimum": float(finite.min()) if len(finite) else None,
-            "maximum": float(finite.max()) if len(finite) else None,
-            "non_positive": float((channels <= 0).double().mean()),
-            "non_finite": channels.numel() - len(finite),
-        }
-        try:
-            yield row, tiles.to_png(channels.numpy())
-        except ValueError as error:
-            raise ValueError(f"module {title!r} cannot be drawn: {error}") from None
 
 
 def portable_name(name: str) -> str:
