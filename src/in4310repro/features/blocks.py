@@ -105,11 +105,10 @@ class BlockMoments:
             groups.setdefault(prefix, {})[name] = value
         for prefix, values in groups.items():
             kind, *indices = prefix.split(".")
-            node = kind == "node"
-            axes = {"rows": "", "offset": "c", "scatter": "cc"} if node else self._row_type.SAVED
-            shift = torch.float64 if node else torch.float32
+            axes = {"rows": "", "offset": "c", "scatter": "cc"} if kind == "node" else self._row_type.SAVED
+            shift = torch.float64 if kind == "node" else torch.float32
             self.row_width = covariance.check_state(values, self.row_width, shift, **axes)
-            if node:
+            if kind == "node":
                 self._nodes[int(indices[0]), int(indices[1])] = Moments(**values)
             else:
                 self._open_block = (int(indices[0]), self._row_type(precision=self._precision, **values))

@@ -170,7 +170,7 @@ class ForwardPass:
                 "count twice: measure a part that does not call itself, or anew"
             )
         if self.count is not None:
-            count = self.count(*args, **kwargs)
+            count: object = self.count(*args, **kwargs)
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
             self.batch_size, self.certain = count, True

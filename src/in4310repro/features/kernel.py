@@ -81,7 +81,9 @@ class Kernel(library.Library):
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         return means, self._count("spatial_means", layout, library.as_plain("shift", shift), means)
 
-    def position_sums(self, maps: SingleMaps, shift: Tensor, sums: Tensor, products: Tensor, exact: bool) -> Numbers:
+    def position_sums(
+        self, maps: SingleMaps, shift: Float32[Tensor, " leading"], sums: Tensor, products: Tensor, exact: bool
+    ) -> Numbers:
         """Add x = values - shift of each position to `sums`, and the upper triangle of x x^T to `products`.
 
         At each position, x has one component per channel. Positions with a value that is not finite are excluded. If

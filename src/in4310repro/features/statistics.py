@@ -27,6 +27,7 @@ from in4310repro.features.tensors import ImageCounter, State, iterate_values
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 Source = tuple[str, str]  # module, and the exact path
+HALF = "a forward pass was aborted: some modules measured its images and others did not; measure again or load a state"
 METADATA = "metadata"  # of a state: a JSON text as uint8
 
 
@@ -223,7 +224,7 @@ class FeatureStatistics:
 
     def _check_not_aborted(self) -> None:
         if self._forward.aborted or self._forward.changed:
-            raise ValueError("a forward pass was aborted: measure again, or continue from an earlier state_dict")
+            raise ValueError(HALF)
 
     def fresh(self) -> "FeatureStatistics":
         """Return empty statistics of the same model with the same modules and settings, for another image set."""

@@ -227,7 +227,7 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
         ValueError: only empty batches were measured, a value is not finite and `on_non_finite` is "raise",
             or the calls differ in their channels.
     """
-    counts: Any = sum((stream.counts for stream in streams), Counts()).to_ints()
+    counts = sum((stream.counts for stream in streams), Counts()).to_ints()
     if not counts[0]:
         raise ValueError("only empty batches passed; statistics of no values are undefined")
     if counts[-1] and settings.on_non_finite == "raise":
@@ -247,4 +247,5 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
     left_out = sum(stream.sample_count for stream in streams) - rows
     histogram = activations.histogram_of(torch.stack(bins).sum(dim=0)) if bins else None
     top = activations.top_images_of(keys) if keys else None
-    return FeatureResult(images, rows, left_out, *counts, settings.correction, moments, gram, histogram, top)
+    row: Any = (images, rows, left_out, *counts, settings.correction, moments, gram, histogram, top)
+    return FeatureResult(*row)

@@ -40,7 +40,7 @@ class Record:
         for field in dataclasses.fields(self):
             if (value := getattr(self, field.name)) is not None or field.default is MISSING:
                 if isinstance(value, Tensor):
-                    value = np.where(value.numpy() == -np.inf, None, value.numpy()).tolist()
+                    value = np.where(value.numpy() == -np.inf, np.array(None), value.numpy()).tolist()
                 content[field.name] = value.to_json() if isinstance(value, Record) else value
         return content
 

@@ -160,10 +160,8 @@ def _convert(name: str, value: torch.Tensor, expected: torch.Tensor, source: str
     else:
         converted = value.to(expected.dtype)
         if wrong := int((~converted.isfinite()).sum()):
-            problem = (
-                f"{wrong} of {value.numel()} values of {name} are "
-                f"{'too large for float32' if value.double().isfinite().all() else 'nan or infinite'}"
-            )
+            what = "too large for float32" if value.double().isfinite().all() else "nan or infinite"
+            problem = f"{wrong} of {value.numel()} values of {name} are {what}"
         elif name.endswith("running_var") and (converted < 0).any():
             problem = f"{name} has values below 0, which no variance is"
         elif of_file and floating and value.ndim > 1 and not converted.any() and (expected.is_meta or expected.any()):

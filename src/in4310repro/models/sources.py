@@ -183,7 +183,7 @@ class Network:
         unused = AUXILIARY.get(self.name, ())
         renamed = [pair.split("=") for pair in LITE_NAMES.split()] if self.name == LITE else []
         return {
-            functools.reduce(lambda key, pair: key.replace(*pair), renamed, key): value
+            functools.reduce(lambda key, pair: key.replace(pair[0], pair[1]), renamed, key): value
             for key, value in tensors.items()
             if not key.startswith(unused)
         }
