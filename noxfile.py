@@ -1,6 +1,7 @@
 """One task per session. All share the environment that nox itself runs in: torch is installed once."""
 
 import json
+import re
 import shlex
 import sys
 from importlib import metadata
@@ -14,9 +15,19 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_missing_interpreters = True
 
 
-# What the session `train` of this call printed. nox gives the options of `nox -s train report -- OPTIONS` to both
-# sessions; `report` takes the run instead of them.
+# The run that the session `train` of this call made, "" if it made none. nox gives the options of
+# `nox -s train report -- OPTIONS` to both sessions; `report` takes the run instead of them.
 trained: list[str] = []
+QUIET = ("--quiet", "-q")
+
+
+def _run_of(printed: str) -> str:
+    """Return the folder of the run that `train` says that it wrote, "" if it wrote none."""
+    if printed.startswith("{"):
+        document = json.loads(printed)
+        return str(document["run"]) if "training_sha256" in document else ""
+    line = re.match("wrote (.+): .+; on ", printed)
+    return line[1] if line else ""
 
 
 def _python(session: nox.Session, *arguments: str, options: bool = True, **how: Any) -> Any:
@@ -31,11 +42,16 @@ def train(session: nox.Session) -> None:
 
     Options are those of `in4310repro train`.
     """
-    # Before it runs: a training that fails is one too, and leaves no older run to report.
+    # Before it runs: a training that fails leaves no older run to report.
     trained[:] = [""]
+    quiet = any(each in QUIET for each in session.posargs)
+    given = [*(each for each in session.posargs if each not in QUIET), *(["--json"] if quiet else [])]
     # Progress, on standard error, is shown as it comes.
-    trained[:] = [_python(session, "-m", "in4310repro", "train", "--json", silent=True, stderr=None) or ""]
-    sys.stdout.write(trained[0])
+    words = ("-m", "in4310repro", "train", *given)
+    printed: str = _python(session, *words, options=False, silent=True, stderr=None) or ""
+    if not quiet:
+        sys.stdout.write(printed)
+    trained[:] = [_run_of(printed)]
 
 
 @nox.session(default=False)
@@ -44,15 +60,14 @@ def report(session: nox.Session) -> None:
     if not trained:
         _python(session, "-m", "in4310repro", "report")
         return
-    printed = json.loads(trained[0] or "{}")
-    # Other documents are those of --dry-run and --print-config.
-    if "training_sha256" not in printed:
+    (run,) = trained
+    if not run:
         session.error("the session train made no run to report")
     from in4310repro.models.sources import open_network
 
-    model = json.loads((Path(printed["run"]) / "config.json").read_text(encoding="utf-8"))["model"]
-    given = [each for each in ("--quiet", "-q", "--json") if each in session.posargs]
-    words = ("report", printed["run"], *shlex.split(open_network(model).option), *given)
+    model = json.loads((Path(run) / "config.json").read_text(encoding="utf-8"))["model"]
+    given = [each for each in (*QUIET, "--json") if each in session.posargs]
+    words = ("report", run, *shlex.split(open_network(model).option), *given)
     _python(session, "-m", "in4310repro", *words, options=False)
 
 

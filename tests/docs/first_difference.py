@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
-import subprocess
-import sys
 import tempfile
-import textwrap
 from pathlib import Path
 
 import torch
 
+from tests.docs import consoles
 from tests.docs.commands import FENCE, ROOT
 from tests.docs.marks import replaced
 
 PAGE = ROOT / "docs" / "first-difference.md"
 PICTURE = ROOT / "docs" / "images" / "first-difference.svg"
-CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 KEEP = re.compile("KEEP='.*'")
-WIDTH = 110  # columns of a block on the page
 AVX512 = "AVX512"
 
 
@@ -33,31 +28,11 @@ def renew(text: str, folder: Path) -> str:
     def run(block: re.Match[str]) -> str:
         nonlocal keep
         # The tensor that differs first is another one on another machine.
-        shown = _run(KEEP.sub(f"KEEP='{keep}'", block[1]) if keep else block[1], folder)
+        shown = consoles.run(KEEP.sub(f"KEEP='{keep}'", block[1]) if keep else block[1], folder)
         keep = next(iter(re.findall(r"keep=(\{.*?\})\)", " ".join(shown.split()))), keep)
         return f"```console\n{shown}```"
 
-    return replaced(CONSOLE.sub(run, text), "machine", _machine())
-
-
-def _run(block: str, folder: Path) -> str:
-    """Return the commands of a block, each with its output."""
-    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-    # As one script, since a variable of one command is used in the next.
-    script = "".join(f"echo '@@{number}'\n{command}\n" for number, command in enumerate(commands))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{commands} ended with {done.returncode}: {done.stderr[-2000:]}")
-    outputs = re.split(r"@@\d+\n", done.stdout)[1:]
-    return "".join(f"$ {command}\n{_wrap(output)}" for command, output in zip(commands, outputs, strict=True))
-
-
-def _wrap(output: str) -> str:
-    lines = [textwrap.wrap(line, WIDTH, break_on_hyphens=False) or [""] for line in output.splitlines()]
-    return "".join(f"{each}\n" for line in lines for each in line)
+    return replaced(consoles.CONSOLE.sub(run, text), "machine", _machine())
 
 
 def _machine() -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.docs.first_difference import AVX512, CONSOLE, PAGE, WIDTH, renew
+from tests.docs.consoles import CONSOLE, WIDTH
+from tests.docs.first_difference import AVX512, PAGE, renew
 
 SMALL = """```python
 print("loading")
