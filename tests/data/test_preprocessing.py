@@ -135,6 +135,8 @@ def test_a_value_that_prepares_no_image_is_refused_in_the_metadata_of_a_file(tmp
         ("std", [1, 1], "std is"),
         ("crop_ratio", True, "crop_ratio is True; a number"),
         ("crop_ratio", "0.5", "crop_ratio is '0.5'; a number"),
+        ("crop_ratio", 10**400, "crop_ratio is 10{99}; it is above 0 and at most 1"),
+        ("crop_ratio", -(10**400), "crop_ratio is -10{98}; it is above 0"),
         ("interpolation", "cubic", "no interpolation 'cubic'; valid are nearest"),
     ):
         file = weights_file(tmp_path / "wrong.safetensors", json.dumps(VALUES | {name: value}))

@@ -135,6 +135,13 @@ def test_a_group_that_no_part_holds_is_refused() -> None:
         stratified_split(copies, (3, 3, 3), 0)
 
 
+def test_sizes_beyond_64_bits_are_refused_with_what_is_left_of_a_class() -> None:
+    for size in (10**18, 10**30):
+        left = 60 - size // 2 - 10
+        with pytest.raises(ValueError, match=rf"class a gets {left} images in the training part; enlarge that part"):
+            stratified_split(made_up({"a": 60, "b": 60}), (80, size, 20), 0)
+
+
 def test_a_split_by_names_lets_identical_files_leak() -> None:
     by_names = [*EIGHT_PAIRS.entries[:60:6], *EIGHT_PAIRS.entries[61::6]]
     others = set(EIGHT_PAIRS.entries) - set(by_names)

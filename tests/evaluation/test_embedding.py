@@ -54,6 +54,17 @@ def features(
     return embed(model, CONFIG, images, Context(numerics), cache=cache).take(range(len(images)))
 
 
+def test_of_a_layer_that_is_called_several_times_the_last_call_counts(numerics: Numerics, model: nn.Module) -> None:
+    once = features(model, IMAGES, numerics, cache=False)
+    *_, flat, last = model.children()
+
+    def call_before(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        last(torch.zeros_like(output))
+
+    with flat.register_forward_hook(call_before):
+        assert np.array_equal(features(model, IMAGES, numerics, cache=False), once)
+
+
 def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_written(
     numerics: Numerics, model: nn.Module, passed: list[int], tmp_path: Path
 ) -> None:

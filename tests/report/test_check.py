@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from in4310repro.report import check_page
-from in4310repro.report.page import list_report_files, report_differences
+from in4310repro.report.page import list_report_files, report_differences, write
+from in4310repro.report.score_exhibits import WITH_PHOTOGRAPHS
 from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 
 
@@ -105,6 +107,15 @@ def test_a_sentence_or_a_drawing_that_the_run_does_not_make_is_a_difference(
     assert len(sentences) == len(names)
     for name, place in places.items():
         assert sum(f"{report / name}: line {place} differs" in sentence for sentence in sentences) == 1, name
+
+
+def test_a_drawing_of_photographs_that_the_page_does_not_show_is_a_difference(report: Path, finished_run: Path) -> None:
+    drawing = report / WITH_PHOTOGRAPHS
+    content = drawing.read_bytes()
+    write(FinishedRun.open(finished_run), report, photographs=False)
+    assert report_differences(finished_run, report) == []
+    drawing.write_bytes(content)
+    assert report_differences(finished_run, report) == [f"{drawing} is not a figure of this run"]
 
 
 def test_another_photograph_in_the_page_than_in_figure_7_is_a_difference(report: Path, finished_run: Path) -> None:

@@ -136,7 +136,8 @@ def check(folder: Path, **given: Any) -> None:
     if asked.weights is not None:
         if not asked.photographs and asked.page is None:
             raise ValueError("--no-photographs goes with --page, which shows them")
-        if "model" not in of_weights and not (asked.weights and Path(asked.weights).is_dir()):
+        is_folder = asked.weights and Path(asked.weights).is_dir()
+        if not is_folder and ("model" not in of_weights or asked.weights == "none"):
             valid = "give one, or imagenet or a file together with --model NAME"
             raise ValueError(f"--weights {asked.weights!r} is no run folder; {valid}")
         console.load_torch()

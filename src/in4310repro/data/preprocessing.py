@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # Pillow's, with antialiasing but for the first.
@@ -51,10 +51,10 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
     if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size is {size!r}; a whole number from {SIZES[0]} to {SIZES[1]} is expected")
     mean, std = (channels(values[name], name) for name in ("mean", "std"))
-    how = values["interpolation"]
-    record = Preprocessing(mean=mean, std=std, interpolation=how, crop_ratio=float(ratio), size=size)
+    record = Preprocessing(mean=mean, std=std, interpolation=values["interpolation"], crop_ratio=ratio, size=size)
     refuse_invalid(record)
-    return record
+    # Only then, since no float has the size of a whole number of 400 digits.
+    return replace(record, crop_ratio=float(ratio))
 
 
 def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
@@ -97,4 +97,4 @@ def refuse_invalid(values: Preprocessing) -> None:
     if values.interpolation not in INTERPOLATIONS:
         raise ValueError(f"no interpolation {values.interpolation!r}; valid are {', '.join(INTERPOLATIONS)}")
     if not 0 < values.crop_ratio <= 1:
-        raise ValueError(f"crop_ratio is {values.crop_ratio}; it is above 0 and at most 1")
+        raise ValueError(f"crop_ratio is {str(values.crop_ratio)[:100]}; it is above 0 and at most 1")

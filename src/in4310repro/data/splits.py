@@ -149,7 +149,8 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
             raise ValueError(f"class {name} has {count} images; at least {len(PARTS)} are needed, one for each part")
-    counts = np.array([*catalogue.counts().values()])
+    # Of Python's integers, which do not overflow.
+    counts = np.array([*catalogue.counts().values()], np.object_)
     validation, test = (_largest_remainder(counts, size) for size in sizes[1:])
     quotas = dict(zip(PARTS, np.array((counts - validation - test, validation, test)).tolist(), strict=True))
     for part, quota in quotas.items():
@@ -159,10 +160,10 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
     return quotas
 
 
-def _largest_remainder(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _largest_remainder(counts: NDArray[np.object_], size: int) -> NDArray[np.object_]:
     """Divide `size` into integers proportional to `counts`, by the largest-remainder (Hamilton) method."""
     # Integers, because rounding errors of floats would decide between equal remainders.
-    shares, remainders = np.divmod(counts * size, counts.sum())
+    shares, remainders = counts * size // counts.sum(), counts * size % counts.sum()
     shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
     return shares
 

@@ -102,7 +102,10 @@ def embed(
         for group in (missing[start : start + size] for start in range(0, len(missing), size)):
             part = local_share(len(group), processes)
             for batch in evaluation_batches(images.at(group[part.start : part.stop]), batch_size):
+                before = len(given)
                 model(batch.images.to(numerics.device))
+                # Of a layer that is called several times, the last call counts.
+                del given[before:-1]
             rows = gather_rows(given, processes)
             given.clear()
             if processes.leads:

@@ -290,9 +290,10 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
         shown = paths if (report / score_exhibits.WITH_PHOTOGRAPHS).exists() else []
         photographs, unread = dict.fromkeys(shown, b""), [str(error)]
     files = _make_files(run, all_exhibits, photographs)
+    # A drawing of photographs that the page does not show is compared with nothing.
     sentences = [
-        f"{report / file.name} is not a figure of this run"
-        for file in sorted(report.glob("figure*.json"))
+        f"{file} is not a figure of this run"
+        for file in sorted([*report.glob("figure*.json"), *report.glob(score_exhibits.WITH_PHOTOGRAPHS)])
         if FIGURE.fullmatch(file.name) and file.name not in files
     ]
     if unread:

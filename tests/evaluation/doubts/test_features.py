@@ -55,6 +55,11 @@ def test_a_run_gives_its_selected_network(finished_run: Path) -> None:
     assert source.labels_known == {entry.sha256 for entry in FinishedRun.open(finished_run).split.parts["training"]}
 
 
+def test_a_run_is_named_alike_however_its_folder_is_given(finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished_run.parent)
+    assert open_source(f"./{finished_run.name}/", {}).described()["weights"] == finished_run.name
+
+
 def test_features_are_what_the_last_layer_turns_into_the_scores_of_the_run(
     finished_run: Path, numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +105,7 @@ def test_what_is_missing_or_too_much_is_one_sentence(
     refused(call, (*command, run, "--image-size", "64"), "--image-size is decided by the run")
     refused(call, (*command, run, "--model", "vgg11"), "--model vgg11", "resnet18")
     refused(call, (*command, "nowhere"), "--model NAME")
+    refused(call, (*command, "none", "--model", "vgg11"), "--weights 'none' is no run folder")
     refused(call, ("data", "check", f"{tmp_path}", "--model", "vgg11"), "--model goes with --weights")
     refused(call, ("data", "check", f"{tmp_path}", "--page", "a.html"), "--page goes with --weights")
 
