@@ -47,7 +47,7 @@ class Watched(Progress):
 
 def findings_of(root: Path, split: Path | None = None, progress: Progress = SILENT) -> check.Findings:
     """Return what the check of a folder finds; `split` is a split.csv to compare it with."""
-    return check.check(root, split and from_csv(split, root), progress)[1]
+    return check.check(root, from_csv(split, root) if split else None, progress)[1]
 
 
 def feature_request(**options: Any) -> "Request":

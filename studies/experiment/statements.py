@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from in4310repro.report.exhibit import original
-from studies.published.numbers import RunSummary
+from studies.published.numbers import RunSummary, SettingSummary
 
 PRINTED_LEVEL = original()["settings"]["test"]["mean_class_accuracy"]
 
@@ -38,7 +39,9 @@ def printed_as_run() -> RunSummary:
     printed = original()["settings"]
     return RunSummary(
         seed=0,
-        settings={name: {**printed[name], "epoch": 0, "curve": []} for name in original()["optimizers"]},
+        settings={
+            name: cast(SettingSummary, {**printed[name], "epoch": 0, "curve": []}) for name in original()["optimizers"]
+        },
         selected=original()["chosen"],
         supports={},
         test=printed["test"],

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from in4310repro import models
-from in4310repro.arithmetic import cross_entropy, layers
+from in4310repro.arithmetic import cross_entropy, functions, layers
 from in4310repro.arithmetic.same import Conv2dSame
 from in4310repro.models import efficientnet, modules
 from in4310repro.models.sources import LITE as NAME
@@ -88,9 +88,9 @@ def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(n
 class PaddedFirst(layers.Conv2d, Conv2dSame):
     """Portable convolution of maps that are padded before."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+    def forward(self, input: torch.Tensor, norm: functions.Norm | None = None) -> torch.Tensor:  # noqa: A002
         (top, bottom), (left, right) = self.ends(input)
-        return super().forward(functional.pad(input, (left, right, top, bottom)))
+        return super().forward(functional.pad(input, (left, right, top, bottom)), norm)
 
 
 @pytest.mark.parametrize("side", [64, 97])

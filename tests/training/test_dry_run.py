@@ -71,8 +71,8 @@ def test_what_a_dry_run_foretells_is_what_a_training_writes(
     context = Context(numerics, Watched(say=said.append))
     run = experiment.train(SMALL, context, tmp_path / "run", keep_epochs=True, log_steps="csv")
     # For 2,464 bytes of weights and buffers, two moments of the 2,328 bytes of parameters, or one.
-    sizes = "7.12 kB an epoch with adamw, 4.79 kB an epoch with rmsprop, 4.79 kB an epoch with sgd"
-    assert f"kept epochs take {sizes}, in all 50.1 kB below {run.folder}" in said
+    each = "7.12 kB an epoch with adamw, 4.79 kB an epoch with rmsprop, 4.79 kB an epoch with sgd"
+    assert f"kept epochs take {each}, in all 50.1 kB below {run.folder}" in said
     steps, _, sizes = dry_run.pass_through_stages(plan, Context(numerics))
     # The second step of each setting is timed.
     assert [step.step for step in steps.values()] == [2, 2, 2]

@@ -162,8 +162,8 @@ def activations(**changed: Any) -> Any:
 def test_other_arithmetic_moves_values_into_the_next_bin_and_no_further(saved: Any, named: list[str]) -> None:
     def differences(saved: Any, bitwise: bool) -> list[str]:
         module: Any = {"eigenvalues": [1.0], "non_positive": 0.5}
-        both = (module | {"activations": each} for each in (saved, OURS))
-        return [*module_differences("here", *both, "exact", bitwise)]
+        theirs, ours = (module | {"activations": each} for each in (saved, OURS))
+        return [*module_differences("here", theirs, ours, "exact", bitwise)]
 
     sentences = differences(saved, False)
     assert [each.split(" is ")[0].removeprefix("here: activations.").split(".-")[0] for each in sentences] == named

@@ -29,7 +29,8 @@ class Conv2d(nn.Conv2d):
 class Conv2dSame(Conv2d, same.Conv2dSame):
     """same.Conv2dSame, computed by products.convolution, which pads without a copy of the maps."""
 
-    _padding = same.Conv2dSame.ends  # type: ignore[assignment]
+    def _padding(self, maps: Tensor) -> products.Padding:
+        return self.ends(maps)
 
 
 class Linear(nn.Linear):

@@ -136,9 +136,7 @@ def default_folder(preset: str, data: Text) -> Path:
 def _check(
     config: Config, folder: Path, overrides: Mapping[str, Any], records: Mapping[str, Any], resume: bool
 ) -> None:
-    """Check that images and weights of a configuration, or the run to resume, are there, and that sizes fit.
-
-    Say that `--epochs` is not used where a head is fitted.
+    """Check that a training has what it needs, or that there is a run to resume; say what a fit of a head does not use.
 
     Raises:
         ValueError: something is missing, the sizes do not fit the images, or the fit of a head would be recorded like
@@ -159,6 +157,15 @@ def _check(
 
         refuse_without_run(folder)
         return
+    check_training(config)
+
+
+def check_training(config: Config) -> None:
+    """Check that images and weights of a configuration are there, and that its split has sizes that fit.
+
+    Raises:
+        ValueError: something is missing, or the sizes do not fit the images.
+    """
     from in4310repro.data.embedded import refuse_too_many
     from in4310repro.data.scenes import CLASSES
     from in4310repro.data.splits import parse_sizes
