@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,18 @@ def test_probabilities_are_high_for_the_class_that_features_tell() -> None:
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.9
     # The unit of the features makes no difference.
     assert np.array_equal(out_of_fold(features / 1024, labels, keys, CLASSES), probabilities)
+
+
+def test_a_fit_is_given_a_strength_by_which_it_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = list[type]()
+
+    def record(**options: Any) -> LogisticRegression:
+        kinds.append(type(options["C"]))
+        return LogisticRegression(**options)
+
+    monkeypatch.setattr("sklearn.linear_model.LogisticRegression", record)
+    out_of_fold(*shown_classes(), CLASSES)
+    assert kinds == [float] * FOLDS
 
 
 def test_a_fit_goes_on_until_it_has_converged() -> None:

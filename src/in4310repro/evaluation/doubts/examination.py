@@ -64,7 +64,9 @@ def out_of_fold(
         for fold in range(FOLDS):
             inside = folds == fold
             if inside.any():
-                model = LogisticRegression(C=1 / (PENALTY * (~inside).sum()), max_iter=ITERATIONS, tol=TOLERANCE)
+                # With one of NumPy's numbers scikit-learn would add in float64 and give other digits.
+                strength = 1 / (PENALTY * int((~inside).sum()))
+                model = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=TOLERANCE)
                 with warnings.catch_warnings(action="ignore"):
                     # A fit that has not converged still gives out-of-fold probabilities.
                     model.fit(standard[~inside], labels[~inside])
