@@ -162,9 +162,14 @@ def other_run(data: bytes) -> bytes:
     return json_bytes({**json.loads(data), "predicate": {"chain_sha256": "0" * 64, "manifest_sha256": "1" * 64}})
 
 
-def with_an_absent_file(data: bytes) -> bytes:
-    crate = json.loads(data)
-    return json_bytes({**crate, "@graph": [*crate["@graph"], {"@id": "report/none.html", "@type": "File"}]})
+def with_an_absent_file(types: str | list[str]) -> Callable[[bytes], bytes]:
+    """Return a change that adds an entry of these types, without a hash, to an RO-Crate."""
+
+    def change(data: bytes) -> bytes:
+        crate = json.loads(data)
+        return json_bytes({**crate, "@graph": [*crate["@graph"], {"@id": "report/none.html", "@type": types}]})
+
+    return change
 
 
 def selecting(**values: Any) -> Callable[[bytes], bytes]:
@@ -230,7 +235,8 @@ def without_subjects(data: bytes) -> bytes:
         ),
         ("README.txt", lambda data: b"0" * 64 + b"  run/manifest.json\n" + data, ["manifest.json has another sha256"]),
         ("statement/statement.json", other_run, ["chain_sha256 is 0000", "manifest_sha256 is 1111"]),
-        ("ro-crate-metadata.json", with_an_absent_file, ["ro-crate-metadata.json has no list of files"]),
+        ("ro-crate-metadata.json", with_an_absent_file("File"), ["ro-crate-metadata.json has no list of files"]),
+        ("ro-crate-metadata.json", with_an_absent_file(["it's:File"]), ["ro-crate-metadata.json has no list of files"]),
         ("statement/statement.json", other_digest, ["run/metrics.json has another sha256 than statement/"]),
         ("statement/statement.json", other_name, ["names ../../etc/passwd, which the bundle does not hold"]),
         ("statement/statement.json", without_subjects, ["statement.json has no list of files, each with its name"]),

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_a_file_of_a_run_without_its_line_is_a_difference(small: RunFolder, name
     (small.folder / names.MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
     assert changed_files(small) == []
     assert altered_files(small) == [f"{small.folder} has no manifest entry for {name}"]
+
+
+def test_a_manifest_is_read_as_often_whatever_the_number_of_files(
+    small: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads() -> int:
+        monkeypatch.setattr(RunFolder, "manifest", counted := Mock(wraps=small.manifest))
+        assert altered_files(small) == []
+        return counted.call_count
+
+    before = reads()
+    monkeypatch.undo()
+    for number in range(9):
+        small.write_json(f"setting-{number}/history.json", [])
+    assert reads() == before
 
 
 @pytest.mark.parametrize("name", ["config.json", "fingerprint.json", "scores.npz", "sgd/best.safetensors"])

@@ -31,7 +31,7 @@ SIZE = "contentSize"  # of a file in an RO-Crate, in bytes
 ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 HEX = re.compile(r"[0-9a-fA-F]{64,}")
 # In the types of a file in an RO-Crate, whose context makes both one; each may be a whole address.
-FILE_TYPE = re.compile(r"(^|[/:#'])(File|MediaObject)('|$)")
+FILE_TYPE = re.compile(r"""(^|[/:#'"])(File|MediaObject)(['"]|$)""")
 SELECTED = ("setting", "epoch", "weights_sha256")
 Digests = list[tuple[Any, dict[str, Any]]]  # name and digests, by algorithm, of each file that a JSON value is about
 # What is not compared, by file or folder.

@@ -75,7 +75,8 @@ def altered_files(files: RunFolder) -> list[str]:
     found = changed_files(files)
     # Of a damaged manifest `changed_files` says so.
     with suppress(ValueError, OSError):
-        unlisted = [name for name in files_of_run(files.folder) if name not in files.manifest()]
+        listed = files.manifest()
+        unlisted = [name for name in files_of_run(files.folder) if name not in listed]
         found += [f"{files.folder} has no manifest entry for {name}" for name in unlisted]
     return found
 

@@ -327,19 +327,21 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         first_epoch_from=run.config.setting_before(setting),
         differences=[each for part in parts for each in pixel_differences(run, part, images[part], bitwise=True)],
     )
-    with signals.interrupts() as interrupted, tempfile.TemporaryDirectory() as folder:
+    with signals.interrupts() as interrupted:
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
-            where, trace = f"{setting.name}, epoch {epoch}", Path(folder, f"{epoch}.trace")
+            where = f"{setting.name}, epoch {epoch}"
             try:
                 model, kept = read_start(run, setting, epoch)
                 inputs = TrainingInputs(model=model, config=run.config, setting=setting, context=context, **images)
-                traced = traced_steps(run, setting.name, epoch)
-                again = train_again(inputs, records[epoch - 1], kept, interrupted, trace, traced)
-                clauses = [*compare_records(records[epoch - 1], again)]
-                result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
-                if clauses and (by_traces := describe_replay(run, setting.name, trace)):
-                    result.first_tensors.append(f"{where}, by its trace: {by_traces}")
+                # The trace of one epoch alone: together they may be larger than the disk of temporary files.
+                with tempfile.TemporaryDirectory() as folder:
+                    trace, traced = Path(folder, "replay.trace"), traced_steps(run, setting.name, epoch)
+                    again = train_again(inputs, records[epoch - 1], kept, interrupted, trace, traced)
+                    clauses = [*compare_records(records[epoch - 1], again)]
+                    result.differences.extend(f"{where}, trained again: {clause}" for clause in clauses)
+                    if clauses and (by_traces := describe_replay(run, setting.name, trace)):
+                        result.first_tensors.append(f"{where}, by its trace: {by_traces}")
                 result.replayed.append(epoch)
             except MissingStateError as error:
                 result.missing[epoch] = f"{error}"

@@ -28,9 +28,10 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.training.training import Task
+from in4310repro.training.training import Task, TrainingInputs
 from in4310repro.verification.checks import Verification
 from in4310repro.verification.replay import (
+    EpochRecord,
     Replay,
     difference_lines,
     make_plan,
@@ -327,6 +328,24 @@ def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_
     assert difference.startswith("sgd, epoch 4: it cannot be trained again: ")
     assert "000003.safetensors holds other optimizer state" in difference or "holds other weights" in difference
     assert "after epoch 3" in difference
+
+
+def test_the_trace_of_an_epoch_is_gone_before_the_next_epoch(
+    own_kept_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces: list[Path] = []
+
+    def train(_inputs: TrainingInputs, recorded: EpochRecord, *more: Any) -> EpochRecord:
+        *_, trace, _traced = more
+        assert not any(each.exists() for each in traces)
+        trace.write_bytes(b"")
+        traces.append(trace)
+        return recorded
+
+    monkeypatch.setattr("in4310repro.verification.replay.train_again", train)
+    assert replay_run(own_kept_run, numerics, draws=1).differences == []
+    assert len(traces) > 1
+    assert not traces[-1].exists()
 
 
 def test_a_learning_rate_that_was_changed_everywhere_is_found(own_kept_run: Path, numerics: Numerics) -> None:
