@@ -372,7 +372,7 @@ def test_a_state_that_lies_in_memory_otherwise_is_taken_by_its_values(kind: type
     "count",
     [
         *(torch.tensor(value) for value in (math.nan, math.inf, -1.0, 1.5, 2.0**25, 1e30)),
-        *(torch.tensor(1), torch.tensor(1.0, dtype=torch.float64), torch.tensor([1.0]), 1),
+        *(torch.tensor(1), torch.tensor(1.0, dtype=torch.float64), torch.tensor([1.0]), 1, None),
     ],
     ids=str,
 )

@@ -110,6 +110,20 @@ def test_a_run_cut_anywhere_and_resumed_from_a_file_gives_the_same_bits(
     assert bits(resumed) == bits_of_one_run(samples, kernel_description())
 
 
+@pytest.mark.parametrize("samples", ["images", "positions", "flat"])
+def test_a_state_whose_tensors_lie_in_memory_otherwise_is_resumed_by_its_values(samples: Samples) -> None:
+    indices = batches(IMAGES, 32)
+    state = measure(samples, indices[:1]).state_dict()
+    turned = {name: value.T.contiguous().T if value.ndim == 2 else value for name, value in state.items()}
+    assert any(not value.is_contiguous() for value in turned.values())
+    resumed = FeatureStatistics(MODEL, ["0", "1"], samples)
+    resumed.load_state_dict(turned)
+    with resumed:
+        for batch in indices[1:]:
+            MODEL(MAPS[batch.start : batch.stop])
+    assert bits(resumed) == bits_of_one_run(samples, kernel_description())
+
+
 def moments_by_hand(rows: Tensor, shift: float) -> Moments:
     mean = rows.mean(dim=0)
     return Moments(

@@ -1,6 +1,7 @@
 """FeatureResult: an exact round trip through JSON, and a drawing of its spectrum."""
 
 import json
+import math
 from dataclasses import fields
 from typing import Literal
 
@@ -44,6 +45,16 @@ def test_what_is_no_result_is_refused_with_the_names_that_are_wrong(tangled: Tan
         FeatureResult.from_json({"Rows" if key == "rows" else key: value for key, value in content.items()})
     content["moments"].pop("shift")
     with pytest.raises(ValueError, match=r"^shift: missing or unknown; a result has offset, rows, scatter, shift$"):
+        FeatureResult.from_json(content)
+
+
+def test_a_number_that_is_none_stays_one_and_a_text_is_no_number(tangled: Tangled, images: Tensor) -> None:
+    content = result_of(tangled, images, "images").to_json()
+    content["moments"]["offset"][:3] = [math.nan, math.inf, None]
+    offset = FeatureResult.from_json(json.loads(json.dumps(content))).to_json()["moments"]["offset"]
+    assert str(offset) == str(content["moments"]["offset"])
+    content["moments"]["offset"][0] = "1.5"
+    with pytest.raises((TypeError, ValueError), match="str"):
         FeatureResult.from_json(content)
 
 

@@ -139,13 +139,13 @@ def _check_parameter(parameter: Tensor) -> Updated:
     return parameter, values, gradient  # type: ignore[return-value]  # it is not None
 
 
-def check_count(value: Tensor, name: str = "step") -> Tensor:
+def check_count(value: Tensor | None, name: str = "step") -> Tensor:
     """Return an optimizer's count of steps after checking it.
 
     Raises:
         ValueError: the count is not a float32 scalar on the CPU, or not a whole number from 0 to `MOST_STEPS`.
     """
     count = library.check(name, value, torch.float32, ())
-    if not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
-        raise ValueError(f"{name}: {count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
+    if count is None or not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
+        raise ValueError(f"{name}: {count and count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
     return count

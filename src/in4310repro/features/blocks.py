@@ -111,7 +111,9 @@ class BlockMoments:
             if kind == "node":
                 self._nodes[int(indices[0]), int(indices[1])] = Moments(**values)
             else:
-                self._open_block = (int(indices[0]), self._row_type(precision=self._precision, **values))
+                # The kernel writes to them.
+                ordered = {name: each.contiguous() for name, each in values.items()}
+                self._open_block = (int(indices[0]), self._row_type(precision=self._precision, **ordered))
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:

@@ -117,7 +117,8 @@ class FeatureResult(Record):
 
     def _require_moments(self) -> Moments:
         if self.moments is None:
-            raise ValueError('it needs samples="images" or "positions"; None counts only, "flat" has only eigenvalues')
+            valid = 'samples="images" or "positions"; None counts only, "flat" has only eigenvalues'
+            raise ValueError(f"mean and covariance need {valid}")
         return self.moments
 
     def _normalize(self, scatter: Tensor) -> Tensor:

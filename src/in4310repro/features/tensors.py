@@ -62,8 +62,9 @@ class Record:
             if (value := content[field.name]) is not None and hasattr(kind, "from_json"):
                 value = kind.from_json(value)
             elif value is not None and hasattr(kind, "dtypes"):
-                value = torch.from_numpy(np.array(value, dtype=kind.dtypes[0]))
-                value = torch.nan_to_num(value, -np.inf, np.inf, -np.inf)
+                parts = np.array(value, dtype=object)
+                parts = np.where(parts == None, -np.inf, parts).tolist()  # noqa: E711 - of each element
+                value = torch.tensor(parts, dtype=getattr(torch, kind.dtypes[0]))
             values[field.name] = value
         return cls(**values)
 
