@@ -345,3 +345,14 @@ def test_texts_have_no_tolerance() -> None:
 def test_the_plugin_is_not_part_of_this_suite(request: pytest.FixtureRequest) -> None:
     assert not request.config.pluginmanager.has_plugin("golden session")
     assert Path(__file__).with_name("conftest.py").read_text(encoding="utf-8").count("golden.plugin") == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"), [(["a,b", " c"], ["a", "b", "c"]), (["a", "a"], ["a"]), ([""], [""]), ([], [])]
+)
+def test_every_name_to_update_counts_and_an_empty_one_is_a_name(
+    names: list[str], kept: list[str], pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "check_request", lambda *_arguments: None)
+    words = [word for name in names for word in ("--golden-update", name)]
+    assert plugin.GoldenSession(pytester.parseconfigure(*OPTIONS, *words)).names == kept

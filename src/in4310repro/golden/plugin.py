@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's command-line options and ini settings."""
     group = parser.getgroup("golden")
     names = "Write the golden files of these cases, separated by commas, instead of comparing."
-    group.addoption("--golden-update", metavar="NAME", default="", help=names)
+    group.addoption("--golden-update", metavar="NAME", action="append", default=[], help=names)
     group.addoption("--golden-reason", metavar="WORDS", default="", help="Why their values moved.")
     parser.addini("golden_folder", "Folder of the golden files, beside this file.", default="golden")
     parser.addini("golden_numerics", "Arithmetic of torch: native, portable or auto.", default="native")
@@ -128,8 +128,8 @@ class GoldenSession(MetaPathFinder):
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
         # Of the files to write.
-        given = config.getoption("golden_update")
-        self.names = [*dict.fromkeys(map(str.strip, given.split(",")))] if given else []
+        given: list[str] = config.getoption("golden_update")
+        self.names = [*dict.fromkeys(name.strip() for each in given for name in each.split(","))]
         self.mode = config.getini("golden_numerics")
         self.written: list[str] = []
         self.tests: dict[str, str] = {}  # case -> the test that used it
