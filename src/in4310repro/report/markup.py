@@ -323,8 +323,8 @@ def axis_around_zero(low: float, high: float) -> Axis:
     The distance of ticks is 1, 2 or 5 times a power of ten.
 
     Examples:
-        >>> axis_around_zero(-0.7, 1.1)
-        ((-1.0, 2.0), [(-1.0, '-1'), (0.0, '0'), (1.0, '1'), (2.0, '2')])
+        >>> axis_around_zero(-0.7, 2.1)
+        ((-1.0, 3.0), [(-1.0, '-1'), (0.0, '0'), (1.0, '1'), (2.0, '2'), (3.0, '3')])
     """
     low, high = min(low, 0.0), max(high, 0.0)
     span = high - low or 5.0

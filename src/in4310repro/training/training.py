@@ -299,13 +299,15 @@ class Task(TrainingInputs):
 def read_history(files: RunFolder, setting: str, *more: str) -> History:
     """Return the recorded history of a setting; an empty list if a file of the setting is missing or changed.
 
+    An epoch's row is written after its weights, so the best weights of a history exist too.
+
     Args:
         files: the run folder.
         setting: the setting's name.
-        more: names of files that are needed beside the history, its hash chain and the best weights.
+        more: names of files that are needed beside the history.
     """
-    needed = {f"{setting}/{name}" for name in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS, *more)}
-    if files.changed_files(needed) or not needed <= files.manifest().keys():
+    listed = {name for name in files.manifest() if name.startswith(f"{setting}/")}
+    if not {f"{setting}/{name}" for name in (names.HISTORY, *more)} <= listed or files.changed_files(listed):
         return []
     return files.read_record(f"{setting}/{names.HISTORY}", History)
 
