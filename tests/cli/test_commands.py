@@ -281,7 +281,7 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
         ("train --optimizer Adam", ("--optimizer chooses one of AdamW, RMSprop, SGD", "did you mean AdamW?")),
         ("train --learning-rate 0.1", ("--learning-rate is of one setting, and there are 3", "AdamW, RMSprop, SGD")),
         ("train --protocol shared-splt", ("did you mean shared-split?",)),
-        ("train --preset tiny --protocol train-mode", ("is called batch-norm-in-train-mode now",)),
+        ("train --preset tiny --protocol train-mode", ("no protocol 'train-mode'", "batch-norm-in-train-mode")),
         ("train --preset tiny --weights imagnet", ("did you mean imagenet?",)),
         ("train --preset tiny --model resnt18", ("did you mean resnet18?",)),
         ("features --data . --out y.json --samples image", ("did you mean images?",)),
