@@ -163,8 +163,8 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
 def _largest_remainder(counts: NDArray[np.object_], size: int) -> NDArray[np.object_]:
     """Divide `size` into integers proportional to `counts`, by the largest-remainder (Hamilton) method."""
     # Integers, because rounding errors of floats would decide between equal remainders.
-    shares, remainders = counts * size // counts.sum(), counts * size % counts.sum()
-    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
+    shares: NDArray[np.object_] = counts * size // counts.sum()
+    shares[np.argsort(-(counts * size % counts.sum()), kind="stable")[: size - shares.sum()]] += 1
     return shares
 
 
