@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from tests.docs.marks import replaced
 from tests.report.browsers import ChromiumTab, Tab, chromium, firefox
 from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, write_all
 
@@ -31,7 +32,6 @@ from in4310repro.system.numerics import activate
 
 DOCS = Path(__file__).parents[1] / "docs"
 JSON, PAGE = DOCS / "check-page.json", DOCS / "verification.md"
-BEGIN, END = "<!-- browsers: begin -->\n", "<!-- browsers: end -->"
 VERDICT = re.compile(r"(?P<equal>[\d,]+) values are equal to the bit\. .*?(?P<seconds>[\d.]+) seconds\.")
 
 
@@ -125,8 +125,8 @@ def main() -> None:
             "processor": fingerprint(activate("portable", "cpu"))["processor"],
         }
     write_file(JSON, json_bytes(content))
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}{table(content)}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    page_text = replaced(PAGE.read_text(encoding="utf-8"), "browsers", table(content).rstrip("\n"))
+    PAGE.write_text(page_text, encoding="utf-8")
     if any(each["found"] < each["falsified"] for each in content["browsers"]):
         sys.exit("a falsified run was not found")
 

@@ -92,11 +92,12 @@ def text_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_printable(str(value)) for value in row] for row in rows)
+    writer.writerows([printable(str(value)) for value in row] for row in rows)
     return text.getvalue()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with unprintable characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -125,7 +126,7 @@ def _cell(text: str) -> str:
 
 
 def telling(name: str) -> str:
-    """Return the count of a table's rows, and its most telling ones in the order of `TELLING`."""
+    """Return a table's most telling rows in the order of `TELLING`."""
     column, names = TELLING[name]
     rows = {row[column]: row for row in reversed(read(name))}
     left_out = {"group", "number", "unchanged afterwards"}
@@ -172,7 +173,8 @@ def mutants() -> str:
     rooms: dict[str, Rows] = {}
     for row in modules:
         rooms.setdefault(row["module"].partition("/")[0], []).append(row)
-    lines = sorted((_sum(room, group) for room, group in rooms.items()), key=lambda each: each["killed at first"])[:10]
+    sums = [_sum(room, group) for room, group in rooms.items()]
+    lines = sorted(sums, key=lambda each: float(each["killed at first"].rstrip("%")))[:10]
     killed, drawn = (sum(int(row[name]) for row in kernels) for name in ("killed", "drawn"))
     whole = _sum("all", modules)
     return (

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.docs import caught
+from tests.docs.marks import replaced
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("claims.toml")
@@ -140,9 +141,7 @@ def cost_table() -> str:
 
 
 def with_cost_table(text: str) -> str:
-    before, begin, rest = text.partition("<!-- cost: begin -->\n")
-    _, end, after = rest.partition("<!-- cost: end -->")
-    return f"{before}{begin}{cost_table()}\n{end}{after}"
+    return replaced(text, "cost", cost_table())
 
 
 if __name__ == "__main__":

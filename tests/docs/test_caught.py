@@ -18,6 +18,14 @@ def test_the_page_shows_ten_rows_of_a_table(name: str) -> None:
     assert {*names} <= {row[column] for row in caught.read(name)}
 
 
+def test_rooms_are_in_the_order_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = {"a": 10, "b": 9, "c": 1}
+    fields = {"possible": "10", "drawn": "10", "killed": "10", "equivalent": "0"}
+    rows = [fields | {"module": f"{room}/x.py", "killed_at_first": f"{first}"} for room, first in shares.items()]
+    monkeypatch.setattr(caught, "read", lambda _name: rows)
+    assert [line[2] for line in caught.mutants().splitlines()[-3:]] == ["c", "b", "a"]
+
+
 def test_a_cell_keeps_its_column_and_one_line() -> None:
     text = caught.text_of(("a", "b"), [("x, y", "line\nbreak")])
     assert text == 'a,b\n"x, y",line\\nbreak\n'

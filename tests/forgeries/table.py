@@ -69,8 +69,8 @@ def cells(row: Forgery, verdict: Verdict) -> tuple[str, ...]:
 
 def cell(text: str) -> str:
     """Return a text with unprintable characters escaped and long text truncated."""
-    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("`", "'")
-    return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
+    text = caught.printable(text).replace("`", "'")
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 if __name__ == "__main__":
