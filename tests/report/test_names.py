@@ -5,6 +5,8 @@ The commands are those of nox's own sessions, with one TOML file for both.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import platform
 import re
@@ -22,7 +24,6 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from in4310repro import cli, models
-from in4310repro.cli import application
 from in4310repro.report import markup
 from in4310repro.report.markup import read_asset
 from in4310repro.system.files import read_json
@@ -63,15 +64,14 @@ class Session:
 
     posargs: Sequence[str]
 
-    def run(self, *words: str, **_limits: object) -> None:
+    def run(self, *words: str, silent: bool = False, **_limits: object) -> str | bool:
         interpreter, option, program, *arguments = words
         assert (interpreter, option) == (sys.executable, "-m")
         run = {"in4310repro": cli.main, "studies.commands": commands.main}[program]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(application, "app", application.app)
-            with pytest.raises(SystemExit) as ended:
-                run(arguments)
+        with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit) as ended:
+            run(arguments)
         assert not ended.value.code
+        return printed.getvalue() if silent else True
 
 
 @dataclass(frozen=True)
