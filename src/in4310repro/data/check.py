@@ -70,7 +70,7 @@ class _ReadImage(NamedTuple):
     size: tuple[int, int]  # width, height, pixels
     mode: str
     orientation: int  # that was applied; 1 where the file's pixels are upright
-    hashes: tuple[int, ...]  # of 64 bits, in each orientation
+    hashes: Sequence[int]  # of 64 bits, in each orientation
     degenerate: str  # why it shows nothing; empty where it may show something
 
 

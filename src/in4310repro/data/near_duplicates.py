@@ -1,5 +1,6 @@
 """Search for near-duplicate images, also turned ones, by perceptual hashes, and for cropped copies."""
 
+from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -37,7 +38,7 @@ def turn_image(image: Image.Image, orientation: int) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
+def perceptual_hashes(image: Image.Image) -> Sequence[int]:
     """Return an image's 64-bit perceptual hash in each of `ORIENTATIONS`, as `imagehash.phash` computes it.
 
     Each bit belongs to one of the lowest frequencies in the cosine transform of the grey image. It is 1 if the
@@ -53,7 +54,8 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
         each * np.reshape(down, (-1, 1)) * right for each in (lowest, lowest.T) for down in signs for right in signs
     )
     # A bit is 1 if the coefficient of its frequency is above the median; the first row has the most significant bits.
-    return tuple(int.from_bytes(np.packbits(each > np.median(each))) for each in turned)
+    # An array, since a folder has many images: a tuple of eight integers has three times the bytes.
+    return array("Q", (int.from_bytes(np.packbits(each > np.median(each))) for each in turned))
 
 
 # Bits of 64 in which the perceptual hashes of near-duplicates may differ. Of the course's 17,034 images, pairs that
@@ -114,10 +116,8 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     for first, (_, *turned) in enumerate(hashes):
         for orientation, value in enumerate(turned, start=1):
             for second in tables.close(value):
-                found = (
-                    (value ^ tables.hashes[second]).bit_count(),
-                    orientation if first < second else INVERSE[orientation],
-                )
+                turn = orientation if first < second else INVERSE[orientation]
+                found = (value ^ tables.hashes[second]).bit_count(), turn
                 if first != second:
                     pair = min(first, second), max(first, second)
                     best[pair] = min(best.get(pair, found), found)
