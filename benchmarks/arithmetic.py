@@ -12,13 +12,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import tables
 from benchmarks.records import ArithmeticBenchmark, Bfloat16Row, LayerRow, LoopRow, NetworkRow, RatioRow
-from benchmarks.tables import arithmetic_table
 from benchmarks.workloads import SGD, Workload, layers, prepare_layer
 from in4310repro.arithmetic.self_test import fused_operations
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
-from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.progress import SILENT, Progress
@@ -56,7 +55,7 @@ class ArithmeticOptions:
 
 
 def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Time portable and native arithmetic; write arithmetic.json and arithmetic.md, and return their paths.
+    """Time portable and native arithmetic; write arithmetic.json and bench.md, and return their paths.
 
     A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
@@ -78,8 +77,7 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
     )
     if not (report["networks"] or report["layers"] or report["loop"]):
         raise ValueError(f"no row has {options.only!r} in its name")
-    files = {"arithmetic.json": json_bytes(report), "arithmetic.md": arithmetic_table(report).encode()}
-    return [write_file(out / name, data) for name, data in files.items()]
+    return tables.write(out, "arithmetic", report)
 
 
 def peak_gflops(seconds: float = 0.2) -> float:

@@ -1,4 +1,4 @@
-"""Benchmark of feature statistics: each tool timed against bare forward passes, in features.json and .md."""
+"""Benchmark of feature statistics: each tool timed against bare forward passes, in features.json and bench.md."""
 
 import io
 import math
@@ -12,14 +12,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from benchmarks import tables
 from benchmarks.contenders import Contender, Covariances, bare_pass, contenders, feature_statistics
 from benchmarks.measurement import Measurement, measure, reference_covariances, worst_error
 from benchmarks.peers import PEERS, Peers
 from benchmarks.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
-from benchmarks.tables import feature_tables
 from in4310repro.features.kernel import kernel_description
 from in4310repro.system.context import Context
-from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.progress import Progress
 
@@ -63,7 +62,7 @@ class BenchmarkOptions:
 
 
 def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Path]:
-    """Time every contender on ResNet-18's convolutions in two memory layouts; write features.json and features.md.
+    """Time every contender on ResNet-18's convolutions in two memory layouts; write features.json and bench.md.
 
     Args:
         out: the folder to write the files to.
@@ -84,8 +83,7 @@ def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Pa
     for layout in ("channels_last", "contiguous"):
         model, batches = build_workload(options, layout, context.numerics.device)
         report["layouts"][layout] = time_contenders(model, batches, options, context.progress, layout)
-    files = {"features.json": json_bytes(report), "features.md": feature_tables(report).encode()}
-    return [write_file(out / name, data) for name, data in files.items()]
+    return tables.write(out, "features", report)
 
 
 def build_workload(options: BenchmarkOptions, layout: str, device: str) -> tuple[nn.Module, list[Tensor]]:

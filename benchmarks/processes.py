@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from benchmarks import tables
 from benchmarks.measurement import peak_bytes, reset_peak
 from benchmarks.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, RankRow
-from benchmarks.tables import processes_table
 from benchmarks.workloads import CLASSES, SGD
 from in4310repro import models
 from in4310repro.arithmetic import shares
@@ -61,7 +61,7 @@ class ProcessesOptions:
 
 
 def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Time training steps by one and by several processes; write processes.json and processes.md, return the paths.
+    """Time training steps by one and by several processes; write processes.json and bench.md, return the paths.
 
     Raises:
         ValueError: portable arithmetic is unavailable, or the processes fail.
@@ -78,8 +78,7 @@ def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Prog
                 workload["runs"].append(measure(image_size, batch_size, repeats, size, threads))
                 advance(1, f"{image_size} px, {size} processes")
             report["workloads"].append(workload)
-    files = {"processes.json": json_bytes(report), "processes.md": processes_table(report).encode()}
-    return [write_file(out / name, data) for name, data in files.items()]
+    return tables.write(out, "processes", report)
 
 
 def measure(image_size: int, batch_size: int, repeats: int, size: int, threads: int) -> ProcessesRun:

@@ -1,99 +1,123 @@
-"""The Markdown tables of the benchmarks, made from their records."""
+"""The page of the benchmarks, made from their records.
 
+python -m benchmarks.tables [FOLDER]    writes bench.md again from the JSON files in FOLDER, without measuring
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from benchmarks.records import (
     ArithmeticBenchmark,
     Bfloat16Row,
     ContenderRow,
     FeatureBenchmark,
-    PairedRow,
+    LayerRow,
+    NetworkRow,
     ProcessesBenchmark,
     TraceBenchmark,
 )
+from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.text import markdown
+
+FOLDER = Path("reports/bench")
+PAGE = "bench.md"
+
+
+def write(out: Path, name: str, record: Mapping[str, Any]) -> list[Path]:
+    """Write the record of a benchmark, and the page again from all records in the folder; return the paths."""
+    written = write_file(out / f"{name}.json", json_bytes(record))
+    return [written, write_page(out)]
+
+
+def write_page(out: Path) -> Path:
+    """Write the page from the records in the folder."""
+    records = {name: read_json(out / f"{name}.json") for name in SECTIONS if (out / f"{name}.json").is_file()}
+    return write_file(out / PAGE, page(records).encode())
+
+
+def page(records: Mapping[str, Any]) -> str:
+    """Return the text of bench.md, with a section for each benchmark that was run."""
+    sections = [SECTIONS[name](record) for name, record in records.items()]
+    return "\n".join(["# Benchmarks", "", INTRODUCTION, "", "\n".join(sections)])
 
 
 def feature_tables(report: FeatureBenchmark) -> str:
-    """Return the text of features.md, with the tables of the benchmark of feature statistics."""
+    """Return the section on the cost and the error of feature statistics."""
     environment, settings = report["fingerprint"], report["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     lines = [
-        "# Feature statistics: cost and error",
+        "## Feature statistics",
         "",
         f"{markdown(environment['processor'])}, {environment['threads']} threads, {environment['device']}, "
         f"{environment['numerics']} arithmetic; {versions}. "
         f"Feature statistics on the CPU: {environment.get('feature_kernel')}.",
         f"ResNet-18 at {settings['side']} px, {settings['images']} images in batches of {settings['batch_size']}, "
-        f"{settings['repeats']} alternating repeats or more, for {settings['seconds']:g} s; medians, quartiles in "
-        "brackets. Ratio: time to the bare forward pass just before or after. Error: worst over modules of covariance "
-        "(Frobenius) and 8 largest eigenvalues.",
-        f"Loader: {report['loader_ms_per_image']:.2f} ms per image (JPEG to normalized tensor).",
+        f"{settings['repeats']} alternating repeats or more, for {settings['seconds']:g} s. "
+        f"Loading a JPEG as a normalized tensor takes {report['loader_ms_per_image']:.2f} ms.",
+        "",
+        "* Ratio: time divided by that of the bare forward pass just before or after; median [quartiles].",
+        "* Finish: time after the last batch.",
+        "* Error: the largest relative error over modules, of the covariance (Frobenius norm) and its 8 largest "
+        "eigenvalues.",
     ]
     for layout, rows in report["layouts"].items():
-        lines += ["", f"## {layout}", "", *_contender_table(rows)]
+        lines += ["", f"### Memory layout {layout}", "", *_contender_table(rows)]
     means = next(iter(report["synthetic_errors"].values()), {})
     names = [f"mean/deviation {mean}" for mean in means]
-    lines += ["", "## Errors on 64 synthetic channels", "", f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    lines += [
+        "",
+        "### Errors on 64 synthetic channels",
+        "",
+        f"| | {' | '.join(names)} |",
+        "|---|" + "---|" * len(names),
+    ]
     for name, errors in report["synthetic_errors"].items():
         lines.append(f"| {name} | " + " | ".join(f"{error:.0e}" for error in errors.values()) + " |")
-    lines += ["", "## Peak memory of a small network", ""]
-    lines += [f"* {name}: {_format(peak, '.1f')} MB" for name, peak in report["memory"].items()]
-    return "\n".join(lines) + "\n"
+    peaks = ", ".join(f"{_format(peak, '.1f')} MB for {_thousands(name)}" for name, peak in report["memory"].items())
+    return "\n".join([*lines, "", f"Peak memory of a small network: {peaks}.", ""])
 
 
 def _contender_table(rows: list[ContenderRow]) -> list[str]:
-    lines = [
-        "| | ratio | repeats | fastest | ms per image | of it hooks | finish, ms | peak, MB | error |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| | ratio | ms per image | finish, ms | peak, MB | error |", "|---|---|---|---|---|---|"]
     for row in rows:
         if row["version"] is None:
-            lines.append(f"| {row['name']} | {row['needs']} is not installed | | | | | | | |")
+            lines.append(f"| {row['name']} | {row['needs']} is not installed | | | | |")
             continue
         lower, upper = row["ratio_quartiles"]
         cells = (
             row["name"],
             f"{row['ratio']:.3f} [{lower:.3f}, {upper:.3f}]",
-            row["repeats"],
-            f"{row['ratio_of_fastest']:.3f}",
             f"{row['ms_per_image']:.2f}",
-            f"{row['hooks_ms_per_image']:.2f}",
             f"{row['finish_ms']:.1f}",
             _format(row["peak_mb"], ".0f"),
             _format(row["error"], ".0e"),
         )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def arithmetic_table(report: ArithmeticBenchmark) -> str:
-    """Return the text of arithmetic.md, with the tables of the benchmark of arithmetic."""
+    """Return the section on portable arithmetic beside PyTorch's own."""
     environment = report["fingerprint"]
-    peak = report["gflops_per_thread"]
     lines = [
-        "# Portable arithmetic beside torch's own",
+        "## Portable arithmetic beside PyTorch's",
         "",
-        f"On {markdown(environment['processor'])} ({environment['capability']}), torch "
-        f"{environment['versions']['torch']}. Each ratio is portable / native, the median over {report['repeats']} "
-        "pairs that ran one after the other, each program after an untimed run of its own, with the lowest and the "
-        f"highest. One thread reaches {peak:.0f} GFLOP/s of fused products in a loop; the last column is the share of "
-        "that which portable arithmetic reaches, counted by the products in the definition of the convolutions and "
-        "the head: methods with fewer products reach more. "
-        "Dropout is 0.",
-        "",
-        "| | threads | native, ms | portable, ms | ratio | share of the peak |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["networks"]:
-        share = row["gflops"] / peak / row["threads"]
-        lines.append(f"{_paired_cells(row)} {share:.0%} |")
-    lines += [
+        f"{markdown(environment['processor'])} ({environment['capability']}), torch "
+        f"{environment['versions']['torch']}. Each ratio is portable / native time, the median over "
+        f"{report['repeats']} pairs that ran one after the other [lowest, highest]; below 1, portable is faster. "
+        "Each program ran once untimed. No dropout.",
+        *_network_table(report["networks"]),
         *_bfloat16_lines(report["bfloat16"]),
         "",
-        "## Trainings",
+        "### Trainings",
         "",
-        "Images per second of a run with SGD at 64 px, as its `history.json` says, and of a bare loop of stock torch "
+        "Images per second of a run with SGD at 64 px, from its `history.json`, and of a bare loop of stock PyTorch "
         "on one batch in memory.",
         "",
         "| batch | native | portable | portable / native | bare loop | native / bare | portable / bare |",
@@ -105,22 +129,51 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         lines.append(f"| {loop['batch_size']} | {cells} | {portable / bare:.2f} |")
     lines += [
         "",
-        "## Convolutions of ResNet-18 beside oneDNN",
+        "### Convolutions of ResNet-18 beside oneDNN",
         "",
-        "Method of portable arithmetic: direct is the definition; the others take fewer products, for tiles of 2 x 2, "
-        "2 x 4 or 4 x 4 results, or for whole maps of 2 x 2.",
+        'Ratio on one thread, and method. "Direct" is the definition; the others compute tiles of 2 x 2, 2 x 4 or '
+        "4 x 4 results, or whole maps of 2 x 2, with fewer products. Times and ranges are in `arithmetic.json`.",
         "",
-        "| | threads | native, ms | portable, ms | ratio | method |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(f"{_paired_cells(row)} {row['method']} |" for row in report["layers"]),
+        "| | forward | gradient of the maps | gradient of the weights |",
+        "| --- | --- | --- | --- |",
+        *_layer_rows(report["layers"]),
     ]
     return "\n".join([*lines, ""])
 
 
+def _network_table(rows: list[NetworkRow]) -> list[str]:
+    """Return the table of whole networks: for each number of threads the portable time and the ratio."""
+    threads = sorted({row["threads"] for row in rows})
+    heads = [f"{number} thread{'s' if number > 1 else ''}" for number in threads]
+    columns = [f"portable, ms, {head} | ratio" for head in heads]
+    lines = ["", f"| | {' | '.join(columns)} |", "| --- |" + " --- | --- |" * len(threads)] if rows else []
+    for name, group in groupby(rows, key=lambda row: row["name"]):
+        by_threads = {row["threads"]: row for row in group}
+        cells = [
+            f"{row['portable_ms']:.1f} | {row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]"
+            if (row := by_threads.get(number))
+            else " | "
+            for number in threads
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _layer_rows(rows: list[LayerRow]) -> list[str]:
+    """Return a line for each convolution, with the ratio and the method of its forward pass and gradients."""
+    lines = []
+    for name, group in groupby(rows, key=lambda row: row["name"].rpartition(", ")[0]):
+        found = {row["name"].rpartition(", ")[2]: f"{row['ratio']:.2f} {row['method']}" for row in group}
+        cells = [found.get(kernel, "-") for kernel in ("forward", "gradient of the maps", "gradient of the weights")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def _bfloat16_lines(rows: list[Bfloat16Row]) -> list[str]:
-    """Return the lines that say what stock torch gains by bfloat16 for one network; none without rows."""
+    """Return the lines on what stock torch gains by bfloat16 for one network; none without rows."""
     ratios = {
-        what: [row["ratio"] for row in rows if row["name"].endswith(what)] for what in ("training step", "inference")
+        what: [row["ratio"] for row in rows if row["name"].endswith(what.removeprefix("a "))]
+        for what in ("a training step", "inference")
     }
     spans = [f"{min(each):.2f} to {max(each):.2f} for {what}" for what, each in ratios.items() if each]
     if not spans:
@@ -128,35 +181,29 @@ def _bfloat16_lines(rows: list[Bfloat16Row]) -> list[str]:
     return [
         "",
         "For comparison, stock PyTorch with bfloat16 autocast takes this part of its float32 time for "
-        f"{rows[0]['name'].partition(',')[0]} with these sizes and threads: {', '.join(spans)} (each the median over "
-        "pairs). Those are other numbers, of 8 bits precision.",
+        f"{rows[0]['name'].partition(',')[0]} with these sizes and threads: {', '.join(spans)} (medians over pairs). "
+        "Its results have 8 bits of precision.",
     ]
 
 
-def _paired_cells(row: PairedRow) -> str:
-    times = f"{row['native_ms']:.2f} | {row['portable_ms']:.2f}"
-    ratio = f"{row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]"
-    return f"| {row['name']} | {row['threads']} | {times} | {ratio} |"
-
-
 def processes_table(report: ProcessesBenchmark) -> str:
-    """Return the text of processes.md, with the tables of the benchmark of training by several processes."""
+    """Return the section on training by several processes."""
     environment = report["fingerprint"]
     lines = [
-        "# Several processes: cost",
+        "## Several processes",
         "",
-        f"On {markdown(environment['processor'])}, {report['cores']} cores, torch {environment['versions']['torch']} "
+        f"{markdown(environment['processor'])}, {report['cores']} cores, torch {environment['versions']['torch']} "
         "with gloo. ResNet-18 with SGD in the training loop, on images in memory; medians over steps, means over "
-        "processes. Without messages: the processes side by side, each on its share alone. Memory: resident, at its "
-        "highest.",
+        "processes. Without messages: the processes side by side, each on its share alone. Memory: the peak of "
+        "resident memory.",
         "",
-        f"{report['cores']} cores show what messages cost. They do not show what several machines gain, and with more "
-        "processes than cores a process also waits for a core.",
+        f"{report['cores']} cores show the cost of messages, not the gain of several machines. With more processes "
+        "than cores a process also waits for a core.",
     ]
     for workload in report["workloads"]:
         lines += [
             "",
-            f"## {workload['image_size']} px, {workload['batch_size']} images, {workload['repeats']} steps",
+            f"### {workload['image_size']} px, {workload['batch_size']} images, {workload['repeats']} steps",
             "",
             "| processes | threads of each | step, ms | without messages, ms | memory of each, MB |",
             "| --- | --- | --- | --- | --- |",
@@ -171,16 +218,16 @@ def processes_table(report: ProcessesBenchmark) -> str:
 
 
 def traces_table(report: TraceBenchmark) -> str:
-    """Return the text of traces.md, with the table of the benchmark of traces."""
+    """Return the section on the cost of traces."""
     environment = report["fingerprint"]
     lines = [
-        "# Traces: cost",
+        "## Traces",
         "",
-        f"On {markdown(environment['processor'])} ({environment['capability']}), torch "
+        f"{markdown(environment['processor'])} ({environment['capability']}), torch "
         f"{environment['versions']['torch']}: training steps of {report['model']} at {report['image_size']} px with "
         f"{report['batch_size']} images and AdamW, {report['threads']} threads, native arithmetic. Each step is timed "
-        "next to a bare one; medians, quartiles in brackets. Fastest: the ratio of the fastest steps. Processor: the "
-        "ratio of the processor time of all threads, which other processes move less.",
+        "next to a bare one; median [quartiles]. Fastest: the ratio of the fastest steps. Processor: the "
+        "ratio of the processor time of all threads, which other processes change less.",
         "",
         f"A step has {report['tensors']:,} traced tensors, each with {report['bytes_of_each']:.0f} bytes in the file.",
         "",
@@ -198,6 +245,28 @@ def traces_table(report: TraceBenchmark) -> str:
     return "\n".join([*lines, ""])
 
 
+def _thousands(words: str) -> str:
+    """Write the number that begins the words with commas, as in "50,000 images"."""
+    number, _, rest = words.partition(" ")
+    return f"{int(number):,} {rest}"
+
+
 def _format(value: float | None, form: str) -> str:
     """Format a number, or return a dash for None."""
     return "-" if value is None else format(value, form)
+
+
+INTRODUCTION = (
+    "What do feature statistics, portable arithmetic, several processes and traces cost? Measured by `nox -s bench`, "
+    "on the machines that each section names; every number is in the JSON files beside this page."
+)
+# Name of the record -> its section, in the order of the page.
+SECTIONS: dict[str, Callable[[Any], str]] = {
+    "features": feature_tables,
+    "arithmetic": arithmetic_table,
+    "processes": processes_table,
+    "traces": traces_table,
+}
+
+if __name__ == "__main__":
+    write_page(Path(sys.argv[1]) if sys.argv[1:] else FOLDER)

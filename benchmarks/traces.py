@@ -17,12 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks import tables
 from benchmarks.arithmetic import use_threads
 from benchmarks.records import TraceBenchmark, TraceRow
-from benchmarks.tables import traces_table
 from benchmarks.workloads import CLASSES
 from in4310repro import models
-from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
 from in4310repro.system.progress import SILENT, Progress
@@ -119,7 +118,7 @@ class TraceOptions:
 
 
 def benchmark(out: Path, options: TraceOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Time traced steps beside bare ones; write traces.json and traces.md, and return their paths."""
+    """Time traced steps beside bare ones; write traces.json and bench.md, and return their paths."""
     options = options or TraceOptions()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(options.batch_size, 3, options.image_size, options.image_size, generator=generator)
@@ -143,8 +142,7 @@ def benchmark(out: Path, options: TraceOptions | None = None, progress: Progress
             steps = read_trace(batch.file).steps
             report["tensors"] = len(steps[-1].events)
             report["bytes_of_each"] = batch.file.stat().st_size / sum(len(step.events) for step in steps)
-    files = {"traces.json": json_bytes(report), "traces.md": traces_table(report).encode()}
-    return [write_file(out / name, data) for name, data in files.items()]
+    return tables.write(out, "traces", report)
 
 
 def _measure(name: str, needs: str, start: Start, batch: Batch, options: TraceOptions) -> TraceRow:
