@@ -22,6 +22,7 @@ import numpy as np
 from in4310repro.data.comparison import sample_positions
 from in4310repro.evaluation.doubts.examination import total
 from in4310repro.metrics import Interval, wilson
+from in4310repro.report.exhibit import original
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.numerics import generator_for
@@ -191,7 +192,8 @@ def page(values: dict[str, Any]) -> str:
         images for words, images in confused.items() if words.startswith(f"{label}, ")
     )
     template = environment.from_string(Path(__file__).with_name("labels.md.jinja").read_text("utf-8"))
-    return template.render(values) + "\n"
+    printed = original()["settings"]["test"]["mean_class_accuracy"]
+    return template.render(values, printed=printed) + "\n"
 
 
 def main(findings: Path, run: Path) -> None:
