@@ -75,8 +75,9 @@ def test_the_share_of_wrong_labels_is_that_of_the_page() -> None:
     assert found["wrong_share"] == pytest.approx(share, abs=1e-15)
     assert len(found["wrong"]) == sum(kind["wrong"] for kind in kinds) >= 20
     page = (REPORTS / "labels" / "labels.md").read_text()
-    assert f"**{100 * share:.2f} %**" in page
-    assert all(each["path"] in page for each in found["wrong"])
+    assert f"**{100 * share:.1f} %**" in page
+    # Which they are is in the file of numbers that the page names.
+    assert f"the {len(found['wrong'])} wrong labels\nare listed in [labels.json](labels.json)" in page
 
 
 def test_a_head_on_all_training_images_is_the_run_of_the_golden_file() -> None:
