@@ -1,6 +1,6 @@
-"""Training and inference in float32 with a fixed order of operations, for equal bits on every processor.
+"""Training and inference in float32 with a fixed order of operations, for equal bits across processors.
 
-It imports nothing of the rest of the package; docs/arithmetic.md has every formula.
+It imports no other room; docs/arithmetic.md has every formula.
 
     from in4310repro.arithmetic import AdamW, cross_entropy, portable
     model = portable(torchvision.models.resnet18())

@@ -1,6 +1,6 @@
 """The command line: each command reads paths and settings, calls a function, and prints what it wrote.
 
-`application` has the list of commands and turns errors into exit codes; `machine` checks this machine.
+`application` lists the commands and turns errors into exit codes; `machine` checks this machine.
 """
 
 from collections.abc import Sequence

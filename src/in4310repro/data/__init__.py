@@ -1,4 +1,4 @@
-"""Images: drawn scenes, image folders, splits, decoding, batches, image sets for comparison, and the folder check.
+"""Images: drawn scenes, image folders, splits, decoding, batches, comparison sets, and the folder check.
 
 `folders` lists and hashes them, `splits` divides them, `images` decodes them, `batches` hands them to a network.
 """

@@ -1,6 +1,6 @@
 """Streaming statistics of the outputs of any module: counts, histograms, means, covariances and spectra.
 
-`FeatureStatistics` measures a model's modules while it runs, `FeatureResult` holds what it measured of one.
+`FeatureStatistics` measures modules while their model runs, `FeatureResult` holds the result of one.
 """
 
 from in4310repro.features.activations import Histogram, TopImages

@@ -1,5 +1,7 @@
 """Golden files: recorded results with the tier at which each is compared, their origin, and guarded updates.
 
+`compare` compares computed values with a golden file, `writing.update` writes one, `plugin` is pytest's fixture.
+
 A "case" is a function that computes named values; its golden file holds the values that it is expected to give. A
 "tier" says how exactly a value must be reproduced: always, to the bit in the same numeric class, or within a tolerance.
 A golden file shows that results have not changed; other tests must show that they are right.

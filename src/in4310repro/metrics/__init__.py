@@ -1,6 +1,6 @@
 """Metrics of a classifier, as pure functions of labels and scores, and the table of those that runs record.
 
-`scores.Scores` holds the softmax scores of images; `table.METRICS` names each metric with its function and tolerance.
+`scores.Scores` holds the softmax scores of images; `table.METRICS` lists each metric, its function and tolerance.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
 """Networks by name from four sources, with their initial weights, modules and trained part.
 
-`sources.open_network` is the one place that takes the name of a network apart.
+`sources.open_network` is the one place that parses the name of a network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
 """Access to the machine for all subpackages: files, text, locks, processes, progress, hashes, arithmetic mode.
 
-It imports nothing here, since `launch` must be read before torch is loaded.
+It imports no other room, since `launch` must be read before torch is loaded.
 """

@@ -1,4 +1,4 @@
-"""Training of a run: the data, network and plan it starts from, each setting's epochs, checkpoints and run folder.
+"""Training of a run: its plan, each setting's epochs, checkpoints and the run folder.
 
-`experiment.train` is the whole; `training` one setting and its epochs, `head` the fit of the last layer alone.
+`experiment.train` is the whole, `training` one setting, `head` the fit of the last layer alone.
 """

@@ -1,4 +1,4 @@
-"""Verification of a run: values recomputed from its weights, images, seed and split, and compared with its files.
+"""Verification of a run: values recomputed from weights, images, seed and split, and compared with its files.
 
-`verify` recomputes, `replay` trains epochs again, `compare` compares two runs, `tampering` falsifies a copy of a run.
+`verify` recomputes, `replay` trains epochs again, `compare` compares two runs, `tampering` falsifies a copy.
 """
