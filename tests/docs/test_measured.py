@@ -3,6 +3,7 @@
 from benchmarks import kernel_errors, portability, processes_page
 from benchmarks.portability import CONTROL, EIGENVALUES
 from in4310repro.system.files import read_json
+from tests.docs import claims
 
 TOLERANCE = 1e-12  # of the largest eigenvalue
 
@@ -18,6 +19,13 @@ def test_every_stage_has_equal_bits_at_every_place_and_the_control_has_not() -> 
     for stage in next(iter(places))["stages"]:
         assert (len({place["stages"][stage] for place in places}) == 1) == (stage != CONTROL), stage
     assert all(place[EIGENVALUES] <= TOLERANCE for place in places)
+
+
+def test_the_page_of_bits_names_every_network_of_the_bench_that_is_slower_than_torch() -> None:
+    bench = claims.ROOT / "reports/bench/arithmetic.json"
+    slower = sorted(row["ratio"] for row in read_json(bench)["networks"] if row["ratio"] > 1)
+    mine = [each for each in claims.read()["claim"] if "docs/bits.md" in each["pages"]]
+    assert slower == sorted(value for each in mine for value in claims.values_of(each) if value > 1)
 
 
 def test_the_tables_of_kernel_errors_are_what_their_file_gives() -> None:
