@@ -1,6 +1,6 @@
 """Numbers in README and the pages of docs/, each with the file that it comes from.
 
-`python -m tests.docs.claims` writes docs/caught/claims.csv, and the table of costs in docs/features.md.
+`python -m tests.docs.claims` writes docs/caught/claims.csv, and the tables of results and costs in docs/features.md.
 """
 
 from __future__ import annotations
@@ -140,10 +140,21 @@ def cost_table() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def with_cost_table(text: str) -> str:
-    return replaced(text, "cost", cost_table())
+def result_table() -> str:
+    """Return the Markdown table of EfficientNet-Lite0's spectra for docs/features.md."""
+    networks = json.loads((ROOT / "reports/feature-maps/numbers.json").read_text(encoding="utf-8"))["networks"]
+    modules = next(each for each in networks if each["kind"] == "imagenet")["sets"]["scenes"]
+    rows = [("module", "channels", "values <= 0", "effective rank", "share of the first eigenvalue"), ("---",) * 5]
+    for name, found in modules.items():
+        shares = [f"{found[key][0]:.3f}" for key in ("non_positive", "first_share")]
+        rows.append((f"`{name}`", f"{found['channels']:,}", shares[0], f"{found['effective_rank'][0]:.1f}", shares[1]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def with_tables(text: str) -> str:
+    return replaced(replaced(text, "cost", cost_table()), "result", result_table())
 
 
 if __name__ == "__main__":
     caught.write("claims", COLUMNS, rows())
-    FEATURES.write_text(with_cost_table(FEATURES.read_text(encoding="utf-8")), encoding="utf-8")
+    FEATURES.write_text(with_tables(FEATURES.read_text(encoding="utf-8")), encoding="utf-8")

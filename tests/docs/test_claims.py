@@ -63,7 +63,12 @@ def test_the_file_of_claims_is_what_the_list_gives() -> None:
     assert caught.file_of("claims").read_text(encoding="utf-8") == caught.text_of(claims.COLUMNS, claims.rows())
 
 
-def test_the_costs_of_feature_statistics_are_those_of_the_bench() -> None:
+def test_the_results_and_costs_of_feature_statistics_are_those_of_their_files() -> None:
     text = claims.FEATURES.read_text(encoding="utf-8")
-    assert claims.with_cost_table(text) == text
-    assert claims.with_cost_table(text.replace("1.018", "1.008")) == text
+    assert claims.with_tables(text) == text
+    assert claims.with_tables(text.replace("1.018", "1.008")) == text
+    assert claims.with_tables(text.replace("18.9", "18.8")) == text
+    rows = [row.split("|") for row in claims.result_table().splitlines()[2:]]
+    shares, ranks = ([float(row[column]) for row in rows] for column in (3, 4))
+    assert 0.45 < min(shares) <= max(shares) < 0.55  # "about half"
+    assert ranks == sorted(ranks)  # "rises with depth"
