@@ -30,7 +30,7 @@ NUMBERS, PAGE, NAME = ROOT / "docs/memory-limit.json", ROOT / "docs/own-network.
 LIMIT = 2e9  # bytes
 ARITHMETIC = ("portable", "native")
 SAID = re.compile(r"memory(?: of .+)?: ([\d.]+ [kMGT]?B)")
-HEADING = ("preset", "network", "px", "batch", "arithmetic", "printed", "anonymous", "anonymous below 2 GB")
+HEADING = ("preset", "batch", "arithmetic", "printed", "anonymous", "anonymous below 2 GB")
 
 
 def list_words(preset: str, images: Mapping[str, str], **options: object) -> list[str]:
@@ -79,12 +79,10 @@ def measure_all(images: Mapping[str, str], folder: Path) -> list[dict[str, Any]]
 
 def table(measured: Mapping[str, Any]) -> str:
     """Return the table of the page, with what it was measured on."""
-    lines = [f"| {' | '.join(HEADING)} |", "| --- | --- | ---: | ---: | --- | ---: | ---: | --- |"]
+    lines = [f"| {' | '.join(HEADING)} |", "| --- | ---: | --- | ---: | ---: | --- |"]
     for row in measured["rows"]:
         cells = (
             f"`{row['preset']}`",
-            row["network"],
-            row["image_size"],
             row["batch_size"],
             row["numerics"],
             row["printed"],

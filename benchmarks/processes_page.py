@@ -25,13 +25,19 @@ def with_tables(text: str, numbers: dict[str, Any]) -> str:
 
 
 def shares_table(measured: dict[str, Any]) -> str:
-    lines = ["| network | batch | leaves | 1 to 5 processes | control |", "| --- | ---: | ---: | --- | --- |"]
-    for row in measured["rows"]:
-        hashes = set(row["sha256"].values())
-        equal = f"`{hashes.pop()}`" if len(hashes) == 1 else "**different**"
-        control = "equal" if row["control"] in row["sha256"].values() else "differs"
-        lines.append(f"| {row['network']} | {row['batch']} | {-(-row['batch'] // 8)} | {equal} | {control} |")
+    batches = sorted({row["batch"] for row in measured["rows"]})
+    titles = [f"batch {batch}, leaves {-(-batch // 8)}" for batch in batches]
+    lines = [f"| network | {' | '.join(titles)} |", f"| --- |{' --- |' * len(batches)}"]
+    for network in dict.fromkeys(row["network"] for row in measured["rows"]):
+        rows = {row["batch"]: row for row in measured["rows"] if row["network"] == network}
+        lines.append(f"| {network} | {' | '.join(_compared(rows[batch]) for batch in batches)} |")
     return "\n".join([*lines, "", f"Made {measured['made']}."])
+
+
+def _compared(row: dict[str, Any]) -> str:
+    hashes = set(row["sha256"].values())
+    equal = f"`{hashes.pop()}`" if len(hashes) == 1 else "**different**"
+    return f"{equal}, control {'equal' if row['control'] in row['sha256'].values() else 'differs'}"
 
 
 def kills_line(measured: dict[str, Any]) -> str:

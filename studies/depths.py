@@ -30,7 +30,7 @@ NUMBERS, PAGE, NAME = ROOT / "docs/depths.json", ROOT / "docs/own-network.md", "
 OPTIONS = ("--select", "mean_average_precision", "--image-size", "32")
 SHOWN = ("mean_average_precision", "mean_class_accuracy")
 SAME = ("images", "model", "weights", "image_size")  # of two rows, of which the later one stays
-HEADING = ("images", "network", "weights", "px", "selected", *(f"{SCALARS[name].label} (95 %)" for name in SHOWN))
+HEADING = ("images", "network", "px", "selected", *(f"{SCALARS[name].label} (95 %)" for name in SHOWN))
 
 
 def row_of(run: FinishedRun) -> dict[str, Any]:
@@ -69,15 +69,16 @@ def merge(rows: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of the page, with the options that repeat each kind of row."""
-    lines = [f"| {' | '.join(HEADING)} |", "| --- | --- | --- | ---: | --- | ---: | ---: |"]
+    lines = [f"| {' | '.join(HEADING)} |", "| --- | --- | ---: | --- | ---: | ---: |"]
     for row in rows:
         selected = f"{row['setting']}, epoch {row['epoch']} of {row['epochs']}"
         values = [f"{_three(row[name]['value'])} ({' to '.join(map(_three, row[name]['interval']))})" for name in SHOWN]
-        cells = (row["images"], row["model"], row["weights"], row["image_size"], selected, *values)
+        network = row["model"] if row["weights"] == "none" else f"{row['model']} from {row['weights']}"
+        cells = (row["images"], network, row["image_size"], selected, *values)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     kinds = {(row["images"], row["test_images"], row["seed"], row["numeric_class"]) for row in rows}
     notes = (
-        f"{images}: {count} test images, one training of seed {seed} each, numeric class `{numeric_class}`."
+        f"{images}: {count:,} test images, one training of seed {seed} each, numeric class `{numeric_class}`."
         for images, count, seed, numeric_class in sorted(kinds)
     )
     return "\n".join([*lines, "", *notes])

@@ -34,7 +34,7 @@ def test_no_reason_is_given_for_a_number_that_no_page_has() -> None:
 
 def test_a_number_that_its_file_does_not_hold_is_found() -> None:
     claim = CLAIMS[1]
-    assert claims.expected(claim | {"numbers": [".9981", ".9998"]}) != [".9981", ".9998"]
+    assert claims.expected(claim | {"numbers": ["0.9981", "0.9998"]}) != ["0.9981", "0.9998"]
     assert claims.numbers_in("so it has .9988 of `123`, [it](b789.md), AVX-512 and 2^-126") == {".9988"}
     assert claims.numbers_in("7 errors, 30 of 31, 91 %, 1.4 times, 3e-8 and 12 more") == {
         "30",
