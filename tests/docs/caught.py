@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +17,10 @@ from tests.docs.marks import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "caught.md"
 FOLDER = PAGE.with_suffix("")
-SHOWN = 100  # characters of a cell on the page
+SHOWN = 72  # characters of a cell on the page
+# Columns that the page leaves to the files.
+LEFT_OUT = {"group", "number", "unchanged afterwards", "what the check holds"}
+SHARES = ("subpackage", "drawn", "killed at first")
 Rows = list[dict[str, str]]
 
 # The rows that the page shows of each table: the column that names a row, and ten names.
@@ -121,17 +126,22 @@ def markdown(rows: Rows) -> str:
 
 
 def _cell(text: str) -> str:
-    text = text.replace("|", "\\|").replace("<", "&lt;")
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+    return textwrap.shorten(text, SHOWN, placeholder=" ...").replace("|", "\\|").replace("<", "&lt;")
 
 
 def telling(name: str) -> str:
     """Return a table's most telling rows in the order of `TELLING`."""
     column, names = TELLING[name]
     rows = {row[column]: row for row in reversed(read(name))}
-    left_out = {"group", "number", "unchanged afterwards"}
-    shown = [{key: value for key, value in rows[each].items() if key not in left_out} for each in names]
+    shown = [{key: _shown(key, cell) for key, cell in rows[each].items() if key not in LEFT_OUT} for each in names]
     return markdown(shown)
+
+
+def _shown(column: str, cell: str) -> str:
+    """Return a command by its name, a file without its run, and a cause without the line that it is at."""
+    if column == "command":
+        return f"`{cell.partition(' ')[0]}`"
+    return re.sub(r"^[\w' ]+: | \(.*", "", cell) if column == "explain" else cell.removeprefix("runs/tiny/")
 
 
 def renew(page: str) -> str:
@@ -146,27 +156,27 @@ def summary(name: str) -> str:
     rows, link = read(name), f"[all rows](caught/{name}.csv)"
     if name == "bad-input":
         codes = Counter(row["exit code"] for row in rows)
-        listed = ", ".join(f"{number} end with {code}" for code, number in codes.most_common())
-        return f"{len(rows)} rows, of which {listed} ({link}):"
+        listed = ", ".join(f"{number} with {code}" for code, number in codes.most_common())
+        return f"{len(rows)} calls by their exit codes: {listed} ({link}):"
     if name == "forgeries":
         by = Counter(row["caught by"] for row in rows)
         return (
             f"{len(rows)} forgeries: {by['verify']} are caught by `verify`, {by['verify --replay']} by "
-            f"`verify --replay`, {by['nothing']} by nothing, which is said ({link}):"
+            f"`verify --replay`, {by['nothing']} by nothing ({link}):"
         )
     if name == "causes":
         honest = read("honest")
         accused = sum(row["explain"] != "no cause" or row["diff"] != "equal" for row in honest)
         named = sum(row["explain"] != "not named" for row in rows)
         return (
-            f"{named} of {len(rows)} planted causes are named, and {accused} of {len(honest)} honest trainings "
-            f"([their names](caught/honest.csv)) accused ({link}):"
+            f"{named} of {len(rows)} planted causes are named ({link}), and {accused} of {len(honest)} "
+            "[honest trainings](caught/honest.csv) accused:"
         )
     return f"{len(rows)} faulty twins of {len({row['number'] for row in rows})} mistakes ({link}):"
 
 
 def mutants() -> str:
-    """Return the sums over all modules, and the ten rooms of whose changes the fewest are killed at first."""
+    """Return the sums over all modules, and the ten subpackages of whose changes the fewest are killed at first."""
     rows = read("mutants")
     modules = [row for row in rows if not row["module"].endswith(".cpp")]
     kernels = [row for row in rows if row["module"].endswith(".cpp")]
@@ -174,14 +184,15 @@ def mutants() -> str:
     for row in modules:
         rooms.setdefault(row["module"].partition("/")[0], []).append(row)
     sums = [_sum(room, group) for room, group in rooms.items()]
-    lines = sorted(sums, key=lambda each: float(each["killed at first"].rstrip("%")))[:10]
+    lines = sorted(sums, key=lambda each: float(each["killed at first"].rstrip(" %")))[:10]
     killed, drawn = (sum(int(row[name]) for row in kernels) for name in ("killed", "drawn"))
     whole = _sum("all", modules)
     return (
-        f"{whole['modules']} modules with {whole['possible']} possible changes, of which {whole['drawn']} were tried: "
-        f"{whole['killed at first']} were killed at first, {whole['killed']} in the end, and {whole['equivalent']} "
-        f"cannot be told apart by any test ([all modules](caught/mutants.csv)). Of {drawn} faults of the compiled "
-        f"kernels, written by hand in `tests/mutants/kernels.py`, {killed} are killed.\n\n{markdown(lines)}"
+        f"Of {int(whole['possible']):,} possible changes in {whole['modules']} modules, {int(whole['drawn']):,} were "
+        f"tried ([all modules](caught/mutants.csv)): {whole['killed at first']} were killed at first, "
+        f"{whole['in the end']} in the end; {whole['equivalent']} are equivalent. Of {drawn} faults of the compiled "
+        f"kernels, written by hand (`tests/mutants/kernels.py`), {killed} are killed.\n\n"
+        f"{markdown([{key: each[key] for key in SHARES} for each in lines])}"
     )
 
 
@@ -190,14 +201,14 @@ def _sum(name: str, rows: Rows) -> dict[str, str]:
         sum(int(row[field]) for row in rows)
         for field in ("possible", "drawn", "killed_at_first", "killed", "equivalent")
     )
-    at_first, at_last = (f"{number / max(drawn - equivalent, 1):.1%}" for number in (first, killed))
+    at_first, at_last = (f"{number / max(drawn - equivalent, 1):.1%}".replace("%", " %") for number in (first, killed))
     return {
-        "room": name,
+        "subpackage": f"`{name}`",
         "modules": f"{len(rows)}",
         "possible": f"{possible}",
         "drawn": f"{drawn}",
         "killed at first": at_first,
-        "killed": at_last,
+        "in the end": at_last,
         "equivalent": f"{equivalent}",
     }
 

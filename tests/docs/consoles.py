@@ -1,4 +1,7 @@
-"""Blocks of a page that show commands with their output: `python -m tests.docs.consoles` writes docs/commands.md."""
+"""Blocks of pages that show commands with their output, in docs/commands.md and docs/audit.md.
+
+`python -m tests.docs.consoles` makes the calls and writes what they print.
+"""
 
 import os
 import re
@@ -8,7 +11,8 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "docs/commands.md", ROOT / "docs/audit.md")
 CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 WIDTH = 110  # columns of a block
 # What another machine, or a busy one, prints otherwise.
@@ -31,15 +35,22 @@ def run(block: str, folder: Path) -> str:
 
 
 def wrap(output: str) -> str:
+    # The audit wraps its lines too, at 120.
+    output = re.sub(r"(?m)^(.{100,})\n {4}(?=\S)", r"\1 ", output)
     lines = [textwrap.wrap(line, WIDTH, break_on_hyphens=False) or [""] for line in output.splitlines()]
     return "".join(f"{each}\n" for line in lines for each in line)
 
 
 def renew(page: str, folder: Path) -> str:
-    """Return the page with what its commands print on this machine; their files are left in a folder."""
+    """Return the page with what its commands print on this machine; their files are left in a folder.
+
+    The folder has a link to `tests`, whose texts a command may read as in a clone.
+    """
+    (folder / "tests").symlink_to(ROOT / "tests")
     return CONSOLE.sub(lambda block: f"```console\n{run(block[1], folder)}```", page)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(renew(PAGE.read_text(encoding="utf-8"), Path(folder)), encoding="utf-8")
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            page.write_text(renew(page.read_text(encoding="utf-8"), Path(folder)), encoding="utf-8")

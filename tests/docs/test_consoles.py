@@ -1,4 +1,4 @@
-"""Commands on the page of commands print what the page says."""
+"""Commands in console blocks of pages print what the pages say."""
 
 import re
 import shutil
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from in4310repro.cli.application import app
 from tests.docs import consoles
-from tests.docs.commands import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="the page's commands are of a POSIX shell")
 
@@ -19,10 +19,19 @@ def alike(page: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_the_calls_of_the_page_print_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.long(120)
+@pytest.mark.parametrize("page", consoles.PAGES, ids=lambda page: page.name)
+def test_the_calls_of_a_page_print_what_it_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path / 'cache'}")
-    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    assert alike(consoles.renew(page, tmp_path)) == alike(page)
+    text = page.read_text(encoding="utf-8")
+    assert alike(consoles.renew(text, tmp_path)) == alike(text)
+
+
+def test_every_command_has_a_real_call() -> None:
+    blocks = consoles.CONSOLE.findall(consoles.PAGES[0].read_text(encoding="utf-8"))
+    calls = "\n".join(blocks)
+    names = [*app.commands, *(f"data {name}" for name in app.commands["data"].commands)]
+    assert [name for name in names if not re.search(rf"^\$ .*\bin4310repro {name}\b", calls, re.MULTILINE)] == []
 
 
 def test_only_times_and_sizes_may_differ() -> None:

@@ -1,4 +1,4 @@
-"""The table of sessions in docs/commands.md, from the docstrings of noxfile.py."""
+"""The table of sessions in docs/commands.md, from the first paragraphs of the docstrings of noxfile.py."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ def renew(page: str) -> str:
 
 def sessions_table() -> str:
     rows = [
-        f"| `{name}` | {' '.join(inspect.cleandoc(session.func.__doc__ or '').split())} |"
-        for name, session in nox.registry.get().items()
+        f"| `{name}` | {_first_paragraph(session.func.__doc__ or '')} |" for name, session in nox.registry.get().items()
     ]
     return "\n".join(["| session | what it does |", "| --- | --- |", *rows])
+
+
+def _first_paragraph(docstring: str) -> str:
+    return " ".join(inspect.cleandoc(docstring).partition("\n\n")[0].split())
 
 
 if __name__ == "__main__":
