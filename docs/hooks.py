@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 HOME = {"README.md": "index.md"}
 RUN = "first-difference.md"  # whose commands run here
+GALLERY = "gallery.md"  # whose lines draw pictures here
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"<code.*?</code>", re.DOTALL)
 OPTION = re.compile(r"(?<=[\s>])--?[a-zA-Z][\w-]*")
@@ -42,17 +43,24 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-# mkdocs gives all four by name.
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links between files of the checkout into links between pages; links to other files become text.
 
-    The output of the commands on the page of `diff` is that of the machine that builds the site.
+    The output of the commands on the page of `diff`, and the pictures of the gallery, are made by the machine that
+    builds the site.
     """
     if page.file.src_uri == RUN:
         from tests.docs.first_difference import renew
 
         with tempfile.TemporaryDirectory() as folder:
             markdown = renew(markdown, Path(folder))
+    if page.file.src_uri == GALLERY:
+        from tests.docs import gallery
+
+        with tempfile.TemporaryDirectory() as folder:
+            for mark, picture in gallery.draw(markdown, Path(folder)).items():
+                files.append(File.generated(config, gallery.address(mark), content=picture))
+        markdown = gallery.place(markdown)
     here = Path(page.file.abs_src_path or "").relative_to(ROOT).parent.as_posix()
 
     def on_the_site(link: re.Match[str]) -> str:

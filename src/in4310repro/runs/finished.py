@@ -31,7 +31,7 @@ from in4310repro.runs.folder import RunFolder, finished_files, unchanged
 from in4310repro.runs.records import QUANTILES, Chain, FeatureMaps, Groups, History, Pixels, RunMetrics
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
-from in4310repro.system.progress import Progress
+from in4310repro.system.progress import SILENT, Progress
 from in4310repro.system.tensors import tensors_sha256
 
 FEW = 20  # training images of a class
@@ -152,7 +152,7 @@ class FinishedRun:
         """
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
-    def test_images(self, data: str | None, progress: Progress) -> ImageSet:
+    def test_images(self, data: str | None = None, progress: Progress = SILENT) -> ImageSet:
         """Return the decoded test images.
 
         Args:

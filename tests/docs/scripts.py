@@ -1,0 +1,54 @@
+"""Code of a page or notebook, run as one Python script.
+
+As in IPython, a line that begins with `!` is a command, and `_exit_code` is that of the last one.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+COMMAND = re.compile(r"^!(.*)$", re.MULTILINE)
+START = """import subprocess
+
+
+def run_command(line):
+    code = subprocess.run(line, shell=True).returncode
+    if code not in (0, 1):  # 1: a check found a difference
+        raise RuntimeError(f"{line} ended with {code}")
+    return code
+
+"""
+
+
+def run(blocks: Iterable[str], folder: Path) -> str:
+    """Run blocks of code in a folder, one after the other, and return what they print.
+
+    Raises:
+        RuntimeError: a line fails.
+    """
+    script = "\n".join(COMMAND.sub(lambda line: f"_exit_code = run_command({line[1]!r})", block) for block in blocks)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # Plain lines and no windows.
+    more = {"PATH": path, "MPLBACKEND": "agg", "TTY_COMPATIBLE": "0", "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", START + script],
+        cwd=folder,
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return done.stdout
+
+
+def read_cells(file: Path, kind: str = "") -> list[str]:
+    """Return the source of each cell of a notebook, or of those of one kind, `code` or `markdown`."""
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if kind in ("", cell["cell_type"])]
