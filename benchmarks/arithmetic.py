@@ -207,5 +207,5 @@ def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
         checkpoint_steps=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        run = experiment.train(config, Context(numerics), Path(folder) / "run")
+        run = experiment.train(config, Path(folder) / "run", context=Context(numerics))
     return run.histories[SGD.name][-1]["images_per_second"]

@@ -46,7 +46,7 @@ def main() -> None:
         folder = Path(name)
         # One cache outside the sandboxes: a cache inside would be drawn for each case and count as a written file.
         os.environ["IN4310REPRO_CACHE"] = str(folder / "cache")
-        run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "tiny")
+        run = experiment.train(PRESETS["tiny"], folder / "tiny", context=Context(numerics))
         of_run.write_features(run, PRESETS["tiny"], Context(numerics))
         bases = cases.make_bases(folder / "tiny", folder)
         with cases.skip_long_work(drawing=True):

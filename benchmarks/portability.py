@@ -79,7 +79,7 @@ def run_here(folder: Path) -> Iterator[Stage]:
     yield "augmentation", _batches(training)
     yield "ReLU and sums by torch", _elementwise()
     yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
-    run = experiment.train(SMALL, Context(numerics), folder / "run", trace=range(2))
+    run = experiment.train(SMALL, folder / "run", trace=range(2), context=Context(numerics))
     for setting in SMALL.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)

@@ -69,7 +69,7 @@ def main() -> None:
         os.environ["IN4310REPRO_CACHE"] = f"{scratch}/cache"
         config = replace(PRESETS["tiny"], epochs=6)
         run = experiment.train(
-            config, Context(activate("portable", "cpu")), Path(scratch) / "run", keep_epochs=True
+            config, Path(scratch) / "run", keep_epochs=True, context=Context(activate("portable", "cpu"))
         ).folder
         control = change_loss(run, Path(scratch) / "control")
         sys.stdout.write(f"trained with {arithmetic.instruction_set()}\n")

@@ -94,7 +94,7 @@ def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, devi
         tree.add = add_from_the_last  # type: ignore[assignment]
     with join(device) as processes:
         if processes.leads:
-            experiment.train(config, Context(numerics, processes=processes), folder)
+            experiment.train(config, folder, context=Context(numerics, processes=processes))
         else:
             experiment.follow(config, Context(numerics, processes=processes))
 

@@ -47,7 +47,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
     if target:
         die_in_a_write(*target)
     experiment.train(
-        config, Context(activate("auto", "cpu")), folder, resume=(folder / CONFIG).is_file(), keep_epochs=True
+        config, folder, resume=(folder / CONFIG).is_file(), keep_epochs=True, context=Context(activate("auto", "cpu"))
     )
 
 

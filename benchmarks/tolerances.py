@@ -37,7 +37,7 @@ def measure(mode: str, seed: int) -> None:
     numerics = activate(mode, "cpu")
     config = replace(PRESETS["demo"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        run = experiment.train(config, Context(numerics), Path(folder) / "run")
+        run = experiment.train(config, Path(folder) / "run", context=Context(numerics))
         run = of_run.write_features(run, config, Context(numerics))
         numbers = headline_numbers(run) | first_losses(seed, numerics)
     sys.stdout.write(json.dumps({"numeric_class": numerics.numeric_class, "numbers": numbers}) + "\n")

@@ -79,12 +79,12 @@ def ablation(
         if trained_with not in finished:
             training, folder = replace(config, protocol=trained_with), runs / str(trained_with)
             begun = (folder / CONFIG).is_file()
-            finished[trained_with] = experiment.train(training, context, folder, resume=begun)
+            finished[trained_with] = experiment.train(training, folder, resume=begun, context=context)
         run = finished[trained_with]
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
         if active.touches("scores") and trained_with.is_corrected:
-            metrics = examine(run, context)[2].metrics(by_logits=active.ranks_logits)
+            metrics = examine(run, context=context)[2].metrics(by_logits=active.ranks_logits)
         features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(

@@ -105,7 +105,7 @@ def make_run(preset: str, device: str, folder: Path, narrow: bool) -> None:
     """Train a preset and measure features, unless another process has already done so."""
     with FileLock(folder.with_suffix(".lock")), used(narrow=narrow):
         if not (folder / "features.json").exists():
-            run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
+            run = experiment.train(PRESETS[preset], folder, context=Context(numerics(device)))
             of_run.write_features(run, PRESETS[preset], Context(numerics(device)))
 
 

@@ -38,7 +38,9 @@ def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: N
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     with pytest.raises(EpochDoneError):
-        experiment.train(PRESETS["demo"], Context(numerics, Watched(say=stop_after_an_epoch)), tmp_path / "demo")
+        experiment.train(
+            PRESETS["demo"], tmp_path / "demo", context=Context(numerics, Watched(say=stop_after_an_epoch))
+        )
     (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
     values = golden.read(FOLDER, "demo_bits")["values"]
     first = {name: values[f"adamw/{name}"]["value"][0] for name in ("weights", "train_loss", "val_loss")}

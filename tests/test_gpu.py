@@ -33,7 +33,7 @@ def train_on_card(folder: Path) -> FinishedRun:
 def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
     first, second = train_on_card(tmp_path / "one"), train_on_card(tmp_path / "two")
     assert compare_runs(first, second) == []
-    assert verify(first.folder, Context(activate("native", "cuda"))).differences == []
+    assert verify(first.folder, context=Context(activate("native", "cuda"))).differences == []
 
 
 def test_a_tiny_run_equals_the_golden_file_of_this_card(golden_tiers: Callable[[golden.Comparison], None]) -> None:

@@ -69,7 +69,7 @@ def older(
     open_network(MODEL).trust()
     config = change(SMALL, {"data": f"{photographs}", "orientation": "ignored"}, "options")
     folder = tmp_path_factory.mktemp("older") / "run"
-    experiment.train(config, Context(numerics), folder, keep_epochs=True)
+    experiment.train(config, folder, keep_epochs=True, context=Context(numerics))
     assert '"format": 4' in (folder / "config.json").read_text()
     return turn_into_format(folder, request.param), request.param
 
@@ -79,14 +79,14 @@ def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPa
     """Return the folder of a run on the same photographs by this version, which applies the EXIF orientation."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
-    experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
+    experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), folder, context=Context(numerics))
     return folder
 
 
 def test_an_older_run_verifies_without_orientation_and_says_so(older: Older, numerics: Numerics) -> None:
     folder, number = older
     assert f'"format": {number}' in (folder / "config.json").read_text()
-    found = verify(folder, Context(numerics))
+    found = verify(folder, context=Context(numerics))
     assert found.differences == []
     assert any("without their EXIF orientation" in note for note in found.notes)
 
@@ -94,7 +94,7 @@ def test_an_older_run_verifies_without_orientation_and_says_so(older: Older, num
 def test_a_newer_run_says_its_orientation_and_verifies(newer: Path, numerics: Numerics) -> None:
     recorded = RunFolder.open(newer).read_json("config.json")
     assert (recorded["format"], recorded["orientation"]) == (7, "exif")
-    found = verify(newer, Context(numerics))
+    found = verify(newer, context=Context(numerics))
     assert found.differences == []
     assert not any("EXIF" in note for note in found.notes)
 
@@ -117,18 +117,20 @@ def test_a_run_that_claims_the_other_reading_is_found(
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)
     RunFolder.open(folder).write_json("config.json", claimed)
-    assert any("chain" in each for each in verify(folder, Context(numerics)).differences)
+    assert any("chain" in each for each in verify(folder, context=Context(numerics)).differences)
     rechain(folder)
-    assert any("pixels_sha256" in each or "scores" in each for each in verify(folder, Context(numerics)).differences)
+    assert any(
+        "pixels_sha256" in each or "scores" in each for each in verify(folder, context=Context(numerics)).differences
+    )
 
 
 def test_an_older_run_is_evaluated_labels_and_is_replayed_as_it_was(older: Older, numerics: Numerics) -> None:
     run = FinishedRun.open(older[0])
-    measured, scores = evaluate(run, Context(numerics))
+    measured, scores = evaluate(run, context=Context(numerics))
     assert measured["mean_class_accuracy"] == run.metrics["mean_class_accuracy"]
     np.testing.assert_array_equal(scores.softmax, run.scores.softmax)
     root = run.split_below(None).root
-    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths])
+    labelled = label(run, [root / path for path in run.scores.paths], context=Context(numerics))
     np.testing.assert_array_equal(labelled.softmax, run.scores.softmax)
     again = replay(run, plan_replays(run, 0, 0, numerics)[0], Context(numerics))
     assert (again.replayed, again.differences, again.missing) == ([1], [], {})
@@ -140,10 +142,10 @@ def test_an_older_run_goes_on_without_orientation_to_the_bits_of_one_that_did_so
     folder, number = Path(shutil.copytree(older[0], tmp_path / "run")), older[1]
     asked = change(SMALL, {"data": f"{photographs}", "epochs": 2}, "options")
     assert asked.orientation == "exif"
-    run = experiment.train(asked, Context(numerics), folder, resume=True)
+    run = experiment.train(asked, folder, resume=True, context=Context(numerics))
     assert (run.config.orientation, run.files.read_json("config.json")["format"]) == ("ignored", number)
-    assert verify(folder, Context(numerics)).differences == []
-    at_once = experiment.train(replace(asked, orientation="ignored"), Context(numerics), tmp_path / "at once")
+    assert verify(folder, context=Context(numerics)).differences == []
+    at_once = experiment.train(replace(asked, orientation="ignored"), tmp_path / "at once", context=Context(numerics))
     assert run.training_sha256 == at_once.training_sha256
 
 

@@ -88,10 +88,10 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
         evaluation_batch_size=64,
     )
     run = of_run.write_features(
-        experiment.train(config, Context(numerics), tmp_path / "run"), config, Context(numerics)
+        experiment.train(config, tmp_path / "run", context=Context(numerics)), config, Context(numerics)
     )
     markdown, _ = page.write(run, tmp_path / "report")
-    verified = verify(run.folder, Context(numerics))
+    verified = verify(run.folder, context=Context(numerics))
     assert (verified.differences, verified.bitwise) == ([], True)
     for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1746 images"):
         assert name in markdown.read_text()

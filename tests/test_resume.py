@@ -46,7 +46,7 @@ def test_a_training_that_was_killed_before_its_configuration_was_written_starts_
 
 def test_python_has_the_same_rule(numerics: Numerics, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no run to resume in .*typo"):
-        experiment.train(PRESETS["tiny"], Context(numerics), tmp_path / "typo", resume=True)
+        experiment.train(PRESETS["tiny"], tmp_path / "typo", resume=True, context=Context(numerics))
     assert not (tmp_path / "typo").exists()
 
 

@@ -48,7 +48,7 @@ def run(request: pytest.FixtureRequest, numerics: Numerics, tmp_path_factory: py
     """Return a run that selects by a metric other than the default."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("selected") / "run"
-    experiment.train(by(request.param), Context(numerics), folder, keep_epochs=True)
+    experiment.train(by(request.param), folder, keep_epochs=True, context=Context(numerics))
     return folder
 
 
@@ -94,7 +94,7 @@ def test_another_metric_in_the_configuration_is_a_contradiction_or_a_difference(
 
 def test_a_run_goes_on_by_the_metric_that_it_was_begun_with(run: Path, numerics: Numerics) -> None:
     with pytest.raises(ValueError, match="select"):
-        experiment.train(SMALL, Context(numerics), run, resume=True)
+        experiment.train(SMALL, run, resume=True, context=Context(numerics))
 
 
 def test_a_history_without_the_metric_that_selects_is_refused(run: Path) -> None:

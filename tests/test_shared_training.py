@@ -71,7 +71,7 @@ def test_five_and_two_processes_train_any_network_to_the_bytes_of_one(model: str
 def test_native_arithmetic_by_several_processes_on_the_cpu_is_refused(tmp_path: Path) -> None:
     native = replace(active(), mode="native")
     with pytest.raises(ValueError, match=r"^2 processes on the CPU need portable arithmetic, and this one has native"):
-        experiment.train(PRESETS["tiny"], Context(native, processes=Processes(0, 2)), tmp_path / "run")
+        experiment.train(PRESETS["tiny"], tmp_path / "run", context=Context(native, processes=Processes(0, 2)))
     assert not (tmp_path / "run").exists()
 
 

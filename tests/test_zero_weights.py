@@ -53,7 +53,7 @@ def network(num_classes: int) -> nn.Module:
 def run(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> FinishedRun:
     open_network(NAME).trust()
     folder = tmp_path_factory.mktemp("zeros") / "run"
-    experiment.train(NATIVE, Context(activate("native", "cpu")), folder)
+    experiment.train(NATIVE, folder, context=Context(activate("native", "cpu")))
     return FinishedRun.open(folder)
 
 
@@ -97,5 +97,5 @@ def test_selected_weights_that_are_zero_in_their_file_are_not_scored(tmp_path: P
     replace_fit(fit)
     config = replace(TINY, model=NAME, modules=("conv",), epochs=1, numerics="native", settings=TINY.settings[:1])
     with pytest.raises(ValueError, match=r"adamw/best\.safetensors: all values of conv\.weight are 0"):
-        experiment.train(config, Context(activate("native", "cpu")), tmp_path / "run")
+        experiment.train(config, tmp_path / "run", context=Context(activate("native", "cpu")))
     assert not (tmp_path / "run" / "scores.npz").exists()

@@ -177,19 +177,19 @@ def test_a_file_that_does_not_say_is_refused_until_it_is_given(call: Call, tmp_p
 
 def test_a_run_keeps_how_its_images_were_prepared_and_verifies(numerics: Numerics, tmp_path: Path) -> None:
     config = change(SMALL, VALUES, "options")
-    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
-    plain = experiment.train(SMALL, Context(numerics), tmp_path / "plain")
+    run = experiment.train(config, tmp_path / "run", keep_epochs=True, context=Context(numerics))
+    plain = experiment.train(SMALL, tmp_path / "plain", context=Context(numerics))
     assert FinishedRun.open(run.folder).config.preprocessing == replace(OTHER, size=32)
-    assert verify(run.folder, Context(numerics)).differences == []
+    assert verify(run.folder, context=Context(numerics)).differences == []
     # A copy of its weights, and the weights that a setting after it started from, say it too.
     assert preprocessing_of(SMALL.model, str(run.folder / "sgd" / "best.safetensors")) == replace(OTHER, size=32)
     warm = replace(config, protocol=parse("warm-start"))
-    warmed = experiment.train(warm, Context(numerics), tmp_path / "warm")
+    warmed = experiment.train(warm, tmp_path / "warm", context=Context(numerics))
     last = warmed.folder / "sgd" / "last.safetensors"
     assert preprocessing_of(SMALL.model, str(last)) == replace(OTHER, size=32)
     state = warmed.files.read_tensors("sgd/last.safetensors")
     warmed.files.write_weights("sgd/last.safetensors", state)
-    (difference,) = verify(warmed.folder, Context(numerics)).differences
+    (difference,) = verify(warmed.folder, context=Context(numerics)).differences
     assert difference.startswith(f"{last}: its metadata are ")
     # The chain commits to it; without options it is as it was before there were any.
     assert run.tensors["sgd"][0]["previous"] != plain.tensors["sgd"][0]["previous"]

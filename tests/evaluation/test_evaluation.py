@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from in4310repro.evaluation import evaluation
-from in4310repro.evaluation.evaluation import Labelled, evaluate, label, to_text
+from in4310repro.evaluation.evaluation import Predictions, evaluate, label, to_text
 from in4310repro.metrics import METRICS, class_metrics
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
 from in4310repro.runs.finished import FinishedRun
@@ -28,7 +28,7 @@ from tests.conftest import Call, refused
 
 def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
-    assert class_metrics(evaluate(run, Context(numerics))[0]) == class_metrics(run.metrics)
+    assert class_metrics(evaluate(run, context=Context(numerics))[0]) == class_metrics(run.metrics)
 
 
 def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numerics: Numerics, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numer
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
     with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\], which the network of"):
-        evaluate(FinishedRun.open(finished_run), Context(numerics), str(tmp_path))
+        evaluate(FinishedRun.open(finished_run), str(tmp_path), context=Context(numerics))
 
 
 def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: Numerics) -> None:
@@ -46,14 +46,14 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
-        evaluate(run, Context(numerics))
+        evaluate(run, context=Context(numerics))
 
 
 def test_the_protocol_of_the_metrics_is_that_of_the_run(finished_run: Path, numerics: Numerics) -> None:
     run = FinishedRun.open(finished_run)
     for protocol, by_logits in ((parse("ap-from-logits"), True), (CORRECTED_PROTOCOL, False)):
         trained = replace(run, config=replace(run.config, protocol=protocol))
-        evaluated, scores = evaluate(trained, Context(numerics))
+        evaluated, scores = evaluate(trained, context=Context(numerics))
         assert class_metrics(evaluated) == scores.metrics(by_logits=by_logits)
     assert scores.metrics(by_logits=True) != scores.metrics()
 
@@ -65,10 +65,10 @@ def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
     for entry in run.split.parts["test"]:
         (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
         (scenes / entry.path).rename(own / entry.path)
-    evaluated, _ = evaluate(run, Context(numerics), str(own))
+    evaluated, _ = evaluate(run, str(own), context=Context(numerics))
     assert class_metrics(evaluated) == class_metrics(run.metrics)
     assert evaluated["images"] == len(run.split.parts["test"])
-    assert (Path(evaluated["data"]).name, evaluate(run, Context(numerics))[0]["data"]) == ("own", "test set")
+    assert (Path(evaluated["data"]).name, evaluate(run, context=Context(numerics))[0]["data"]) == ("own", "test set")
 
 
 def test_a_folder_of_some_classes_is_measured_on_those(
@@ -80,7 +80,7 @@ def test_a_folder_of_some_classes_is_measured_on_those(
         if run.classes[entry.label] in chosen:
             (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (scenes / entry.path).rename(own / entry.path)
-    evaluated, scores = evaluate(run, Context(numerics), str(own))
+    evaluated, scores = evaluate(run, str(own), context=Context(numerics))
     assert (evaluated["classes"], evaluated["all_classes"]) == (chosen, run.classes)
     assert evaluated["class_accuracy"] == [run.metrics["class_accuracy"][label] for label in (1, 4)]
     mean = sum(evaluated["class_accuracy"]) / 2
@@ -130,7 +130,7 @@ def test_seen_images_are_recognised_by_their_content_and_are_in_no_number(
     code, printed, _ = call("evaluate", str(run.folder), "--data", str(mixed), "--out", "each.csv")
     assert (code, printed.splitlines()[1].startswith(SAID)) == (0, True)
     rows = list(csv.DictReader((tmp_path / "each.csv").read_text(encoding="utf-8").splitlines()))
-    measured, scores = evaluate(run, Context(numerics), str(mixed))
+    measured, scores = evaluate(run, str(mixed), context=Context(numerics))
     assert [measured[name] for name in ("images", "trained_on", "chose_fit", "copies")] == [13, 25, 12, 1]
     # What is left are the test images, of which one is there twice with a wrong label.
     of_test = {entry.sha256: entry for entry in run.split.parts["test"]}
@@ -145,7 +145,7 @@ def test_seen_images_are_recognised_by_their_content_and_are_in_no_number(
 
 
 def test_without_new_images_there_is_no_number(run: FinishedRun, numerics: Numerics, mixed: Path, call: Call) -> None:
-    for entry in evaluate(run, Context(numerics), str(mixed))[1].paths:
+    for entry in evaluate(run, str(mixed), context=Context(numerics))[1].paths:
         (mixed / entry).unlink()
     code, printed, _ = call("evaluate", str(run.folder), "--data", str(mixed))
     assert (code, printed.splitlines()[1:]) == (
@@ -156,11 +156,11 @@ def test_without_new_images_there_is_no_number(run: FinishedRun, numerics: Numer
     assert {document[name] for name in METRICS} == {document["loss"], document["confusion_matrix"]} == {None}
     # With a shared split the test images were trained on, and the others never used.
     shared = replace(run, config=replace(run.config, protocol=parse("shared-split")))
-    assert to_text(evaluate(shared, Context(numerics))[0]).splitlines()[1:] == [
+    assert to_text(evaluate(shared, context=Context(numerics))[0]).splitlines()[1:] == [
         "12 of 12 were trained on, 0 chose the fit: none is left to measure",
         "DEVIATION: training, validation and test read the same images",
     ]
-    measured, _ = evaluate(shared, Context(numerics), str(mixed))
+    measured, _ = evaluate(shared, str(mixed), context=Context(numerics))
     assert [measured[name] for name in ("images", "trained_on", "chose_fit")] == [37, 0, 0]
 
 
@@ -174,9 +174,9 @@ def test_near_duplicates_of_seen_images_are_counted_where_those_are_at_hand(
         to.parent.mkdir(parents=True)
         # Brighter by one level of 255.
         Image.open(scenes / entry.path).point(lambda value: min(value + 1, 255)).save(to)
-    measured, _ = evaluate(run, Context(numerics), str(folder))
+    measured, _ = evaluate(run, str(folder), context=Context(numerics))
     assert (measured["images"], measured["trained_on"], measured["near_duplicates"]) == (2, 0, [first.path])
-    alone = evaluate(run, Context(numerics), str(scenes))[1]
+    alone = evaluate(run, str(scenes), context=Context(numerics))[1]
     place = alone.paths.index(second.path)
     right = float(alone.softmax[place].argmax() == second.label)
     assert measured["mean_class_accuracy_without_near_duplicates"] == right
@@ -186,7 +186,7 @@ def test_near_duplicates_of_seen_images_are_counted_where_those_are_at_hand(
     assert lines[-1] == f"near-duplicates of seen images: {named}; without them {MEAN} {right:.4f}"
     assert lines[-2].endswith(": the means are of the other classes")
     away = replace(run, config=replace(run.config, data="nowhere"))
-    measured, _ = evaluate(away, Context(numerics), str(folder))
+    measured, _ = evaluate(away, str(folder), context=Context(numerics))
     assert measured["near_duplicates"] is None
     (note,) = measured["notes"]
     assert note.endswith(f": not looked for, since the training image {first.path} is not at hand")
@@ -194,7 +194,7 @@ def test_near_duplicates_of_seen_images_are_counted_where_those_are_at_hand(
 
 def test_what_cannot_be_recognised_is_said(run: FinishedRun, numerics: Numerics, mixed: Path) -> None:
     older = replace(run, config=replace(run.config, format=5, weights="runs/a/sgd/best.safetensors"))
-    measured, _ = evaluate(older, Context(numerics), str(mixed))
+    measured, _ = evaluate(older, str(mixed), context=Context(numerics))
     # The files of equal bytes alone.
     assert (measured["trained_on"], measured["chose_fit"]) == (1, 1)
     assert measured["notes"] == [
@@ -217,7 +217,7 @@ def test_a_prediction_says_which_images_were_seen(run: FinishedRun, call: Call, 
 @pytest.mark.parametrize(("others", "end"), [([], ": b.png"), (["chose the fit"], ": b.png and others")])
 def test_the_first_seen_image_is_named_and_whether_there_are_others(others: list[str], end: str) -> None:
     paths, roles = ["a.png", "b.png", *others], ["", "trained on", *others]
-    labelled = Labelled(["sea"], paths, roles, np.ones((len(roles), 1), np.float32))
+    labelled = Predictions(["sea"], paths, roles, np.ones((len(roles), 1), np.float32))
     assert labelled.describe_seen() == f"1 of {len(roles)} was trained on, {len(others)} chose the fit{end}"
 
 
@@ -227,11 +227,11 @@ def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(finished
     with pytest.raises(
         ValueError, match=rf"^evaluation_batch_size {2**40} at image_size {run.config.image_size} takes"
     ):
-        evaluate(run, Context(numerics), "no such folder")
+        evaluate(run, "no such folder", context=Context(numerics))
 
 
 def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, numerics: Numerics) -> None:
-    measured, _ = evaluate(FinishedRun.open(finished_run), Context(numerics))
+    measured, _ = evaluate(FinishedRun.open(finished_run), context=Context(numerics))
     made_up: Any = {**measured} | {
         "setting": "sgd",
         "data": "other",
@@ -278,11 +278,11 @@ def test_the_test_images_get_the_scores_of_the_run(
     context = Context(numerics, Watched(step=lambda title, *_: titles.append(title)))
     # In several portions, whose edges may not be seen.
     monkeypatch.setattr(evaluation, "AT_ONCE", 5)
-    labelled = label(run, context, [root / path for path in run.scores.paths])
+    labelled = label(run, [root / path for path in run.scores.paths], context=context)
     assert {title.partition("images ")[2] for title in titles} == {"1 to 5 of 12", "6 to 10 of 12", "11 to 12 of 12"}
     assert np.array_equal(labelled.softmax, run.scores.softmax)
     assert labelled.paths == [(root / path).as_posix() for path in run.scores.paths]
-    assert labelled.predicted() == [run.classes[index] for index in run.scores.softmax.argmax(axis=1)]
+    assert labelled.predicted_classes == [run.classes[index] for index in run.scores.softmax.argmax(axis=1)]
 
 
 def test_a_csv_has_a_row_for_each_image_and_reads_back_equal(run: FinishedRun, call: Call, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def report(run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def verification(run: FinishedRun, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of what `verify RUN --json` prints."""
-    result = verify(run.folder, Context(numerics)).to_json()
+    result = verify(run.folder, context=Context(numerics)).to_json()
     return write_file(tmp_path_factory.mktemp("verification") / "verified.json", json_bytes(result))
 
 

@@ -333,7 +333,7 @@ def test_an_axis_that_nothing_tells_is_refused_and_can_be_told(case: str) -> Non
         output = model(IMAGES)
     assert_mean(statistics, "a", (output, 3))
     # Counts need no channels.
-    with FeatureStatistics(model, ["a"], histogram=True) as counts:
+    with FeatureStatistics(model, ["a"], histogram=True, samples=None) as counts:
         model(IMAGES)
     assert counts.result()["a"].values == output.numel()
 

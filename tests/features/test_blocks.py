@@ -288,7 +288,7 @@ def test_a_rank_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize("first", [10, -64, 2**70 + 1])
 def test_a_first_image_inside_a_block_is_refused(first: int) -> None:
     with pytest.raises(ValueError, match=f"first_image is {first}; it can be 0 or a multiple of 64"):
-        FeatureStatistics(MODEL, ["0"], first_image=first)
+        FeatureStatistics(MODEL, ["0"], first_image=first, samples=None)
 
 
 @pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])

@@ -161,7 +161,7 @@ def test_values_by_power_of_two() -> None:
 
 
 def test_statistics_count_every_value_of_copies_taken_in_the_hook(tangled: Tangled, images: Tensor) -> None:
-    with FeatureStatistics(tangled, ["conv1", "relu", "head"], histogram=True) as statistics:
+    with FeatureStatistics(tangled, ["conv1", "relu", "head"], histogram=True, samples=None) as statistics:
         for batch in torch.split(images, 8):
             tangled(batch)
     for name, result in statistics.result().items():
@@ -177,9 +177,12 @@ def test_statistics_count_every_value_of_copies_taken_in_the_hook(tangled: Tangl
 def test_a_value_that_no_float32_comes_near_is_refused() -> None:
     model = nn.Sequential(nn.Identity())
     message = r"module '0': the largest magnitude is 1e\+39, in float64; .* to 3.40\d*e\+38 is valid: scale them"
-    with FeatureStatistics(model, ["0"], histogram=True) as statistics, pytest.raises(ValueError, match=message):
+    with (
+        FeatureStatistics(model, ["0"], histogram=True, samples=None) as statistics,
+        pytest.raises(ValueError, match=message),
+    ):
         model(torch.tensor([[1.0, -1e39, math.inf, math.nan]], dtype=torch.float64))
-    with FeatureStatistics(model, ["0"], histogram=True) as statistics:
+    with FeatureStatistics(model, ["0"], histogram=True, samples=None) as statistics:
         model(torch.tensor([[3.4028234663852886e38, math.inf]], dtype=torch.float64))
         model(torch.zeros(0, 2, dtype=torch.float64))
     largest = statistics.result()["0"].histogram

@@ -71,7 +71,7 @@ def test_statistics_that_overlap_measure_in_evaluation_mode_and_leave_all_modes_
     model[1].eval()
     before, weights = traces(model), copy.deepcopy(model.state_dict())
     parts: list[nn.Module] = [model, shared, nn.Sequential(shared)]
-    opened = [FeatureStatistics(part, [""]) for part in parts]
+    opened = [FeatureStatistics(part, [""], samples=None) for part in parts]
     for statistics in opened:
         statistics.__enter__()
     for ended, place in enumerate(order):
@@ -87,7 +87,7 @@ def test_statistics_that_overlap_measure_in_evaluation_mode_and_leave_all_modes_
 
 def test_a_mode_that_the_caller_sets_inside_stays_and_one_that_an_error_leaves_half_set_does_not() -> None:
     model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Identity())).eval()
-    first, second = (FeatureStatistics(model, ["0"]) for _ in range(2))
+    first, second = (FeatureStatistics(model, ["0"], samples=None) for _ in range(2))
     with first:
         model[1].train()
         second.__enter__()
@@ -108,7 +108,7 @@ def test_a_mode_that_the_caller_sets_inside_stays_and_one_that_an_error_leaves_h
 def test_a_bad_name_is_refused_with_the_good_ones_and_places_no_hook(tangled: Tangled) -> None:
     before = traces(tangled)
     with pytest.raises(ValueError, match=re.escape("no module named ['conv9']; the model has ['', 'block'")):
-        FeatureStatistics(tangled, ["conv1", "conv9"])
+        FeatureStatistics(tangled, ["conv1", "conv9"], samples=None)
     assert traces(tangled) == before
 
 
@@ -122,12 +122,12 @@ def test_a_bad_name_is_refused_with_the_good_ones_and_places_no_hook(tangled: Ta
 )
 def test_empty_repeated_or_unmatched_choices_are_refused(tangled: Tangled, modules: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FeatureStatistics(tangled, modules)
+        FeatureStatistics(tangled, modules, samples=None)
 
 
 def test_a_module_that_never_ran_is_an_error(tangled: Tangled, images: Tensor) -> None:
     tangled.unused = nn.Conv2d(3, 3, 1)
-    with FeatureStatistics(tangled, ["conv1", "unused"]) as statistics:
+    with FeatureStatistics(tangled, ["conv1", "unused"], samples=None) as statistics:
         tangled(images)
     with pytest.raises(ValueError, match=re.escape("modules ['unused'] never ran")):
         statistics.result()
@@ -140,7 +140,7 @@ def measure_after_compiling(model: nn.Module, images: Tensor, *, skip_hook_guard
     with config.patch(skip_nnmodule_hook_guards=skip_hook_guards), torch.no_grad():
         compiled: Any = torch.compile(model, backend="eager")
         compiled(images)
-        with FeatureStatistics(compiled, ["0"]) as statistics:
+        with FeatureStatistics(compiled, ["0"], samples=None) as statistics:
             compiled(images)
     return statistics
 
@@ -162,7 +162,7 @@ def test_a_model_compiled_before_that_is_compiled_again_for_the_hooks_is_measure
 
 
 def test_statistics_are_entered_once(tangled: Tangled, images: Tensor) -> None:
-    statistics = FeatureStatistics(tangled, ["conv1"])
+    statistics = FeatureStatistics(tangled, ["conv1"], samples=None)
     with statistics:
         tangled(images)
     with pytest.raises(ValueError, match="were entered before"):
@@ -238,7 +238,7 @@ def test_a_module_called_outside_of_its_models_forward_counts_every_batch(
 
 def test_a_second_thread_is_refused(images: Tensor) -> None:
     model = nn.Sequential(nn.Tanh())
-    with FeatureStatistics(model, ["0"]) as statistics, ThreadPoolExecutor() as pool:
+    with FeatureStatistics(model, ["0"], samples=None) as statistics, ThreadPoolExecutor() as pool:
         model(images)
         with pytest.raises(ValueError, match="module '0' runs in a second thread"):
             pool.submit(model, images).result()
@@ -247,7 +247,7 @@ def test_a_second_thread_is_refused(images: Tensor) -> None:
 
 def test_a_call_after_a_pass_is_the_first_call_again(images: Tensor) -> None:
     model = nn.Sequential(nn.Tanh(), nn.Flatten())
-    with FeatureStatistics(model, ["0"], calls="keep") as statistics:
+    with FeatureStatistics(model, ["0"], calls="keep", samples=None) as statistics:
         model(images[:9])
         model[0](images[9:])
     ((name, result),) = statistics.result().items()
@@ -257,6 +257,9 @@ def test_a_call_after_a_pass_is_the_first_call_again(images: Tensor) -> None:
 def test_a_shared_module_can_be_named_by_its_second_name(images: Tensor) -> None:
     shared = nn.Tanh()
     model = nn.Sequential(shared, nn.Flatten(), shared)
-    with FeatureStatistics(model, ["2"]) as second, FeatureStatistics(model, ["0"]) as first:
+    with (
+        FeatureStatistics(model, ["2"], samples=None) as second,
+        FeatureStatistics(model, ["0"], samples=None) as first,
+    ):
         model(images)
     assert second.result()["2"].values == first.result()["0"].values == 2 * images.numel()

@@ -84,7 +84,7 @@ COUNTED: dict[str, tuple[Callable[..., object], tuple[object, ...], dict[str, ob
 def test_images_of_every_kind_of_input_are_counted(case: str) -> None:
     function, args, kwargs, images = COUNTED[case]
     model = Calling(function)
-    with FeatureStatistics(model, ["inner"], calls="keep") as statistics:
+    with FeatureStatistics(model, ["inner"], calls="keep", samples=None) as statistics:
         model(*args, **kwargs)
         model(*args, **kwargs)
     assert {result.images for result in statistics.result().values()} == {2 * images}
@@ -142,13 +142,13 @@ def test_a_number_of_images_that_is_not_certain_is_refused_and_can_be_told(case:
     function, args, kwargs, message = REFUSED[case]
     model = Calling(function)
     with (
-        FeatureStatistics(model, ["inner"]) as refused,
+        FeatureStatistics(model, ["inner"], samples=None) as refused,
         pytest.raises(ValueError, match=f"{message}.*count_images=FUNCTION"),
     ):
         model(*args, **kwargs)
     with pytest.raises(ValueError, match=r"never ran|was aborted"):
         refused.result()
-    with FeatureStatistics(model, ["inner"], count_images=lambda *_, **__: 7) as statistics:
+    with FeatureStatistics(model, ["inner"], count_images=lambda *_, **__: 7, samples=None) as statistics:
         model(*args, **kwargs)
     assert statistics.result()["inner"].images == 7
 
@@ -157,7 +157,7 @@ def test_a_number_of_images_that_is_not_certain_is_refused_and_can_be_told(case:
 def test_a_function_that_gives_no_number_of_images_is_refused(count: Any) -> None:
     model = nn.Sequential(nn.Tanh())
     with (
-        FeatureStatistics(model, ["0"], count_images=lambda _: count) as _,
+        FeatureStatistics(model, ["0"], count_images=lambda _: count, samples=None) as _,
         pytest.raises(ValueError, match=re.escape(f"count_images gave {count!r}; it has to give the number of images")),
     ):
         model(FIVE)
@@ -166,11 +166,11 @@ def test_a_function_that_gives_no_number_of_images_is_refused(count: Any) -> Non
 def test_a_model_whose_input_begins_with_time_is_refused_unless_told() -> None:
     model = nn.GRU(4, 6)
     with (
-        FeatureStatistics(model, [""]),
+        FeatureStatistics(model, [""], samples=None),
         pytest.raises(ValueError, match=r"batch_first of the model is False.*count_im"),
     ):
         model(torch.ones(7, 2, 4))
-    with FeatureStatistics(model, [""], count_images=lambda steps: steps.shape[1]) as statistics:
+    with FeatureStatistics(model, [""], count_images=lambda steps: steps.shape[1], samples=None) as statistics:
         model(torch.ones(7, 2, 4))
     assert statistics.result()["[0]"].images == 2
 
@@ -204,7 +204,7 @@ class Twice(nn.Module):
 def test_a_model_that_calls_itself_is_refused() -> None:
     model = Twice()
     with (
-        FeatureStatistics(model, ["inner"], calls="keep") as _,
+        FeatureStatistics(model, ["inner"], calls="keep", samples=None) as _,
         pytest.raises(ValueError, match="began a forward pass inside of another one"),
     ):
         model(FIVE)
@@ -212,7 +212,7 @@ def test_a_model_that_calls_itself_is_refused() -> None:
 
 def test_parts_of_a_batch_are_counted_as_the_batch() -> None:
     model = Calling(lambda inner, images: torch.cat([inner(images[:2]), inner(images[2:])]))
-    assert measure(model, "inner", FIVE).images == 5
+    assert measure(model, "inner", FIVE, samples=None).images == 5
     with FeatureStatistics(model, ["inner"], "images"), pytest.raises(ValueError, match="must be the 5 images"):
         model(FIVE)
 
@@ -223,7 +223,7 @@ def test_an_interrupt_inside_a_pass_leaves_no_result_as_an_error_does() -> None:
         raise KeyboardInterrupt
 
     model = Calling(interrupted)
-    with FeatureStatistics(model, ["inner"]) as statistics:
+    with FeatureStatistics(model, ["inner"], samples=None) as statistics:
         with pytest.raises(KeyboardInterrupt):
             model(FIVE)
         with pytest.raises(ValueError, match="a forward pass was aborted"):

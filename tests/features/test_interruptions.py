@@ -93,7 +93,7 @@ class Catching(nn.Module):
 
 def test_an_error_that_the_model_catches_leaves_no_result() -> None:
     model = Catching()
-    with FeatureStatistics(model, ["first", "second"]) as statistics:
+    with FeatureStatistics(model, ["first", "second"], samples=None) as statistics:
         for images in (IMAGES, IMAGES.abs(), IMAGES):
             model(images)
     with pytest.raises(ValueError, match=ABORTED):

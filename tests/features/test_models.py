@@ -54,7 +54,7 @@ def test_all_leaves_and_one_covariance_agree_with_copies(name: str) -> None:
         images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         expected_output = network(images)
-    with FeatureStatistics(network, "leaves", calls="keep") as leaves:
+    with FeatureStatistics(network, "leaves", calls="keep", samples=None) as leaves:
         output = network(images)
     with FeatureStatistics(network, [module], "images") as one:
         network(images)

@@ -84,10 +84,10 @@ def test_an_output_without_floating_point_values_is_refused_and_can_be_left_out(
     model = nn.Sequential(nn.Identity(), module)
     first = ["0"] if isinstance(images, Tensor) else []
     message = rf"module '1'{re.escape(path)}: .*{re.escape(reason)}.*leave_out=\['1{re.escape(path)}'\]"
-    with FeatureStatistics(model, [*first, "1"]), pytest.raises(ValueError, match=message):
+    with FeatureStatistics(model, [*first, "1"], samples=None), pytest.raises(ValueError, match=message):
         model(images)
     with (
-        FeatureStatistics(model, [*first, "1"], leave_out=[f"1{path}"])
+        FeatureStatistics(model, [*first, "1"], leave_out=[f"1{path}"], samples=None)
         if first or path
         else pytest.raises(ValueError, match="no module is left") as statistics
     ):
@@ -117,7 +117,7 @@ def test_rows_that_are_no_images_are_refused_as_samples_and_counted_as_values(ca
     message = rf"module '1'{re.escape(path)}: .*{reason}.*samples=None counts its values; leave_out=\['1"
     with FeatureStatistics(model, ["1"], samples), pytest.raises(ValueError, match=message):
         model(images)
-    with FeatureStatistics(model, ["1"]) as statistics:
+    with FeatureStatistics(model, ["1"], samples=None) as statistics:
         output = model(images)
     for step in re.findall(r"\d", path):
         output = output[int(step)]
@@ -128,7 +128,10 @@ def test_rows_that_are_no_images_are_refused_as_samples_and_counted_as_values(ca
 
 def test_a_tensor_inside_of_vmap_is_refused() -> None:
     model = nn.Sequential(nn.Tanh())
-    with FeatureStatistics(model, ["0"]), pytest.raises(ValueError, match=r"'0': its output is inside of .*vmap"):
+    with (
+        FeatureStatistics(model, ["0"], samples=None),
+        pytest.raises(ValueError, match=r"'0': its output is inside of .*vmap"),
+    ):
         torch.vmap(model)(IMAGES)
 
 
@@ -171,7 +174,7 @@ def test_counts_are_of_floating_point_tensors_of_any_type_and_number_of_axes(
 ) -> None:
     values = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     model = nn.Sequential(nn.Identity())
-    result = measure(model, "0", values)
+    result = measure(model, "0", values, samples=None)
     assert (result.images, result.values) == (2, values.numel())
     assert result.non_positive_values == int((values <= 0).sum())
 
@@ -202,23 +205,25 @@ def test_modules_and_parts_are_left_out_by_name_by_container_and_by_pattern() ->
         (["0", "0.0", "0.1"], re.compile(r".*\[1\]")),
     ):
         chosen: Any = modules
-        with FeatureStatistics(model, chosen, leave_out=leave_out) as statistics:
+        with FeatureStatistics(model, chosen, leave_out=leave_out, samples=None) as statistics:
             model(IMAGES)
         measured.append(list(statistics.result()))
     assert measured == [["0.0"], ["0.0"], ["0[0]", "0.0", "0.1[0]"], ["0[0]", "0.0", "0.1[0]"]]
     for leave_out, message in ((["1"], "leave_out names '1'; the modules are"), (["0"], "no module is left")):
         with pytest.raises(ValueError, match=message):
-            FeatureStatistics(model, "leaves", leave_out=leave_out)
+            FeatureStatistics(model, "leaves", leave_out=leave_out, samples=None)
 
 
 def test_statistics_that_leave_out_something_else_do_not_merge() -> None:
     model = nn.Sequential(nn.MaxPool2d(2, return_indices=True))
-    one, other = (FeatureStatistics(model, ["0"], leave_out=["0[1]"], first_image=first) for first in (0, 64))
+    one, other = (
+        FeatureStatistics(model, ["0"], leave_out=["0[1]"], first_image=first, samples=None) for first in (0, 64)
+    )
     for statistics in (one, other):
         with statistics:
             model(IMAGES)
     with pytest.raises(ValueError, match="they must be equal"):
-        one.merge(FeatureStatistics(model, ["0"]))
+        one.merge(FeatureStatistics(model, ["0"], samples=None))
     one.merge(other)
     assert one.result()["0[0]"].images == 4
 
@@ -252,13 +257,13 @@ def test_parts_of_an_output_that_print_alike_are_refused_and_not_pooled(
 ) -> None:
     model = nn.Sequential(Made(lambda x: outputs[min(len(seen), len(outputs) - 1)](x)))
     seen: list[None] = []
-    with FeatureStatistics(model, ["0"]):
+    with FeatureStatistics(model, ["0"], samples=None):
         for _ in outputs[1:]:
             model(IMAGES)
             seen.append(None)
         with pytest.raises(ValueError, match=rf"^module '0'{re.escape(title)}: .* pooled.*; leave_out=.* leaves it"):
             model(IMAGES)
-    with FeatureStatistics(model, ["0"], leave_out=[f"0{title}"]):
+    with FeatureStatistics(model, ["0"], leave_out=[f"0{title}"], samples=None):
         model(IMAGES)
 
 
@@ -273,7 +278,7 @@ def test_a_part_of_an_output_and_a_module_of_one_name_are_refused_and_not_pooled
 
     model = nn.ModuleDict({"a": Outer()})
     message = r"'a.part' names the output of module 'a.part', and .part of module 'a': they would be pooled"
-    with FeatureStatistics(model, ["a", "a.part"]), pytest.raises(ValueError, match=message):
+    with FeatureStatistics(model, ["a", "a.part"], samples=None), pytest.raises(ValueError, match=message):
         model["a"](IMAGES)
 
 
@@ -304,7 +309,7 @@ def test_programs_that_call_no_hooks_are_refused_at_once(program: str) -> None:
     for modules in ("leaves", [""] if program == "frozen" else ["0"]):
         chosen: Any = modules
         with pytest.raises(ValueError, match=r"which calls no hooks; measure the model that it was made of") as refused:
-            FeatureStatistics(made, chosen)
+            FeatureStatistics(made, chosen, samples=None)
         # A part can be left out, the whole model cannot.
         assert ("leave_out=['0']" in str(refused.value)) == ("module '0'" in str(refused.value))
 
@@ -318,10 +323,10 @@ def test_a_traced_model_as_a_whole_is_measured() -> None:
 
 def test_the_innermost_modules_of_a_symbolic_graph_are_measured_and_the_others_say_why_not() -> None:
     _, graph = made_by("symbolic")
-    with FeatureStatistics(graph, "leaves") as leaves:
+    with FeatureStatistics(graph, "leaves", samples=None) as leaves:
         graph(torch.ones(2, 8))
     assert list(leaves.result()) == ["0.0", "0.1", "0.2", "1"]
-    with FeatureStatistics(graph, ["0"]) as inner:
+    with FeatureStatistics(graph, ["0"], samples=None) as inner:
         graph(torch.ones(2, 8))
     with pytest.raises(ValueError, match=r"'0'.*never ran .*; a graph of torch.fx calls its innermost modules alone"):
         inner.result()
@@ -366,31 +371,34 @@ def test_the_last_axis_can_be_that_of_channels() -> None:
 
 def test_an_output_without_axes_is_one_value_of_one_image_outside_of_a_pass() -> None:
     model = nn.Sequential(Made(lambda x: x.sum()), nn.Identity())
-    with FeatureStatistics(model, ["0"]) as statistics:
+    with FeatureStatistics(model, ["0"], samples=None) as statistics:
         model[0](IMAGES)
     assert (statistics.result()["0"].images, statistics.result()["0"].values) == (1, 1)
 
 
 def test_images_of_an_output_outside_of_a_pass_are_on_its_first_axis() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Identity())
-    with FeatureStatistics(model, ["0"]) as statistics:
+    with FeatureStatistics(model, ["0"], samples=None) as statistics:
         model[0](IMAGES)
     assert statistics.result()["0"].images == len(IMAGES)
 
 
 def test_a_bare_name_that_is_measured_is_refused() -> None:
     with pytest.raises(ValueError, match="modules is '0'; give a list of names, a compiled pattern or \"leaves\""):
-        FeatureStatistics(nn.Sequential(nn.ReLU()), "0")
+        FeatureStatistics(nn.Sequential(nn.ReLU()), "0", samples=None)
 
 
 def test_a_bare_name_that_is_left_out_is_refused() -> None:
     with pytest.raises(ValueError, match="leave_out is '0'; give a list of names or a compiled pattern"):
-        FeatureStatistics(nn.Sequential(nn.Identity()), ["0"], leave_out="0")
+        FeatureStatistics(nn.Sequential(nn.Identity()), ["0"], leave_out="0", samples=None)
 
 
 def test_values_of_one_image_without_a_batch_axis_are_counted_only_where_their_number_is_told() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1))
-    with FeatureStatistics(model, ["0"]), pytest.raises(ValueError, match="of one image without a batch axis"):
+    with (
+        FeatureStatistics(model, ["0"], samples=None),
+        pytest.raises(ValueError, match="of one image without a batch axis"),
+    ):
         model(IMAGES[0])
-    result = measure(model, "0", IMAGES[0], count_images=lambda _: 1)
+    result = measure(model, "0", IMAGES[0], count_images=lambda _: 1, samples=None)
     assert (result.images, result.values) == (1, 4 * 8 * 8)

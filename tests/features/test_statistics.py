@@ -29,7 +29,7 @@ def run(statistics: FeatureStatistics, network: nn.Module, images: Tensor, size:
 @pytest.mark.parametrize("size", [1, 7, 8, 26])
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_are_those_of_copies_taken_in_the_hook(tangled: Tangled, images: Tensor, name: str, size: int) -> None:
-    result = run(FeatureStatistics(tangled, NAMES), tangled, images, size).result()[name]
+    result = run(FeatureStatistics(tangled, NAMES, samples=None), tangled, images, size).result()[name]
     maps = torch.cat(maps_by_copies(tangled, name, torch.split(images, size))).numpy()
     assert (result.images, result.values, result.zeros) == (26, maps.size, int((maps == 0).sum()))
     assert (result.non_positive_values, result.non_finite) == (int((maps <= 0).sum()), 0)
@@ -86,7 +86,7 @@ def test_flat_has_no_covariance(tangled: Tangled, images: Tensor) -> None:
 
 
 def test_counts_alone_have_no_mean(tangled: Tangled, images: Tensor) -> None:
-    result = run(FeatureStatistics(tangled, ["late"]), tangled, images).result()["late"]
+    result = run(FeatureStatistics(tangled, ["late"], samples=None), tangled, images).result()["late"]
     with pytest.raises(ValueError, match="None counts only"):
         _ = result.mean
 
@@ -131,19 +131,19 @@ def test_channels_of_a_1d_convolution_are_on_axis_1_and_others_where_told() -> N
 
 
 def test_a_pattern_takes_whole_names_only(tangled: Tangled, images: Tensor) -> None:
-    results = run(FeatureStatistics(tangled, re.compile("conv1|.*2")), tangled, images).result()
+    results = run(FeatureStatistics(tangled, re.compile("conv1|.*2"), samples=None), tangled, images).result()
     assert list(results) == ["conv1", "bn2"]
 
 
 def test_leaves_are_all_modules_without_children(tangled: Tangled, images: Tensor) -> None:
-    results = run(FeatureStatistics(tangled, "leaves"), tangled, images).result()
+    results = run(FeatureStatistics(tangled, "leaves", samples=None), tangled, images).result()
     assert list(results) == ["late", "conv1", "bn1", "relu", "block.conv1", "bn2", "head"]
 
 
 def test_non_finite_values_raise_at_once_if_asked(tangled: Tangled, images: Tensor) -> None:
     images[3, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"module 'conv1': \d+ of \d+ values are not finite"):
-        run(FeatureStatistics(tangled, ["conv1"], on_non_finite="raise"), tangled, images)
+        run(FeatureStatistics(tangled, ["conv1"], on_non_finite="raise", samples=None), tangled, images)
     assert not tangled.conv1._forward_hooks
 
 
@@ -246,7 +246,7 @@ def test_only_empty_batches_have_no_result() -> None:
 
 
 def test_counts_alone_have_no_rows(tangled: Tangled, images: Tensor) -> None:
-    result = run(FeatureStatistics(tangled, ["late"]), tangled, images).result()["late"]
+    result = run(FeatureStatistics(tangled, ["late"], samples=None), tangled, images).result()["late"]
     assert (result.images, result.rows, result.rows_left_out) == (26, 0, 0)
 
 

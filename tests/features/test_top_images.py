@@ -155,7 +155,9 @@ def test_pooled_calls_name_an_image_once_by_its_largest_response(tangled: Tangle
         ("pool", {"relu": np.maximum(first, second)}),
         ("keep", {"relu#0": first, "relu#1": second}),
     ):
-        with FeatureStatistics(tangled, ["relu"], calls=calls, top_images=6, histogram=True) as statistics:  # type: ignore[arg-type]
+        with FeatureStatistics(
+            tangled, ["relu"], calls=calls, top_images=6, histogram=True, samples=None
+        ) as statistics:  # type: ignore[arg-type]
             for batch in torch.split(images, 8):
                 tangled(batch)
         for name, result in statistics.result().items():
@@ -207,7 +209,7 @@ def test_a_merge_leaves_the_other_alone() -> None:
 def test_a_state_continues_to_the_same_bits() -> None:
     maps = maps_with_ties((3 * BLOCK, 6, 4, 4))
     model = nn.Sequential(nn.Identity())
-    before = FeatureStatistics(model, ["0"], histogram=True, top_images=2)
+    before = FeatureStatistics(model, ["0"], histogram=True, top_images=2, samples=None)
     with before:
         model(maps[:70])
     after = before.fresh()
@@ -233,7 +235,7 @@ def test_a_state_continues_to_the_same_bits() -> None:
 )
 def test_a_state_of_another_shape_is_refused(name: str, value: Tensor, message: str) -> None:
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], histogram=True, top_images=2) as statistics:
+    with FeatureStatistics(model, ["0"], histogram=True, top_images=2, samples=None) as statistics:
         model(torch.ones(2, 3))
     state = statistics.state_dict() | {f"0.activations.{name}": value}
     with pytest.raises(ValueError, match=message):
@@ -242,12 +244,12 @@ def test_a_state_of_another_shape_is_refused(name: str, value: Tensor, message: 
 
 def test_a_state_without_activations_is_what_it_was_before_there_were_any() -> None:
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"]) as statistics:
+    with FeatureStatistics(model, ["0"], samples=None) as statistics:
         model(torch.ones(2, 3))
     metadata = json.loads(bytes(statistics.state_dict()["metadata"].tolist()))
     assert not {"histogram", "top_images", "leave_out"} & metadata["settings"].keys()
     with pytest.raises(ValueError, match=r"^two statistics have top_images 1 and None; they must be equal$"):
-        FeatureStatistics(model, ["0"], top_images=1).merge(statistics)
+        FeatureStatistics(model, ["0"], top_images=1, samples=None).merge(statistics)
 
 
 def test_channels_that_change_are_refused() -> None:
@@ -259,7 +261,7 @@ def test_channels_that_change_are_refused() -> None:
                 model(torch.ones(2, 4, 3))
     others = []
     for start, channels in ((0, 3), (BLOCK, 4)):
-        with FeatureStatistics(model, ["0"], top_images=1, first_image=start) as statistics:
+        with FeatureStatistics(model, ["0"], top_images=1, first_image=start, samples=None) as statistics:
             model(torch.ones(2, channels))
         others.append(statistics)
     with pytest.raises(ValueError, match="4 channels, and 3 before; they cannot be pooled"):
@@ -270,14 +272,14 @@ def test_channels_that_change_are_refused() -> None:
 def test_top_images_have_their_index_up_to_32_bits_and_none_above(first: int) -> None:
     model = nn.Sequential(nn.Identity())
     maps = torch.arange(float(BLOCK)).reshape(BLOCK, 1, 1, 1)
-    with FeatureStatistics(model, ["0"], top_images=2, first_image=first) as statistics:
+    with FeatureStatistics(model, ["0"], top_images=2, first_image=first, samples=None) as statistics:
         model(maps)
         if first + BLOCK == 2**32:
             with pytest.raises(ValueError, match="image 4294967296; top images are those of images below 4294967296"):
                 model(maps[:1])
     assert as_lists(statistics.result()["0"].top_images)[0] == [[first + BLOCK - 1, first + BLOCK - 2]]
     with (
-        FeatureStatistics(model, ["0"], top_images=1, first_image=2**32),
+        FeatureStatistics(model, ["0"], top_images=1, first_image=2**32, samples=None),
         pytest.raises(ValueError, match="image 4294967296; top images are those of images below 4294967296"),
     ):
         model(maps[:1])
@@ -286,15 +288,15 @@ def test_top_images_have_their_index_up_to_32_bits_and_none_above(first: int) ->
 def test_images_are_needed_on_axis_0_whatever_the_samples() -> None:
     model = nn.Sequential(nn.Flatten(0, 1))
     message = r"axis 0 must be the 2 images of the batch; samples=None and top_images=0 counts its values"
-    with FeatureStatistics(model, ["0"], top_images=1), pytest.raises(ValueError, match=message):
+    with FeatureStatistics(model, ["0"], top_images=1, samples=None), pytest.raises(ValueError, match=message):
         model(torch.ones(2, 3, 4))
     with pytest.raises(ValueError, match="top_images is -1; 0 or more images of each channel are valid"):
-        FeatureStatistics(model, ["0"], top_images=-1)
+        FeatureStatistics(model, ["0"], top_images=-1, samples=None)
 
 
 def test_outputs_without_values_rank_no_image() -> None:
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], top_images=1, histogram=True) as statistics:
+    with FeatureStatistics(model, ["0"], top_images=1, histogram=True, samples=None) as statistics:
         model(torch.ones(0, 3, 2, 2))
         model(torch.ones(2, 3, 0, 2))
         model(torch.full((1, 3, 2, 2), -1.0))
@@ -319,7 +321,7 @@ def test_negative_responses_that_differ_in_their_last_bit_have_an_order() -> Non
     smaller, larger = float(np.nextafter(np.float32(-1), np.float32(-2))), -1.0
     for first, second, expected in ((smaller, larger, [1, 0]), (larger, smaller, [0, 1])):
         model = nn.Sequential(nn.Identity())
-        with FeatureStatistics(model, ["0"], top_images=2) as statistics:
+        with FeatureStatistics(model, ["0"], top_images=2, samples=None) as statistics:
             model(torch.tensor([first, second]).reshape(2, 1, 1, 1))
         top = statistics.result()["0"].top_images
         assert top is not None

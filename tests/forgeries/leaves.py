@@ -170,7 +170,7 @@ CLAIMED = (
 def judge(file: str, path: str, folder: Path, context: Context) -> str:
     """Return how `verify` takes a changed run: "found", the claim that names the change, or "" without either."""
     try:
-        verified = verify(folder, context)
+        verified = verify(folder, context=context)
     except ValueError:
         # Neither verified nor refuted: the error says what is missing.
         return "found"
@@ -185,7 +185,7 @@ def small_run(folder: Path, numerics: Numerics) -> Path:
     """Train a network that takes no time by two settings, and measure its feature maps."""
     open_network(SMALL).trust()
     config = replace(PRESETS["tiny"], model=SMALL, modules=("0",), settings=PRESETS["tiny"].settings[:2])
-    run = experiment.train(config, Context(numerics), folder)
+    run = experiment.train(config, folder, context=Context(numerics))
     of_run.write_features(run, run.config, Context(numerics))
     return folder
 

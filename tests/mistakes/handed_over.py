@@ -64,5 +64,5 @@ def handed_over() -> HandedOver:
         mock.patch.multiple(experiment, fit=keep, predict=keep_test),
         suppress(DoneError),
     ):
-        experiment.train(CONFIG, Context(active()), Path(name) / "run")
+        experiment.train(CONFIG, Path(name) / "run", context=Context(active()))
     return result

@@ -55,7 +55,7 @@ def check_shares(shares: Shares) -> None:
 
 def our_shares() -> Shares:
     network = draw_tangled()
-    with FeatureStatistics(network, NAMES) as statistics:
+    with FeatureStatistics(network, NAMES, samples=None) as statistics:
         for batch in batches(len(images()), 8):
             network(images()[batch.start : batch.stop])
     return {name: result.non_positive for name, result in statistics.result().items()}
@@ -204,7 +204,7 @@ def values_of_two_passes() -> tuple[int, int]:
     """Return the numbers of values that FeatureStatistics counts in two separate passes."""
     network, counted = draw_tangled(), []
     for _ in range(2):
-        with FeatureStatistics(network, ["conv1"]) as statistics:
+        with FeatureStatistics(network, ["conv1"], samples=None) as statistics:
             network(images())
         counted.append(statistics.result()["conv1"].values)
     return counted[0], counted[1]
@@ -240,7 +240,7 @@ def bare_hook() -> list[bool]:
 def beside_ours() -> list[bool]:
     network, recorded = draw_tangled(), []
     network.conv1.register_forward_hook(lambda *call: recorded.append(call[2].requires_grad))
-    with FeatureStatistics(network, ["conv1"]):
+    with FeatureStatistics(network, ["conv1"], samples=None):
         network(images())
     return recorded
 

@@ -422,7 +422,7 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     own: str, call: Call, tmp_path: Path, numerics: Numerics
 ) -> None:
     name = f"{own}:plain"
-    run = experiment.train(small_run(name, "auto"), Context(numerics), tmp_path / "run")
+    run = experiment.train(small_run(name, "auto"), tmp_path / "run", context=Context(numerics))
     assert run.config.modules == ("0",)
     image = run.split_below(None).root / run.scores.paths[0]
     TRUSTED.clear()
@@ -450,7 +450,7 @@ def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path:
     native, hashes = activate("native", "cpu"), []
     for number in range(2):
         torch.manual_seed(number)
-        run = experiment.train(small_run(f"{own}:dropping", "native"), Context(native), tmp_path / f"{number}")
+        run = experiment.train(small_run(f"{own}:dropping", "native"), tmp_path / f"{number}", context=Context(native))
         hashes.append(run.metrics["weights_sha256"])
     assert hashes[0] == hashes[1]
 
@@ -461,7 +461,7 @@ def test_portable_arithmetic_that_is_asked_for_and_not_to_be_had_says_why(
     if not numerics.portable:
         pytest.skip("no kernel was built here")
     with pytest.raises(ValueError, match=r"no portable arithmetic: its forward\(\) calls mean.*--numerics native"):
-        experiment.train(small_run(f"{own}:Mean", "portable"), Context(numerics), tmp_path / "run")
+        experiment.train(small_run(f"{own}:Mean", "portable"), tmp_path / "run", context=Context(numerics))
     assert not (tmp_path / "run").exists()
 
 

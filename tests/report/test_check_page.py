@@ -608,7 +608,7 @@ def trained(folder: Path, active: Numerics, **changes: Any) -> Path:
     """Train one epoch of the tiny preset with changes, and write the page beside the run; return their folder."""
     tiny = PRESETS["tiny"]
     config = replace(tiny, **{"settings": tiny.settings[:1], "epochs": 1, **changes})
-    run = experiment.train(config, Context(active), folder / "runs/tiny")
+    run = experiment.train(config, folder / "runs/tiny", context=Context(active))
     write_all(run, folder / "report")
     return folder
 

@@ -125,7 +125,7 @@ def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
 def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Return a complete tiny run with every deviation from the assignment, feature maps included."""
     config = replace(TINY, protocol=EVERY, epochs=1)
-    run = experiment.train(config, Context(numerics), tmp_path_factory.mktemp("published") / "run")
+    run = experiment.train(config, tmp_path_factory.mktemp("published") / "run", context=Context(numerics))
     return of_run.write_features(run, config, Context(numerics))
 
 
@@ -137,7 +137,7 @@ def test_the_images_that_were_never_read_are_measured_separately(published: Fini
 
 
 def test_a_published_run_is_predicted_again_to_the_bit(published: FinishedRun, numerics: Numerics) -> None:
-    verified = verify(published.folder, Context(numerics))
+    verified = verify(published.folder, context=Context(numerics))
     assert verified.differences == []
     assert verified.bitwise
 
@@ -171,7 +171,7 @@ def record_starts(config: Config, numerics: Numerics, folder: Path, replace_fit:
 
     replace_fit(watched)
     with pytest.raises(RuntimeError, match="seen enough"):
-        experiment.train(config, Context(numerics), folder)
+        experiment.train(config, folder, context=Context(numerics))
     return tasks
 
 
@@ -199,7 +199,7 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
     numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
     config = replace(with_deviations(Deviation.WARM_START), settings=TINY.settings[:2], epochs=1, split="16/12/20")
-    experiment.train(config, Context(numerics), tmp_path / "undisturbed")
+    experiment.train(config, tmp_path / "undisturbed", context=Context(numerics))
 
     def cut(task: Task) -> object:
         if task.setting == config.settings[1]:
@@ -208,13 +208,13 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
 
     replace_fit(cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(config, Context(numerics), tmp_path / "cut")
+        experiment.train(config, tmp_path / "cut", context=Context(numerics))
     # As if a kill had come between the last weights and their manifest entry.
     entries = RunFolder(tmp_path / "cut").manifest()
     del entries["adamw/last.safetensors"]
     (tmp_path / "cut" / "manifest.json").write_bytes(manifest_bytes(entries))
     replace_fit(fit)
-    experiment.train(config, Context(numerics), tmp_path / "cut", resume=True)
+    experiment.train(config, tmp_path / "cut", resume=True, context=Context(numerics))
     assert find_differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
 
 

@@ -304,7 +304,7 @@ def test_a_manifest_that_omits_files_or_has_others_is_a_difference(
     shutil.copy(own_run / "config.json", own_run / "extra.json")
     entries = change(RunFolder.open(own_run).manifest())
     (own_run / "manifest.json").write_bytes(json_bytes(entries))
-    differences = verify(own_run, Context(numerics)).differences
+    differences = verify(own_run, context=Context(numerics)).differences
     for part in words:
         assert any(part in difference for difference in differences)
 

@@ -165,19 +165,19 @@ def interrupt_after_an_epoch(line: str) -> None:
 def test_a_native_optimizer_trains_repeats_resumes_and_is_replayed(name: str, tmp_path: Path, call: Call) -> None:
     open_network(MODEL).trust()
     folder = tmp_path / "run"
-    run = experiment.train(config(name), Context(activate("native", "cpu")), folder, keep_epochs=True)
+    run = experiment.train(config(name), folder, keep_epochs=True, context=Context(activate("native", "cpu")))
     losses = [row["train_loss"] for row in run.histories[name.lower()]]
     assert np.isfinite(losses).all()
     assert run.fingerprint["numerics"] == "native"
-    again = experiment.train(config(name), Context(activate("native", "cpu")), tmp_path / "again")
+    again = experiment.train(config(name), tmp_path / "again", context=Context(activate("native", "cpu")))
     assert again.training_sha256 == FinishedRun.open(folder).training_sha256
     stopped = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         experiment.train(
-            config(name), Context(activate("native", "cpu"), Watched(say=interrupt_after_an_epoch)), stopped
+            config(name), stopped, context=Context(activate("native", "cpu"), Watched(say=interrupt_after_an_epoch))
         )
     assert list(stopped.glob("*/checkpoint/*.safetensors"))
-    resumed = experiment.train(config(name), Context(activate("native", "cpu")), stopped, resume=True)
+    resumed = experiment.train(config(name), stopped, resume=True, context=Context(activate("native", "cpu")))
     assert resumed.training_sha256 == again.training_sha256
     code, out, error = call("verify", f"{folder}", "--model", MODEL, "--numerics", "native", "--replay", "1")
     assert code == 0, out + error

@@ -38,7 +38,9 @@ LABEL = "DEVIATION: the test set is scored after every epoch"
 @pytest.fixture(scope="module")
 def run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Return the tiny run with the deviation; its epochs are kept."""
-    return experiment.train(CONFIG, Context(numerics), tmp_path_factory.mktemp("test loss") / "run", keep_epochs=True)
+    return experiment.train(
+        CONFIG, tmp_path_factory.mktemp("test loss") / "run", keep_epochs=True, context=Context(numerics)
+    )
 
 
 @pytest.fixture
@@ -108,14 +110,14 @@ def test_nothing_can_be_selected_by_it(run: FinishedRun) -> None:
 
 
 def test_the_run_is_verified_to_the_bit_and_what_stays_a_claim_is_said(run: FinishedRun, numerics: Numerics) -> None:
-    verified = verify(run.folder, Context(numerics))
+    verified = verify(run.folder, context=Context(numerics))
     assert (verified.differences, verified.bitwise) == ([], True)
     assert "the test loss of each setting's best epoch" in verified.computed_again
     assert any("test losses of epochs other than each setting's best" in f"{claim}" for claim in verified.claimed)
 
 
 def test_a_run_without_it_says_nothing_of_test_losses(finished_run: Path, numerics: Numerics) -> None:
-    verified = verify(finished_run, Context(numerics))
+    verified = verify(finished_run, context=Context(numerics))
     assert "test loss" not in f"{verified.computed_again} {verified.claimed}"
 
 
@@ -127,7 +129,7 @@ def test_another_test_loss_of_a_best_epoch_is_found_in_each_setting(
     for row in rows:
         row["test_loss"] *= 0.5
     rewrite(copied, setting, rows)
-    (difference,) = verify(copied, Context(numerics)).differences
+    (difference,) = verify(copied, context=Context(numerics)).differences
     assert f"{setting}/history.json: epoch" in difference
     assert "test_loss is" in difference
 
@@ -138,7 +140,7 @@ def test_another_test_loss_of_another_epoch_is_found_by_replay_alone(copied: Pat
     rows = rows_of(copied, setting)
     rows[other - 1]["test_loss"] = 0.01
     rewrite(copied, setting, rows)
-    assert verify(copied, Context(numerics)).differences == []
+    assert verify(copied, context=Context(numerics)).differences == []
     tampered = FinishedRun.open(copied)
     (difference,) = replay(tampered, plan_replays(tampered, 0, 0, numerics)[0], Context(numerics)).differences
     assert f"{setting}, epoch {other}, trained again: test_loss is 0.01" in difference
@@ -170,7 +172,7 @@ def test_a_test_loss_that_is_not_finite_ends_the_training_as_a_validation_loss_d
 
     monkeypatch.setattr("in4310repro.training.training.predict", broken)
     with pytest.raises(ValueError, match="epoch 1 of 1: the test loss is nan"):
-        experiment.train(replace(CONFIG, epochs=1), Context(numerics), tmp_path / "run")
+        experiment.train(replace(CONFIG, epochs=1), tmp_path / "run", context=Context(numerics))
     assert predicted == ["validation", "test"]
 
 
@@ -209,8 +211,8 @@ def test_an_interrupted_training_is_resumed_to_the_same_bytes(
 
     monkeypatch.setattr(Epochs, "train", cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, Context(numerics), tmp_path / "run")
+        experiment.train(CONFIG, tmp_path / "run", context=Context(numerics))
     monkeypatch.setattr(Epochs, "train", epoch_of)
-    resumed = experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
+    resumed = experiment.train(CONFIG, tmp_path / "run", resume=True, context=Context(numerics))
     for setting in run.histories:
         assert rows_of(resumed.folder, setting, records.SPEED) == rows_of(run.folder, setting, records.SPEED)

@@ -69,7 +69,7 @@ def test_what_a_dry_run_foretells_is_what_a_training_writes(
 ) -> None:
     said: list[str] = []
     context = Context(numerics, Watched(say=said.append))
-    run = experiment.train(SMALL, context, tmp_path / "run", keep_epochs=True, log_steps="csv")
+    run = experiment.train(SMALL, tmp_path / "run", keep_epochs=True, log_steps="csv", context=context)
     # For 2,464 bytes of weights and buffers, two moments of the 2,328 bytes of parameters, or one.
     each = "7.12 kB an epoch with adamw, 4.79 kB an epoch with rmsprop, 4.79 kB an epoch with sgd"
     assert f"kept epochs take {each}, in all 50.1 kB below {run.folder}" in said

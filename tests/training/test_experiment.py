@@ -66,7 +66,7 @@ def test_a_training_from_python_refuses_what_an_optimizer_does_not_use(tmp_path:
         for number in (6, 7):
             config = replace(TINY, settings=(setting,), format=number)
             with pytest.raises(ValueError, match=f"setting {setting.name}: {name} is .* has none"):
-                experiment.train(config, Context(numerics), tmp_path / "run")
+                experiment.train(config, tmp_path / "run", context=Context(numerics))
     assert not (tmp_path / "run").exists()
 
 
@@ -119,7 +119,7 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
 
     replace_fit(watched_fit)
     with pytest.raises(RuntimeError, match="seen enough"):
-        experiment.train(TINY, Context(numerics), tmp_path / "run")
+        experiment.train(TINY, tmp_path / "run", context=Context(numerics))
     assert loaded == [("training", "validation")] * 3
     assert read_in_training == [set()] * 3
     for start in starts[1:]:
@@ -140,7 +140,7 @@ def test_the_process_whose_inputs_differ_is_named_with_what_differs(
     monkeypatch.setattr(Processes, "broadcast", lambda _self, data: data)
     # More processes than the 8 images of a batch, which portable arithmetic allows.
     with pytest.raises(ValueError, match=f"^process 8 has another {name} than process 0; all need the same"):
-        experiment.train(SMALL, Context(numerics, processes=Processes(0, 9)), tmp_path / "run")
+        experiment.train(SMALL, tmp_path / "run", context=Context(numerics, processes=Processes(0, 9)))
     assert not (tmp_path / "run").exists()
 
 
@@ -163,7 +163,7 @@ def test_progress_says_which_setting_is_trained_and_the_time_left_of_its_epoch_a
 ) -> None:
     shown = io.StringIO()
     progress = Progress(Console(file=shown, width=200))
-    experiment.train(replace(SMALL, epochs=1), Context(numerics, progress), tmp_path / "run")
+    experiment.train(replace(SMALL, epochs=1), tmp_path / "run", context=Context(numerics, progress))
     for number, setting in enumerate(SMALL.settings, start=1):
         line = rf"setting {number} of 3, {setting.name}, epoch 1 of 1: 24/24, epoch \d+ s, all .+ left, loss"
         assert re.search(line, shown.getvalue())

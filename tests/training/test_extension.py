@@ -43,7 +43,7 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
     """Return the folder of runs of 2 and 3 epochs, with all saved states; tests must not change it."""
     folder = tmp_path_factory.mktemp("extended")
     for config in (TWO, THREE):
-        experiment.train(config, Context(numerics), folder / f"{config.epochs}", keep_epochs=True)
+        experiment.train(config, folder / f"{config.epochs}", keep_epochs=True, context=Context(numerics))
     return folder
 
 
@@ -84,13 +84,13 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
     }
     assert other <= set(find_differing_files(runs / "3", run))
     of_run.write_features(FinishedRun.open(run), TWO, Context(numerics))
-    extended = experiment.train(THREE, Context(numerics), run, resume=True)
+    extended = experiment.train(THREE, run, resume=True, context=Context(numerics))
     assert find_differing_files(runs / "3", run) == []
     assert extended.training_sha256 == FinishedRun.open(runs / "3").training_sha256
     assert RunFolder(run).manifest() == {**RunFolder(run).manifest(), **unspeedy(runs / "3")}
-    assert verify(run, Context(numerics)).differences == []
+    assert verify(run, context=Context(numerics)).differences == []
     # The same command again, as after a kill that came too late.
-    experiment.train(THREE, Context(numerics), run, resume=True)
+    experiment.train(THREE, run, resume=True, context=Context(numerics))
     assert find_differing_files(runs / "3", run) == []
 
 
@@ -98,10 +98,10 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
 def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics: Numerics, tmp_path: Path) -> None:
     one = replace(CONSTANT, settings=TINY.settings[:1], epochs=1)
     for config in (one, replace(one, epochs=2)):
-        experiment.train(config, Context(numerics), tmp_path / f"{config.epochs}", keep_epochs=True)
-    experiment.train(replace(one, epochs=2), Context(numerics), tmp_path / "1", resume=True)
+        experiment.train(config, tmp_path / f"{config.epochs}", keep_epochs=True, context=Context(numerics))
+    experiment.train(replace(one, epochs=2), tmp_path / "1", resume=True, context=Context(numerics))
     assert find_differing_files(tmp_path / "2", tmp_path / "1") == []
-    assert verify(tmp_path / "1", Context(numerics)).differences == []
+    assert verify(tmp_path / "1", context=Context(numerics)).differences == []
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
@@ -115,7 +115,7 @@ def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool
     with pytest.MonkeyPatch.context() as patch:
         written = kill_at(patch, number, after=after)
         try:
-            experiment.train(THREE, Context(numerics), run, resume=True)
+            experiment.train(THREE, run, resume=True, context=Context(numerics))
         except KilledError:
             count = len(written)
         else:
@@ -124,8 +124,8 @@ def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool
         with pytest.raises(ValueError, match="holds no finished run"):
             FinishedRun.open(run)
     elif RunFolder(run).read_json("config.json")["epochs"] == before.epochs:
-        assert verify(run, Context(numerics)).differences == []
-    experiment.train(THREE, Context(numerics), run, resume=True)
+        assert verify(run, context=Context(numerics)).differences == []
+    experiment.train(THREE, run, resume=True, context=Context(numerics))
     return count
 
 
@@ -168,9 +168,9 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
 
     replace_fit(fit)
     with pytest.raises(KilledError):
-        experiment.train(THREE, Context(numerics), run, resume=True)
+        experiment.train(THREE, run, resume=True, context=Context(numerics))
     assert not (run / "metrics.json").exists()
-    experiment.train(THREE, Context(numerics), run, resume=True)
+    experiment.train(THREE, run, resume=True, context=Context(numerics))
     assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
     assert find_differing_files(runs / "3", run) == []
 
@@ -180,9 +180,9 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 ) -> None:
     kill_at(monkeypatch, 3, after=False)
     with pytest.raises(KilledError):
-        experiment.train(replace(TWO, epochs=4), Context(numerics), run, resume=True)
+        experiment.train(replace(TWO, epochs=4), run, resume=True, context=Context(numerics))
     monkeypatch.undo()
-    experiment.train(THREE, Context(numerics), run, resume=True)
+    experiment.train(THREE, run, resume=True, context=Context(numerics))
     assert find_differing_files(runs / "3", run) == []
 
 
@@ -190,7 +190,7 @@ def refusal(config: Config, run: Path, numerics: Numerics) -> str:
     """Return the error message of an attempt to resume a run, after checking that the run's files are unchanged."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
-        experiment.train(config, Context(numerics), run, resume=True)
+        experiment.train(config, run, resume=True, context=Context(numerics))
     assert {file: file.read_bytes() for file in run.rglob("*.json")} == before
     return str(raised.value)
 
@@ -233,7 +233,7 @@ def test_a_run_in_which_epochs_depend_on_their_number_is_resumed_as_it_is_and_do
     changes: dict[str, object], words: str, numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
     config = replace(TWO, epochs=1, settings=TWO.settings[1:], **changes)  # type: ignore[arg-type]
-    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).folder
+    run = experiment.train(config, tmp_path / "run", keep_epochs=True, context=Context(numerics)).folder
     replace_fit(lambda _: pytest.fail("a finished setting is trained again"))
-    experiment.train(config, Context(numerics), run, resume=True)
+    experiment.train(config, run, resume=True, context=Context(numerics))
     assert words in refusal(replace(config, epochs=2), run, numerics)

@@ -102,7 +102,7 @@ def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numer
 @pytest.fixture(scope="module")
 def fitted_run(tmp_path_factory: pytest.TempPathFactory, numerics: Numerics) -> Path:
     folder = tmp_path_factory.mktemp("head") / "run"
-    experiment.train(CONFIG, Context(numerics), folder)
+    experiment.train(CONFIG, folder, context=Context(numerics))
     return folder
 
 
@@ -135,8 +135,8 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run")
-    experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run", resume=True)
+        experiment.train(CONFIG, tmp_path / "run", context=Context(numerics, Watched(say=note)))
+    experiment.train(CONFIG, tmp_path / "run", resume=True, context=Context(numerics, Watched(say=note)))
     assert strengths == list(STRENGTHS)
     assert not find_differing_files(fitted_run, tmp_path / "run")
 
@@ -146,9 +146,9 @@ def test_the_results_of_a_finished_run_stay_when_it_is_resumed(
 ) -> None:
     # More epochs than fits, as the presets have them.
     config = replace(CONFIG, epochs=len(STRENGTHS) + 1)
-    experiment.train(config, Context(numerics), tmp_path / "run")
+    experiment.train(config, tmp_path / "run", context=Context(numerics))
     monkeypatch.setattr(RunFolder, "remove", lambda *_names: pytest.fail("results were removed"))
-    experiment.train(config, Context(numerics), tmp_path / "run", resume=True)
+    experiment.train(config, tmp_path / "run", resume=True, context=Context(numerics))
 
 
 def test_fits_are_timed_and_made_once_unless_their_hashes_are_lost(
@@ -183,13 +183,13 @@ def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(
     fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
 
-    assert verify(fitted_run, Context(numerics)).differences == []
+    assert verify(fitted_run, context=Context(numerics)).differences == []
     forged = shutil.copytree(fitted_run, tmp_path / "run")
     files = RunFolder(forged)
     rows = json.loads((forged / "head/history.json").read_text())
     rows[0]["train_loss"] += 0.01
     files.write_json("head/history.json", rows)
-    (difference,) = verify(forged, Context(numerics)).differences
+    (difference,) = verify(forged, context=Context(numerics)).differences
     assert "history.json: fit 1: train_loss is" in difference
 
 
@@ -206,7 +206,7 @@ def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
             each["sha256"] = np.frombuffer(embedding.record_sha256(each["image"], each["features"]), np.uint8)
         records.tofile(file)
     try:
-        assert verify(fitted_run, Context(numerics)).differences == []
+        assert verify(fitted_run, context=Context(numerics)).differences == []
     finally:
         for file, content in before.items():
             file.write_bytes(content)
@@ -222,7 +222,8 @@ def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
     state["0.weight"][0, 0] *= 1.5
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
     assert any(
-        "is not that of the weights before training" in each for each in verify(forged, Context(numerics)).differences
+        "is not that of the weights before training" in each
+        for each in verify(forged, context=Context(numerics)).differences
     )
 
 
@@ -233,5 +234,6 @@ def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Pat
     state["5.weight"][0] += 1
     files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
     assert any(
-        "from those of the same fit, made again" in each for each in verify(forged, Context(numerics)).differences
+        "from those of the same fit, made again" in each
+        for each in verify(forged, context=Context(numerics)).differences
     )

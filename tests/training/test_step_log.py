@@ -149,8 +149,8 @@ def test_a_resumed_run_goes_on_with_its_log(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on_with_more_epochs_goes_on_with_its_log(numerics: Numerics, tmp_path: Path) -> None:
-    experiment.train(TWO, Context(numerics), tmp_path / "run", keep_epochs=True, log_steps="csv")
-    experiment.train(THREE, Context(numerics), tmp_path / "run", resume=True)
+    experiment.train(TWO, tmp_path / "run", keep_epochs=True, log_steps="csv", context=Context(numerics))
+    experiment.train(THREE, tmp_path / "run", resume=True, context=Context(numerics))
     for setting in THREE.settings:
         lines = (tmp_path / "run" / "logs" / setting.name / "steps.csv").read_text().splitlines()
         assert [line.split(",")[:2] for line in lines[1:]] == [[f"{1 + n // 2}", f"{n + 1}"] for n in range(6)]

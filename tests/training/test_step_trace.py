@@ -105,4 +105,4 @@ def test_a_resumed_training_traces_each_step_once(whole: Task, tmp_path: Path) -
 def test_a_training_by_several_processes_is_not_traced(tmp_path: Path) -> None:
     refuse_several_processes(range(0), Processes(size=2))
     with pytest.raises(ValueError, match="--trace records a training by one process, and this one has 2"):
-        experiment.train(TINY, Context(active(), processes=Processes(size=2)), tmp_path / "run", trace=range(3))
+        experiment.train(TINY, tmp_path / "run", trace=range(3), context=Context(active(), processes=Processes(size=2)))

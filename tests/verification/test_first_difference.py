@@ -37,7 +37,7 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
     (sgd,) = CONFIG.settings
     faster = replace(CONFIG, settings=(replace(sgd, learning_rate=2 * sgd.learning_rate),))
     for name, config, steps in (("traced", CONFIG, 2), ("plain", CONFIG, 0), ("faster", faster, 2)):
-        experiment.train(config, Context(numerics), place / name, trace=range(steps))
+        experiment.train(config, place / name, trace=range(steps), context=Context(numerics))
     return place
 
 

@@ -84,7 +84,7 @@ def run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(7).state_dict(), to_metadata(Preprocessing(size=32))))
     config = replace(PRESETS["tiny"], model=model, modules=("0",), weights=f"{weights}", train="head")
-    run = experiment.train(replace(config, settings=FITTED_HEAD), Context(numerics), folder / "run")
+    run = experiment.train(replace(config, settings=FITTED_HEAD), folder / "run", context=Context(numerics))
     weights.unlink()
     return run
 
@@ -126,7 +126,7 @@ def test_a_tensor_that_moved_before_the_layer_from_which_a_setting_trains_is_fou
 def test_without_the_file_of_weights_their_hash_decides_whether_the_body_has_moved(
     run: FinishedRun, numerics: Numerics
 ) -> None:
-    verified = verify(run.folder, Context(numerics))
+    verified = verify(run.folder, context=Context(numerics))
     assert verified.differences == []
     assert "every fit of the head (to the bit), and that nothing else has moved" in verified.computed_again
     assert any("that training began from the weights of a file" in claim.what for claim in verified.claimed)

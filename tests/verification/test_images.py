@@ -76,7 +76,7 @@ def test_a_split_of_other_scenes_than_are_drawn_is_a_difference_that_ends_the_ve
     entry, *others = run.split.parts["training"]
     changed = forged(run, training=(replace(entry, sha256="0" * 64), *others))
     assert f"the split has no {entry.path} that is the scene drawn now" in of_scenes(changed)
-    assert verify(run.folder, Context(numerics), opened=changed).differences[-1] == of_scenes(changed)[-1]
+    assert verify(run.folder, opened=changed, context=Context(numerics)).differences[-1] == of_scenes(changed)[-1]
 
 
 def test_a_row_left_out_is_found_by_sizes_and_by_scenes(run: FinishedRun, of_split: Find, of_scenes: Find) -> None:

@@ -31,7 +31,7 @@ from tests.verification import table
 def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
     finished_run: Path, numerics: Numerics
 ) -> None:
-    verified = verify(finished_run, Context(numerics))
+    verified = verify(finished_run, context=Context(numerics))
     assert (verified.differences, verified.bitwise, verified.notes) == ([], True, [])
     verdict, *claimed, matches, last = answer(finished_run, verified).lines
     assert verdict == f"{finished_run}: verified, no difference, bit for bit"
@@ -47,7 +47,7 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
 def test_a_run_is_verified_within_the_tolerance_in_native_arithmetic_of_another_class(
     finished_run: Path, numerics: Numerics
 ) -> None:
-    verified = verify(finished_run, Context(replace(numerics, mode="native", numeric_class="another")))
+    verified = verify(finished_run, context=Context(replace(numerics, mode="native", numeric_class="another")))
     assert (verified.differences, verified.bitwise) == ([], False)
     assert (
         "within tolerances (logits 2e-05 of their size), in another numeric class"
@@ -62,7 +62,7 @@ def test_what_another_class_leaves_open_is_said_with_what_is_computed_again_and_
     fitted = replace(run, config=replace(run.config, train="head"))
     claim = Claim("the average precision of sea", IN_CLASS)
     monkeypatch.setattr(routine, "make_checks", lambda _: [claim])
-    verified = verify(finished_run, Context(other_class), opened=fitted)
+    verified = verify(finished_run, opened=fitted, context=Context(other_class))
     assert verified.claimed[-1] == claim
     for words in ("average precisions as far as", "feature maps within 0.0001", "every fit of the head (losses within"):
         assert any(words in each for each in verified.computed_again)
@@ -95,7 +95,7 @@ def test_changed_weights_change_all_that_follows_from_them_even_where_the_manife
     state = run.read_tensors(f"{selected}/best.safetensors")
     state["fc.weight"].view(torch.int32)[0, 0] ^= 2**22
     run.write_weights(f"{selected}/best.safetensors", state, PRESETS["tiny"].preprocessing)
-    differences = verify(own_run, Context(numerics)).differences
+    differences = verify(own_run, context=Context(numerics)).differences
     assert "images have other scores" in differences[0]
     for words in ("metrics.json: loss is", "metrics.json: weights_sha256 is", f"{selected}/history.json: epoch"):
         assert any(words in difference for difference in differences)
@@ -109,7 +109,7 @@ def test_other_weights_of_a_setting_that_was_not_selected_are_a_difference(own_r
     run.write_weights(
         f"{other}/best.safetensors", run.read_tensors(f"{selected}/best.safetensors"), PRESETS["tiny"].preprocessing
     )
-    differences = verify(own_run, Context(numerics)).differences
+    differences = verify(own_run, context=Context(numerics)).differences
     assert any(f"{other}/history.json: epoch" in each and "weights_sha256" in each for each in differences)
     assert any(f"{other}/history.json: epoch" in each and "val_loss" in each for each in differences)
     assert all(other in each for each in differences)
@@ -121,7 +121,7 @@ def test_a_counter_that_no_score_depends_on_is_a_difference(own_run: Path, numer
     state = run.read_tensors(name)
     state["bn1.num_batches_tracked"] += 1
     run.write_weights(name, state, PRESETS["tiny"].preprocessing)
-    differences = verify(own_run, Context(numerics)).differences
+    differences = verify(own_run, context=Context(numerics)).differences
     assert len(differences) == 3
     assert "weights_sha256" in differences[0]
 
@@ -133,7 +133,7 @@ def test_a_flipped_bit_in_a_test_image_is_found(
     run = FinishedRun.open(finished_run)
     path = run.scores.paths[0]
     flip_bit(root / path, -20)
-    differences = verify(finished_run, Context(numerics), str(root)).differences
+    differences = verify(finished_run, str(root), context=Context(numerics)).differences
     assert any(path in difference and "other bytes" in difference for difference in differences)
     assert any("images have other scores" in difference for difference in differences)
 
@@ -144,17 +144,19 @@ def test_a_missing_test_image_is_named_and_one_that_is_no_picture_is_a_differenc
     root = copied_scenes(tmp_path / "scenes")
     path = FinishedRun.open(finished_run).scores.paths[3]
     (root / path).write_bytes(b"BM")
-    last = verify(finished_run, Context(numerics), str(root)).differences[-1]
+    last = verify(finished_run, str(root), context=Context(numerics)).differences[-1]
     assert last.startswith("the images cannot be predicted again: ")
     assert path in last
     (root / path).unlink()
     with pytest.raises(ValueError, match=re.escape(path)):
-        verify(finished_run, Context(numerics), str(root))
+        verify(finished_run, str(root), context=Context(numerics))
 
 
 def test_damage_is_a_difference_even_where_the_images_are_not_there(own_records: Path, numerics: Numerics) -> None:
     (own_records / "features.json").unlink()
-    assert any("features.json" in line for line in verify(own_records, Context(numerics), str(own_records)).differences)
+    assert any(
+        "features.json" in line for line in verify(own_records, str(own_records), context=Context(numerics)).differences
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,13 +167,14 @@ def test_damage_that_hides_an_entry_is_a_difference_and_no_crash(
     name: str, old: str, new: str, own_records: Path, numerics: Numerics
 ) -> None:
     (own_records / name).write_text((own_records / name).read_text().replace(old, new, 1))
-    assert any(name in difference for difference in verify(own_records, Context(numerics)).differences)
+    assert any(name in difference for difference in verify(own_records, context=Context(numerics)).differences)
 
 
 def test_a_lost_manifest_is_a_difference(own_records: Path, numerics: Numerics) -> None:
     (own_records / "manifest.json").unlink()
     assert any(
-        "manifest.json is missing" in difference for difference in verify(own_records, Context(numerics)).differences
+        "manifest.json is missing" in difference
+        for difference in verify(own_records, context=Context(numerics)).differences
     )
 
 
@@ -194,7 +197,7 @@ def test_a_preset_that_there_is_not_is_a_difference(finished_run: Path) -> None:
 def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics) -> None:
     RunFolder.create(tmp_path / "run").write_json("config.json", to_json(PRESETS["tiny"]))
     with pytest.raises(ValueError, match=r"holds no finished run: it has no metrics\.json"):
-        verify(tmp_path / "run", Context(numerics))
+        verify(tmp_path / "run", context=Context(numerics))
 
 
 PAGE = table.PAGE

@@ -127,7 +127,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
 
     try:
         opened, plans = (None, []) if asked.replay is None else _plan(run, asked, context)
-        verified = routine.verify(run, context, asked.data, opened)
+        verified = routine.verify(run, asked.data, opened, context=context)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
         # Missing images are not a fault of the run; differences known by then are reported nevertheless.
@@ -230,7 +230,7 @@ def evaluate(run: Path, data: Text, class_folders: Text, out: Place, **how: Any)
         from in4310repro.evaluation import evaluation
         from in4310repro.system.files import json_bytes, write_file
 
-        measured, _, scores, roles = evaluation.examine(finished, context, data, class_folders)
+        measured, _, scores, roles = evaluation.examine(finished, data, class_folders, context=context)
     if not context.processes.leads:
         return
     print_text(evaluation.to_text(measured))
@@ -264,7 +264,7 @@ def predict(run: Path, images: tuple[Path, ...], out: Place, **how: Any) -> None
         from in4310repro.evaluation.evaluation import label
         from in4310repro.system.files import write_file
 
-        labelled = label(finished, context, images)
+        labelled = label(finished, images, context=context)
     if not context.processes.leads:
         return
     if said := labelled.describe_seen():

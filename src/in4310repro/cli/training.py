@@ -285,7 +285,7 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
         if not processes.leads:
             experiment.follow(config, context)
             return
-        run = experiment.train(config, context, folder, resume=resume, **records)
+        run = experiment.train(config, folder, resume=resume, **records, context=context)
     metrics = run.metrics
     row = run.histories[metrics["setting"]][metrics["epoch"] - 1]
     chosen = f"C = {row['strength']:g}" if "strength" in row else f"epoch {row['epoch']}"

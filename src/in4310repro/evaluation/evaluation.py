@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from in4310repro.metrics import METRICS, SCALARS, Details
 from in4310repro.metrics.scores import Scores, csv_of
 from in4310repro.runs import names, settings
 from in4310repro.runs.finished import FinishedRun, image_root
-from in4310repro.system.context import Context
+from in4310repro.system.context import Context, accept_former_place
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
@@ -117,19 +118,27 @@ def describe_roles(trained: int, chose: int, new: int) -> str:
 Evaluation = dict[str, Any]
 
 
+class Evaluated(NamedTuple):
+    """Metrics of images that are new to a run, and the scores behind them."""
+
+    metrics: Evaluation
+    scores: Scores
+
+
+@accept_former_place
 def evaluate(
-    run: FinishedRun, context: Context, data: str | None = None, class_folders: str | None = None
-) -> tuple[Evaluation, Scores]:
+    run: FinishedRun, data: str | None = None, class_folders: str | None = None, *, context: Context | None = None
+) -> Evaluated:
     """Return the metrics of a run's selected network on images that are new to it, and the scores behind them.
 
     Images that were trained on or chose the fit are recognised by the bytes of their files and by their pixels, and
     are in neither. See `examine` for the arguments and for what is raised.
     """
-    return examine(run, context, data, class_folders)[:2]
+    return Evaluated(*examine(run, data, class_folders, context=context or Context())[:2])
 
 
 def examine(
-    run: FinishedRun, context: Context, data: str | None = None, class_folders: str | None = None
+    run: FinishedRun, data: str | None = None, class_folders: str | None = None, *, context: Context
 ) -> tuple[Evaluation, Scores, Scores, list[str]]:
     """Return metrics and scores of the images that are new to a run, and of every image scores and what it was to it.
 
@@ -147,9 +156,9 @@ def examine(
 
     Args:
         run: the run, from which network, classes, image size and test set are taken.
-        context: arithmetic, progress and processes of the computation.
         data: a folder of class folders, for all or some of the run's classes; None for the test set.
         class_folders: which of its folders are the classes (see `class_folders.read`); None: those that the run knows.
+        context: arithmetic, progress and processes of the computation.
 
     Raises:
         ValueError: the folder has a class that the run does not have, or images are missing.
@@ -249,7 +258,7 @@ def to_text(measured: Evaluation) -> str:
 AT_ONCE = 1024  # images that are decoded at a time
 
 
-class Labelled(NamedTuple):
+class Predictions(NamedTuple):
     """Softmax scores that a network gives to images, with their paths and what each image was to the run."""
 
     classes: list[str]
@@ -257,12 +266,15 @@ class Labelled(NamedTuple):
     roles: list[str]  # as `roles_of` returns them
     softmax: np.ndarray  # score of each image and class
 
-    def predicted(self) -> list[str]:
-        """Return the class with the largest score for each image.
-
-        If several classes share the largest score, the first of them is returned.
-        """
+    @property
+    def predicted_classes(self) -> list[str]:
+        """Class with the largest score for each image; of several with the same score the first."""
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
+
+    def predicted(self) -> list[str]:
+        """Return `predicted_classes`, with a warning."""
+        warnings.warn("predicted() is the field predicted_classes now", DeprecationWarning, stacklevel=2)
+        return self.predicted_classes
 
     def describe_seen(self) -> str:
         """Return a sentence on the images that were trained on or chose the fit; empty if there are none."""
@@ -279,12 +291,12 @@ class Labelled(NamedTuple):
 
         Scores have all digits of float32.
         """
-        words = {"path": self.paths, "predicted": self.predicted(), "seen": self.roles}
+        words = {"path": self.paths, "predicted": self.predicted_classes, "seen": self.roles}
         return csv_of(words, self.classes, self.softmax)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values: the classes, and for each image path, predicted class, what it was to the run, scores."""
-        rows = zip(self.paths, self.predicted(), self.roles, self.softmax.tolist(), strict=True)
+        rows = zip(self.paths, self.predicted_classes, self.roles, self.softmax.tolist(), strict=True)
         images = [{"path": path, "predicted": name, "seen": role, "scores": each} for path, name, role, each in rows]
         return {"classes": self.classes, "images": images}
 
@@ -293,19 +305,21 @@ class Labelled(NamedTuple):
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
 
-def label(run: FinishedRun, context: Context, places: Sequence[Path]) -> Labelled:
+@accept_former_place
+def label(run: FinishedRun, places: Sequence[str | Path], *, context: Context | None = None) -> Predictions:
     """Return the scores that a run's selected network gives to images, and what each image was to the run.
 
     Args:
         run: the run, from which network, classes and image size are taken.
-        context: arithmetic, progress and processes of the computation.
         places: image files, and folders, which are searched for images at any depth.
+        context: arithmetic, progress and processes; None: this process alone, without progress.
 
     Raises:
         ValueError: a file or folder does not exist, a folder has no images, or a file is not an image.
     """
+    context = context or Context()
     refuse_too_large(run.config, context.numerics)
-    files = list(dict.fromkeys(file for place in places for file in _files(place)))
+    files = list(dict.fromkeys(file for place in places for file in _files(Path(place))))
     model = context.numerics.place(run.selected_network())
     own = local_share(len(files), context.processes)
     contents, roles, scores = read_contents(run), list[str](), []
@@ -317,7 +331,7 @@ def label(run: FinishedRun, context: Context, places: Sequence[Path]) -> Labelle
         scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
     softmax = gather_rows(scores, context.processes).numpy()
     gathered = [role for each in context.processes.gather(json.dumps(roles).encode()) for role in json.loads(each)]
-    return Labelled(run.classes, [file.as_posix() for file in files], gathered, softmax)
+    return Predictions(run.classes, [file.as_posix() for file in files], gathered, softmax)
 
 
 def _files(place: Path) -> Sequence[Path]:

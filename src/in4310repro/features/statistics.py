@@ -92,7 +92,7 @@ class FeatureStatistics:
         self,
         model: nn.Module,
         modules: ModuleChoice,
-        samples: Literal["images", "positions", "flat"] | None = None,
+        samples: Literal["images", "positions", "flat"] | None = "images",
         precision: Precision = "fast",
         correction: Literal[0, 1] = 0,
         calls: Literal["pool", "keep"] = "pool",

@@ -56,14 +56,14 @@ class FinishedRun:
     features: FeatureMaps | None  # None until they are measured
 
     @classmethod
-    def open(cls, folder: Path) -> FinishedRun:
+    def open(cls, folder: str | Path) -> FinishedRun:
         """Read and check the folder of a finished run.
 
         Raises:
             ValueError: the folder is not a run, the run is not finished, or a file is missing, damaged or in an
                 unsupported format.
         """
-        files = finished_files(folder)
+        files = finished_files(folder := Path(folder))
         config, read = files.read_config(), files.read_record
         metrics, of_each = read(names.METRICS, RunMetrics), [setting.name for setting in config.settings]
         files.manifest()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec, TypeVar
 
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.processes import ALONE, Processes
 from in4310repro.system.progress import SILENT, Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -28,3 +35,21 @@ class Context:
     def alone(self) -> Context:
         """Return a copy of the context for a computation by this process alone."""
         return replace(self, processes=ALONE)
+
+
+def accept_former_place(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function take its keyword `context` among the other arguments too, where it was before; it warns."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> R:
+        for context in (each for each in arguments if isinstance(each, Context)):
+            warnings.warn(
+                f"{function.__name__}(..., context=...): the context is a keyword now, and optional; among the other "
+                "arguments it will be refused in the next edition",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            arguments, named = tuple(each for each in arguments if each is not context), {**named, "context": context}
+        return function(*arguments, **named)
+
+    return call

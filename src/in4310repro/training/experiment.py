@@ -24,7 +24,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import machine, schema
-from in4310repro.system.context import Context
+from in4310repro.system.context import Context, accept_former_place
 from in4310repro.system.files import path_below, read_bytes, release
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import class_of
@@ -37,11 +37,12 @@ from in4310repro.training.training import Task, fit, read_history
 Begun = tuple[configuration.Values, str | None]  # options of a run that goes on, and which folders were its classes
 
 
+@accept_former_place
 def train(
     config: Config,
-    context: Context,
-    folder: Path,
+    folder: str | Path,
     *,
+    context: Context | None = None,
     resume: bool = False,
     keep_epochs: bool = False,
     log_steps: str | None = None,
@@ -54,9 +55,9 @@ def train(
 
     Args:
         config: every option that changes the run's results.
-        context: arithmetic, progress and processes. This process must be the first one; the other processes call
-            `follow`.
         folder: the run folder; a run that is already there is moved to another folder.
+        context: arithmetic, progress and processes; None: this process alone, without progress. This process must be
+            the first one; the other processes call `follow`.
         resume: continue the run in the folder instead of starting a new one; an error if there is none.
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends
             on it.
@@ -68,6 +69,7 @@ def train(
             epochs; there is no run to resume, or it was begun with other inputs; or steps are to be traced, but
             the training ends before them or uses several processes.
     """
+    folder, context = Path(folder), context or Context()
     if resume:
         begun = as_recorded(config, folder, context.progress)
     else:

@@ -24,24 +24,36 @@ COMPARED = (
 )
 
 
-def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return messages on the first differences in the results of two runs, and on differences in their inputs.
+class RunComparison(list[str]):
+    """Sentences on how two runs differ: a list of the first differences of results, then of inputs; empty if equal."""
 
-    Inputs are the configuration and the fingerprint. The list is empty if everything named in `COMPARED` is
+    def __init__(self, mismatches: Sequence[str] = (), inputs: Sequence[str] = ()) -> None:
+        super().__init__([*mismatches, *(inputs if mismatches else ())])
+        self.mismatches, self.inputs = mismatches, inputs
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything named in `COMPARED` is bitwise equal."""
+        return not self.mismatches
+
+
+def compare_runs(first: FinishedRun, second: FinishedRun) -> RunComparison:
+    """Return the first differences in the results of two runs, and the differences in their inputs.
+
+    Inputs are the configuration and the fingerprint. Runs are equal if everything named in `COMPARED` is
     bitwise equal, even if inputs differ. The tensors of `best.safetensors` are compared with each other and with
     their hashes in `tensors.json`.
 
     Raises:
         ValueError: weights are missing or damaged.
     """
-    if not (mismatches := [*_result_mismatches(first, second)]):
-        return []
     one, other = ({"config": config.to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
     explanations = [
         f"{each.path.replace('.', ' differs: ', 1)} {each.first!r} and {each.second!r}"
         for each in schema.differences(one, other)
     ]
-    return mismatches + (explanations or ["configuration and fingerprint are equal"])
+    unexplained = ["configuration and fingerprint are equal"]
+    return RunComparison([*_result_mismatches(first, second)], explanations or unexplained)
 
 
 def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.context import Context
+from in4310repro.system.context import Context, accept_former_place
 from in4310repro.verification import replay
 from in4310repro.verification.checks import CHECKS, Verification
 from in4310repro.verification.evidence import Claim, DamagedRunError, Evidence, Finding, Note
@@ -17,7 +17,14 @@ from in4310repro.verification.folder import Unchecked, describe, unchecked_in
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 
 
-def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
+@accept_former_place
+def verify(
+    folder: str | Path,
+    data: str | None = None,
+    opened: FinishedRun | None = None,
+    *,
+    context: Context | None = None,
+) -> Verification:
     """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
 
     The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache
@@ -27,14 +34,15 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
 
     Args:
         folder: the folder of the run.
-        context: arithmetic and progress of the computation.
         data: the folder where the run's images are now, if it is not the recorded one.
         opened: the run, if the caller has already read it from the folder. Weights that are read here are kept in
             this object.
+        context: arithmetic and progress of the computation; None: this process alone, without progress.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.
     """
+    folder, context = Path(folder), context or Context()
     evidence = Evidence(folder, context, data)
     if opened:
         evidence.run = opened

@@ -146,7 +146,7 @@ def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) ->
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
     (folder / "drawn.safetensors").write_bytes(tensor_bytes(state, to_metadata(Preprocessing(size=32))))
     given = {**NETWORK, "weights": f"{folder / 'drawn.safetensors'}", "group": "look-alikes"}
-    return experiment.train(configure("tiny", None, given), Context(numerics), folder / "run").folder
+    return experiment.train(configure("tiny", None, given), folder / "run", context=Context(numerics)).folder
 
 
 def test_groups_that_are_made_without_the_cache_leave_nothing_in_it(
@@ -193,7 +193,7 @@ def test_without_groups_some_look_alikes_come_apart(grouped_run: Path, finished_
 
 
 def test_verify_finds_the_groups_again(grouped_run: Path, numerics: Numerics) -> None:
-    found = verify(grouped_run, Context(numerics))
+    found = verify(grouped_run, context=Context(numerics))
     assert found.differences == []
     assert any("look alike" in each for each in found.computed_again) == found.bitwise
 
@@ -211,16 +211,16 @@ def test_verify_finds_other_groups(grouped_run: Path, tmp_path: Path, numerics: 
         "another order": groups[::-1],
     }[change]
     files.write_json("groups.json", changed)
-    differences = verify(folder, Context(numerics)).differences
+    differences = verify(folder, context=Context(numerics)).differences
     assert any("groups.json" in each or "split.csv" in each for each in differences) or not numerics.portable
 
 
 def test_a_run_without_its_groups_cannot_be_read(grouped_run: Path, tmp_path: Path, numerics: Numerics) -> None:
     folder = Path(shutil.copytree(grouped_run, tmp_path / "run"))
     (folder / "groups.json").unlink()
-    assert any("groups.json" in each for each in verify(folder, Context(numerics)).differences)
+    assert any("groups.json" in each for each in verify(folder, context=Context(numerics)).differences)
     (folder / "groups.json").write_text(json.dumps([["one"]]))
-    assert any("groups.json" in each for each in verify(folder, Context(numerics)).differences)
+    assert any("groups.json" in each for each in verify(folder, context=Context(numerics)).differences)
 
 
 def test_look_alikes_need_weights(call: Call, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_channel_that_is_never_finite_names_no_image_and_a_path_is_printable()
     maps = torch.full((1, 2, 2), torch.nan)
     maps[0, 1] = torch.tensor([-1.0, -2.0])
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], histogram=True, top_images=3) as statistics:
+    with FeatureStatistics(model, ["0"], histogram=True, top_images=3, samples=None) as statistics:
         model(maps[..., None])
     record = activation_record(statistics.result()["0"], ["x\u202ey.jpg"])
     assert record["never_positive"] == [0, 1]

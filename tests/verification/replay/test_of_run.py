@@ -53,7 +53,7 @@ CONFIG = replace(TINY, settings=TINY.settings[2:], split="16/12/20", epochs=4)
 def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
     """Return a run with kept epochs, which a test must not change."""
     folder = tmp_path_factory.mktemp("kept") / "run"
-    return experiment.train(CONFIG, Context(numerics), folder, keep_epochs=True).folder
+    return experiment.train(CONFIG, folder, keep_epochs=True, context=Context(numerics)).folder
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def small_run(folder: Path, numerics: Numerics, settings: slice, epochs: int = 3
     """Train a network that takes no time, with kept epochs."""
     open_network(SMALL).trust()
     config = replace(TINY, model=SMALL, modules=("0",), settings=TINY.settings[settings], epochs=epochs, **changes)
-    return experiment.train(config, Context(numerics), folder, keep_epochs=True)
+    return experiment.train(config, folder, keep_epochs=True, context=Context(numerics))
 
 
 def claimed_by(verified: Verification, *words: str) -> list[str]:
@@ -137,7 +137,7 @@ def test_what_a_replay_trained_again_is_no_claim_any_more(
 
 def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_path: Path) -> None:
     run = small_run(tmp_path / "run", numerics, slice(2, 3), epochs=5)
-    verified = verify(run.folder, Context(numerics))
+    verified = verify(run.folder, context=Context(numerics))
     assert len(claimed_by(verified, *OF_TRAINING)) == len(OF_TRAINING)
     # The state before epoch 4 is not there.
     kept_epoch = run.folder / "sgd/epochs/000003.safetensors"
@@ -240,7 +240,7 @@ def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_doc
 def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
     kept_run: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    experiment.train(CONFIG, Context(numerics), tmp_path / "plain")
+    experiment.train(CONFIG, tmp_path / "plain", context=Context(numerics))
     kept = [f"sgd/epochs/{epoch:06d}.safetensors is in one run only" for epoch in range(1, 5)]
     assert find_differing_files(kept_run, tmp_path / "plain") == kept
     assert not [name for name in RunFolder.open(kept_run).manifest() if "epochs" in name]
@@ -259,7 +259,7 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
     replace_fit(seen)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="seen enough"):
-            experiment.train(CONFIG, Context(numerics), own_kept_run, resume=True)
+            experiment.train(CONFIG, own_kept_run, resume=True, context=Context(numerics))
         shutil.rmtree(own_kept_run / "sgd/epochs", ignore_errors=True)
     assert kept == [True, False]
 
@@ -304,7 +304,7 @@ def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_p
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
     config = replace(CONFIG, model=model, modules=("0",), weights=str(weights))
-    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).files
+    run = experiment.train(config, tmp_path / "run", keep_epochs=True, context=Context(numerics)).files
     weights.unlink()
     rows = run.read_json("sgd/history.json")
     rows[3]["train_loss"] += 1e-9
@@ -458,7 +458,7 @@ def test_ctrl_c_ends_a_replay_after_its_step(
     model = f"{__name__}:Pressed"
     open_network(model).trust()
     config = replace(CONFIG, model=model, modules=("inner.0",))
-    experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
+    experiment.train(config, tmp_path / "run", keep_epochs=True, context=Context(numerics))
     monkeypatch.setenv("PRESSED", "1")
     code, printed, error = call("verify", "run", "--replay", "0", "--model", model)
     assert code == 130
