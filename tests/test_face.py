@@ -49,6 +49,21 @@ def test_the_examples_of_the_page_on_the_face_run_and_use_every_name(
     assert set(in4310repro.__all__) - {"__version__"} <= set(names)
 
 
+def test_a_context_among_the_other_arguments_is_taken_with_a_warning(finished_run: Path) -> None:
+    from in4310repro import Context, evaluate, verify
+    from in4310repro.runs.finished import FinishedRun
+
+    run, context = FinishedRun.open(f"{finished_run}"), Context()
+    with pytest.warns(DeprecationWarning, match=r"verify\(\.\.\., context=\.\.\.\)"):
+        assert verify(finished_run, context).differences == []
+    with pytest.warns(DeprecationWarning, match="evaluate"):
+        metrics, scores = evaluate(run, context, None)
+    assert (metrics["mean_class_accuracy"], len(scores.paths)) == (
+        run.metrics["mean_class_accuracy"],
+        metrics["images"],
+    )
+
+
 def test_the_docstring_names_pages_and_libraries_that_are_there() -> None:
     said = in4310repro.__doc__ or ""
     for name in re.findall(r"`in4310repro\.([\w.]+)`", said):

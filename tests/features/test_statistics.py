@@ -85,6 +85,14 @@ def test_flat_has_no_covariance(tangled: Tangled, images: Tensor) -> None:
         _ = result.covariance
 
 
+def test_without_settings_all_leaves_are_measured_with_one_sample_an_image(images: Tensor) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    measured = run(FeatureStatistics(network), network, images).result()
+    assert {name: result.rows for name, result in measured.items()} == {"0": len(images), "1": len(images)}
+    means = network(images).mean(dim=(2, 3)).detach().double().numpy()
+    np.testing.assert_allclose(measured["1"].covariance.numpy(), np.cov(means.T, ddof=0), rtol=1e-4, atol=1e-7)
+
+
 def test_counts_alone_have_no_mean(tangled: Tangled, images: Tensor) -> None:
     result = run(FeatureStatistics(tangled, ["late"], samples=None), tangled, images).result()["late"]
     with pytest.raises(ValueError, match="None counts only"):

@@ -124,9 +124,8 @@ def demo(run: Place, falsify: bool, data: Text) -> None:
         original = run or DEFAULT_RUN
         if not run and not is_finished:
             name = "a tiny run, trained for this"
-            original = experiment.train(
-                PRESETS["tiny"], folder / "tiny", context=console.activate("auto", "cpu")
-            ).folder
+            context = console.activate("auto", "cpu")
+            original = experiment.train(PRESETS["tiny"], folder / "tiny", context=context).folder
         with unchanged(original):
             attempts = list(_attempts(original, folder, data))
     found = sum(each.found for each in attempts)

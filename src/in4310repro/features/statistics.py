@@ -91,7 +91,7 @@ class FeatureStatistics:
     def __init__(
         self,
         model: nn.Module,
-        modules: ModuleChoice,
+        modules: ModuleChoice = "leaves",
         samples: Literal["images", "positions", "flat"] | None = "images",
         precision: Precision = "fast",
         correction: Literal[0, 1] = 0,
