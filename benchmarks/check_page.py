@@ -102,8 +102,7 @@ def table(content: dict[str, Any]) -> str:
     heading = "| browser | values of the demo that are equal to the bit | seconds | falsified runs found |\n"
     sizes = (
         f"\n{content['images']} test images of {content['pixels']} pixels a side. The page has "
-        f"{content['page_bytes']:,} bytes ({content['page_gzipped']:,} gzipped), the kernel in it "
-        f"{content['kernel_bytes']:,} ({content['kernel_gzipped']:,} gzipped).\n"
+        f"{content['page_bytes'] / 1000:.0f} kB ({content['page_gzipped'] / 1000:.0f} gzipped).\n"
     )
     return f"{heading}| --- | --- | --- | --- |\n{''.join(rows)}{sizes}"
 

@@ -11,10 +11,10 @@ from tests.docs.marks import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 SHOWN = {
-    REPLAY: "`verify --replay`, for the epochs that it trains again",
-    NOT_SHOWN: "nothing in a run",
-    ELSEWHERE: "`verify` where the files are available",
-    IN_CLASS: "`verify` in the run's numeric class",
+    REPLAY: "Shown by `verify --replay`, for the epochs that it trains again",
+    NOT_SHOWN: "Shown by nothing in a run",
+    ELSEWHERE: "Shown by `verify` where the files are available",
+    IN_CLASS: "Shown by `verify` in the run's numeric class",
 }
 
 
@@ -23,18 +23,17 @@ def with_tables(page: str, checks: Mapping[str, Check] = CHECKS) -> str:
 
 
 def _checks(checks: Mapping[str, Check]) -> str:
-    lines = ["| of a run | is compared with | computed again where nothing differs |", "| --- | --- | --- |"]
-    for check in checks.values():
-        computed = "; ".join(check.computed)
-        lines.append(f"| {check.compares} | {computed} |")
-    return "\n".join(lines)
+    lines = ["| of a run | is compared with |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {check.compares} |" for check in checks.values())])
 
 
 def _claims(checks: Mapping[str, Check]) -> str:
-    left = [claim for check in checks.values() for claim in check.claims.items()]
-    lines = ["| claim | shown by |", "| --- | --- |"]
-    ordered = sorted(left, key=lambda claim: SHOWN_BY.index(claim[1]))
-    return "\n".join([*lines, *(f"| {what} | {SHOWN[shown_by]} |" for what, shown_by in ordered)])
+    """Return a list of claims for each evidence that would show them."""
+    lists: dict[str, list[str]] = {SHOWN[shown_by]: [] for shown_by in SHOWN_BY}
+    for check in checks.values():
+        for what, shown_by in check.claims.items():
+            lists[SHOWN[shown_by]].append(f"* {what}")
+    return "\n\n".join("\n".join([f"{heading}:\n", *claims]) for heading, claims in lists.items())
 
 
 if __name__ == "__main__":

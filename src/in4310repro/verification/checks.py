@@ -239,8 +239,7 @@ def _memory_differences(evidence: Evidence) -> Iterator[str]:
 
 CHECKS = {
     "changed files": Check(
-        "every file, `manifest.json` | the sha256 that the manifest names; the bytes that a run writes for such a "
-        "manifest",
+        "every file, `manifest.json` | the sha256 in the manifest; the bytes that a run writes for such a manifest",
         lambda evidence: folder.altered_files(evidence.files),
     ),
     "listed files": Check(
@@ -249,7 +248,7 @@ CHECKS = {
     ),
     "memory": Check("`config.json` | what this machine can hold", _memory_differences, needed=True),
     "form of files": Check(
-        "JSON files, `scores.npz` | the bytes that a run writes for their content; an archive without a comment",
+        "JSON files, `scores.npz` | the bytes that a run writes for their content",
         lambda evidence: files.form_differences(evidence.run),
     ),
     "split": Check(
@@ -258,8 +257,7 @@ CHECKS = {
         ["the split from the images and the seed"],
     ),
     "fingerprint": Check(
-        "`fingerprint.json` | the arithmetic of this process, its own probe, and initial weights drawn from the "
-        "seed or read",
+        "`fingerprint.json` | the arithmetic of this process, and initial weights drawn from the seed or read",
         files.fingerprint_differences,
         [DRAWN],
         {OF_MACHINE: NOT_SHOWN, OWN_CODE: NOT_SHOWN, BEGAN: ELSEWHERE},
@@ -306,21 +304,20 @@ CHECKS = {
         [TEST_METRICS],
     ),
     "best epochs": Check(
-        "`SETTING/history.json`, `SETTING/tensors.json` | the row and the hashes of the best epoch, from `SETTING/"
-        "best.safetensors` and the validation images; the row's test loss, if it has one, from the test images",
+        "`SETTING/history.json`, `SETTING/tensors.json` | the best epoch's row and hashes, from `SETTING/"
+        "best.safetensors` and the images",
         of_each_setting(records.best_epoch_differences),
         ["the validation metrics and tensor hashes of each setting's best epoch", BEST_LOSS, SELECTION, TRAINED],
         {**dict.fromkeys((*OF_EPOCHS, OF_ROWS, START, TEST_LOSSES), REPLAY), UNUSED: NOT_SHOWN},
     ),
     "head fits": Check(
-        "a fitted head | the same fit made again: the bits, else the slope of its loss and its scores on every part",
+        "a fitted head | the same fit, made again",
         of_each_setting(heads.fit_differences),
         [HEADS],
         {BODIES: ELSEWHERE, FITS: NOT_SHOWN},
     ),
     "frozen layers": Check(
-        "`SETTING/best.safetensors` | the weights from which a setting began, before the layer from which it "
-        "trains, where they are available",
+        "`SETTING/best.safetensors` | the weights that a setting began from, in the layers that it does not train",
         of_each_setting(heads.frozen_differences),
         [FROZEN],
         {FROZEN: ELSEWHERE},
