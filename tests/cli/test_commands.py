@@ -344,6 +344,19 @@ def options_of(name: str) -> dict[str, bool]:
     return {max(each.opts, key=len): not each.hidden for each in parameters if isinstance(each, click.Option)}
 
 
+def test_help_of_train_has_what_most_need_on_fifty_lines_and_help_all_has_every_option(call: Call) -> None:
+    short, full = call("train", "--help")[1], call("train", "--help-all")[1]
+    assert len(short.splitlines()) <= 50
+    named = {name for name in options_of("train") if f"  {name}" in short or f", {name}" in short}
+    assert {"--preset", "--out", "--data", "--model", "--epochs", "--resume", "--help-all"} < named
+    assert len(named - {"--quiet", "--json", "--help", "--help-all"}) == 10
+    assert all(name in full for name in options_of("train"))
+
+
+def test_each_command_has_one_sentence_in_the_help_of_all(call: Call) -> None:
+    assert ". " not in call()[1].partition("Train and report:")[2].partition("Output:")[0]
+
+
 def test_every_setting_that_train_takes_is_one_of_a_configuration() -> None:
     assert all(all(options_of(name).values()) for name in ("train", "report", "demo"))
     assert set(KINDS) <= set(vars(PRESETS["demo"]))

@@ -97,8 +97,9 @@ class Argument(_Parameter, click.Argument):
         return f"{self.name}{self.dots} {self.label}", f"{self.help}{'  [required]' * self.required}"
 
 
-def _show_help(context: click.Context, _option: object, asked: bool) -> None:
+def _show_help(context: click.Context, option: click.Parameter, asked: bool) -> None:
     if asked and not context.resilient_parsing:
+        context.meta[HELP_ALL.name] = option is HELP_ALL
         console.write_result(context.get_help())
         context.exit()
 
@@ -115,16 +116,26 @@ _FIRST: dict[str, Any] = {**FLAG, "is_eager": True}
 QUIET = Option(["--quiet", "-q"], "Print only errors; the exit code is the result.", callback=_choose_output, **_FIRST)
 JSON = Option(["--json"], "Print the result as one JSON document.", callback=_choose_output, **_FIRST)
 HELP = Option(["-h", "--help"], "Show this message and exit.", callback=_show_help, **_FIRST)
+HELP_ALL = Option(
+    ["--help-all"],
+    "Show all options. Settings without one are in the file that --print-config prints.",
+    callback=_show_help,
+    **_FIRST,
+)
 
 
 class Command(click.Command):
-    """Command that checks its words before it begins, and whose help shows options in groups, then examples."""
+    """Command that checks its words before it begins, and whose help shows options in groups, then examples.
+
+    A command with many options names those that most users need as `first`; `--help-all` shows the others too.
+    """
 
     panel = "Commands"  # in the help of its group
 
-    def __init__(self, *given: Any, **more: Any) -> None:
+    def __init__(self, *given: Any, first: Collection[str] = (), **more: Any) -> None:
         super().__init__(*given, **more | {"add_help_option": False})
-        self.params += [QUIET, JSON, HELP]
+        self.params += [QUIET, JSON, HELP, *[HELP_ALL] * bool(first)]
+        self.first = first
 
     def invoke(self, ctx: click.Context) -> Any:
         """Check the values and call the function.
@@ -147,8 +158,15 @@ class Command(click.Command):
         with formatter.indentation():
             formatter.write_text(_description(self))
         commands: list[Any] = [*getattr(self, "commands", {}).values()]
-        members: list[Any] = [(each, (each.name, _description(each))) for each in commands]
-        members += [(each, each.get_help_record(ctx)) for each in self.params]
+        members: list[Any] = [
+            (each, (each.name, f"{_description(each).partition('. ')[0].rstrip('.')}.")) for each in commands
+        ]
+        shown_all = not self.first or ctx.meta.get(HELP_ALL.name)
+        members += [
+            (each, each.get_help_record(ctx))
+            for each in self.params
+            if shown_all or each.name in self.first or each.panel == OF_OUTPUT["panel"]
+        ]
         # In order of first appearance.
         sections: dict[str, list[tuple[str, str]]] = {}
         for member, (name, text) in members:

@@ -188,7 +188,7 @@ def check_training(config: Config) -> None:
         parse_sizes(config.split, images)
 
 
-@command()
+@command(first=["preset", "config", "out", "resume", "dry_run", "optimizer", "model", "weights", "epochs", "data"])
 @option(
     "--preset",
     f"Settings to start from: {', '.join(PRESETS)}; default: demo, and {HEAD_PRESET} for --data without --model and "
