@@ -157,7 +157,7 @@ def markdown(report: AblationReport) -> str:
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
     lines = [
-        "# What was seen with each deviation",
+        "# Ablation of the deviations",
         "",
         text.markdown(
             f"Each column turns on one deviation from the assignment, the last one all; a dot is no change. Preset "
@@ -165,7 +165,7 @@ def markdown(report: AblationReport) -> str:
             f"epochs, seed {config['seed']}; {made_by['numerics']} arithmetic, numeric class "
             f"{made_by['numeric_class']}."
         ),
-        f"Made by {text.code(report['command'])}.",
+        f"Made by {text.code(command_of(report))}.",
         "",
         limits(report),
         "",
@@ -182,22 +182,36 @@ def markdown(report: AblationReport) -> str:
 
 def limits(report: AblationReport) -> str:
     """Return sentences on the limits of the results, such as differences in accuracy that arise by chance."""
+    sentences = [
+        "Each protocol was trained once.",
+        by_chance(report),
+        "With shared-split, and so with published, the test images are the training images.",
+        "Test results, shares and eigenvalues are of the setting that is selected, which may differ between protocols.",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def by_chance(report: AblationReport) -> str:
+    """Return sentences on the differences that arise by chance, and on the format of the runs; empty if none apply."""
     accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
-    said = ["One training each."]
+    sentences = []
     if accuracy is not None and parts[-1].isdigit():
         images = int(parts[-1])
-        by_chance = 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
-        said = [
-            f"One training each: two networks of the same accuracy differ by up to {by_chance:.2f} on {images} test "
-            "images by chance (95 %), and by more where trainings differ."
-        ]
-    said.append("With shared-split, and so with published, the test images are those of training.")
-    said.append(
-        "Test results, shares and eigenvalues are of the setting that is selected, which may differ between protocols."
-    )
+        difference = 1.96 * math.sqrt(2 * accuracy * (1 - accuracy) / images)
+        sentences.append(
+            f"Two networks of the same accuracy differ by up to {difference:.2f} on {images:,} test images by chance "
+            "(95 %), and by more where trainings differ."
+        )
     if report["config"].get("format", 1) not in configuration.OF_RUNS:
-        said.append("The runs are of an older format, which commands of today refuse.")
-    return " ".join(said)
+        sentences.append("The runs have an older format, which today's commands refuse.")
+    return " ".join(sentences)
+
+
+def command_of(report: AblationReport) -> str:
+    """Return the command that repeats an ablation; older versions recorded a command of the package."""
+    older = "in4310repro ablation "
+    command = report["command"]
+    return f"nox -s ablation -- {command.removeprefix(older)}" if command.startswith(older) else command
 
 
 def change(before: float | None, after: float | None) -> str:

@@ -38,9 +38,7 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
     }
     names, height = markup.legend(list(series), 34)
     top, bottom = height + 66.0, height + 326.0
-    y = markup.Scale(
-        (logit(TICKS[0]), logit(HIGHEST)), [(logit(tick), f"{tick:g}".lstrip("0")) for tick in TICKS], (bottom, top)
-    )
+    y = markup.Scale((logit(TICKS[0]), logit(HIGHEST)), [(logit(tick), f"{tick:g}") for tick in TICKS], (bottom, top))
     x = markup.Scale((-0.5, 3.5), list(enumerate(COLUMNS)), (48, markup.WIDTH - 8))
     place = y(logit(rival))
     parts = [
@@ -58,11 +56,11 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
     return markup.Panel(title, bottom + 38, markup.join(parts))
 
 
-def draw(networks: Mapping[str, Mapping[str, Any]], rival: float) -> str:
-    """Return the chart as an SVG file, with a panel for each network of which a cell was run."""
+def draw(networks: Mapping[str, Mapping[str, Any]], rival: float, label: str) -> str:
+    """Return the chart as an SVG file, with a panel for each network of which a cell was run, below a red label."""
     panels = [
         panel(each["name"], each["cells"], rival)
         for each in networks.values()
         if any(seeds for name, seeds in each["cells"].items() if name != PUBLISHED)
     ]
-    return markup.file(panels, "Accuracies as printed and of each cell")
+    return markup.file(panels, "Accuracies as printed and of each cell", label)

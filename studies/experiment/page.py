@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from in4310repro.report.exhibit import original
-from in4310repro.runs.deviations import PUBLISHED
+from in4310repro.runs.deviations import PUBLISHED, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import TENSORS
 from in4310repro.system.files import json_bytes, read_json, write_file
@@ -321,7 +321,14 @@ def render(kept: Kept) -> str:
 
 def draw_chart(kept: Kept) -> str:
     shown = context_of(kept)
-    return levels.draw(shown["networks"], shown["rival"])
+    return levels.draw(shown["networks"], shown["rival"], deviation_label(shown["predictions"]))
+
+
+def deviation_label(predictions: Predictions) -> str:
+    """Return the label of the chart: which cells deviate from the assignment, and how."""
+    protocols = {name: parse(options.split()[1]) for name, options in predictions["cells"].items()}
+    names = [name for name, protocol in protocols.items() if not protocol.is_corrected]
+    return f"DEVIATION in {', '.join(names)}: {Protocol(frozenset().union(*protocols.values())).meaning}"
 
 
 def main() -> None:

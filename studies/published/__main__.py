@@ -15,7 +15,7 @@ from studies.published.evidence import consequences
 from studies.published.page import PRINTED, write_page
 
 REPORTS = Path(__file__).parents[2] / "reports"
-ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "ablation")]
+ABLATIONS = [f"{name}/ablation.json" for name in ("ablation-course", "ablation")]
 
 
 def write(reports: Path) -> list[Path]:
@@ -29,8 +29,8 @@ def write(reports: Path) -> list[Path]:
         "likelihoods": evidence.likelihoods(corrected, published, evidence.printed_counts(printed)),
     }
     written = write_file(reports / evidence.FILE, json_bytes(found))
-    ablations = [read_report(file) for file in ABLATIONS]
-    return [written, *write_page(numbers, printed, ablations, reports)]
+    ablations = [read_report(REPORTS / file) for file in ABLATIONS]
+    return [written, *write_page(numbers, printed, ablations, reports, places=ABLATIONS)]
 
 
 if __name__ == "__main__":

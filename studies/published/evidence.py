@@ -62,29 +62,29 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
     ]
     return [
         Consequence(
-            claim=f"On the images that it was trained on, the selected network reaches the printed {level:.4f}",
+            claim=f"On its training images, the selected network reaches the printed {level:.4f}",
             printed=f"{level:.4f}",
             measured=format_span(seen),
             holds=min(seen) >= level,
-            weight="little: expected of a network after all its epochs on the images that it is tested on",
+            weight="little: expected of a network that is tested on its training images",
         ),
         Consequence(
-            claim=f"On images that it never read, it is not above the corrected protocol's {fair:.4f}",
+            claim=f"On other images, it is not above the corrected protocol's {fair:.4f}",
             printed="-",
             measured=format_span(unseen),
             holds=max(unseen) <= fair,
-            weight="little: expected of a network that was trained on fewer images",
+            weight="little: expected of a network with fewer training images",
         ),
         Consequence(
-            claim="One network is trained on: each setting is better than the one before, and the last is selected",
+            claim="Training goes on with one network: each setting beats the one before, and the last is selected",
             printed=" < ".join(f"{value:.4f}" for value in as_printed),
             measured=" < ".join(format_span(values) for values in levels),
             holds=all(row == sorted(row) for row in best) and all(run["selected"] == names[-1] for run in published),
-            weight="little: expected where training goes on long enough with the images that are tested; three "
+            weight="little: expected where training on the tested images goes on long enough; three "
             "unrelated networks have this order with probability 1/6",
         ),
         Consequence(
-            claim="The two last tables are two looks at the same images: at least 1 of 6 classes keeps its count, and "
+            claim="The last two tables are two looks at the same images: at least 1 of 6 classes keeps its count, and "
             "the totals differ by at most 30 images",
             printed=_describe_looks(first),
             measured="; ".join(map(_describe_looks, looks)),
@@ -245,11 +245,11 @@ def likelihoods(
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {
-        "corrected protocol, images that took no part": (
+        "corrected protocol, separate test images": (
             _correct(corrected["test"]["class_accuracy"], supports),
             sum(supports),
         ),
-        "supposed protocol, images that it was trained on": (sum(seen), sum(supports) * len(seen)),
+        "supposed protocol, its training images": (sum(seen), sum(supports) * len(seen)),
     }
     return [
         _likelihood(reading, name, counts, measured)
@@ -268,7 +268,7 @@ def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tup
     more = correct / images >= accuracy
     return Likelihood(
         reading=reading,
-        printed=f"{name}, {correct} of {images}",
+        printed=f"{name}, {correct:,} of {images:,}",
         correct=correct,
         images=images,
         accuracy=accuracy,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from in4310repro.metrics import Interval
 from in4310repro.report.figures import ORIGINAL, OTHER, OURS, WRONG, drawable_name, simplify
+from in4310repro.runs.deviations import PUBLISHED, parse
 
 WAYS = ((ORIGINAL, "D"), (WRONG, "s"), (OTHER, "^"), (OURS, "o"))  # colour and sign of each way of measuring
 HATCHES = ("////", "\\\\\\\\", "")
@@ -52,7 +53,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
     axes.set_ylim(math.floor(20 * lowest) / 20, 1.01)
     axes.set_ylabel("accuracy, 95 % interval")
     simplify(axes)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    _draw_legend(figure, "outside upper center", columns=2)
     return figure
 
 
@@ -61,11 +62,11 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
     Dotted lines are the published values.
     """
-    figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
+    figure, axes = _make_axes("mean class accuracy", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
         curves = [
-            (run["settings"][name]["curve"], WRONG, "-", "supposed protocol: its training images, a line a seed")
+            (run["settings"][name]["curve"], WRONG, "-", "supposed protocol: its training images, one line per seed")
             for run in numbers["published"]
         ]
         curves.append((numbers["corrected"]["settings"][name]["curve"], OURS, "--", "corrected protocol: other images"))
@@ -81,8 +82,14 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
         start += length
         axes.axvline(start + 0.5, color="#dddddd", linewidth=0.8)
     axes.set_ylim(0, 1.03)
-    figure.legend(frameon=False, loc="outside upper left")
+    _draw_legend(figure, "outside upper left", columns=1)
     return figure
+
+
+def _draw_legend(figure: Figure, place: str, columns: int) -> None:
+    """Draw the legend of a figure with results of the supposed protocol, below the red label of such results."""
+    legend = figure.legend(loc=place, ncols=columns, frameon=False, title=parse(PUBLISHED).label, alignment="left")
+    legend.get_title().set(color=WRONG, fontweight="bold")
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:

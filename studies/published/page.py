@@ -27,7 +27,7 @@ from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_S
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.text import publishable_place, shell_command, shell_word
-from studies.ablation import AblationReport, limits, read_report
+from studies.ablation import AblationReport, by_chance, command_of, read_report
 from studies.ablation import change as describe_change
 from studies.published import evidence, figures
 from studies.published.evidence import Consequence, consequences, format_span
@@ -110,9 +110,17 @@ def write_evidence(
 
 
 def write_page(
-    numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
+    numbers: PublishedNumbers,
+    printed_audit: Audit,
+    ablations: Sequence[AblationReport],
+    reports: Path,
+    *,
+    places: Sequence[str] = (),
 ) -> list[Path]:
-    """Write the page, its figures and its JSON file from the given numbers; return the paths of the files."""
+    """Write the page, its figures and its JSON file from the given numbers; return the paths of the files.
+
+    `places` are the paths of the ablations' files from the page, to which it links.
+    """
     rows = _accuracy_rows(numbers)
     drawn = {
         "accuracy": figures.draw_accuracies(rows),
@@ -122,6 +130,8 @@ def write_page(
     files = {f"published/{name}.png": to_png(figure) for name, figure in drawn.items()}
     files["published/numbers.json"] = json_bytes({**numbers, "accuracy_intervals": rows["intervals"]})
     context = _context(numbers, rows, ablations, reports) | {"audit": printed_audit}
+    for table, place in zip(context["ablations"], places, strict=False):
+        table["file"] = place
     files["published.md"] = _render(context).encode()
     return [write_file(reports / name, content) for name, content in files.items()]
 
@@ -175,7 +185,7 @@ def _intervals(values: ClassMetrics, sizes: Sequence[int]) -> list[Interval]:
 
 def _context(
     numbers: PublishedNumbers, rows: figures.AccuracyRows, ablations: Sequence[AblationReport], reports: Path
-) -> dict[str, object]:
+) -> dict[str, Any]:
     names = [*numbers["classes"], "mean"]
     runs = numbers["runs"]
     corrected = next(iter(runs.values()))
@@ -269,7 +279,7 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
     return rows
 
 
-def _ablation_table(report: AblationReport) -> dict[str, object]:
+def _ablation_table(report: AblationReport) -> dict[str, Any]:
     """Return the template values of an ablation, with a table row for each protocol except `corrected`.
 
     The protocols are single deviations from the corrected protocol, and `published` with all deviations.
@@ -279,8 +289,9 @@ def _ablation_table(report: AblationReport) -> dict[str, object]:
     return {
         "data": "The photographs" if config.data else "Drawn scenes",
         "config": config,
-        "command": report["command"],
-        "limits": limits(report),
+        "command": command_of(report),
+        "by_chance": by_chance(report),
+        "file": "",
         "corrected": {name: base[name] for name in ("test accuracy", "test mAP")},
         "rows": [(name, *_changes(base, numbers)) for name, numbers in report["numbers"].items() if name != CORRECTED],
     }

@@ -13,7 +13,6 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256, read_json
 from in4310repro.system.numerics import Numerics
 from studies import labels, training_images
-from studies.ablation import markdown, read_report
 from tests.golden_cases import FOLDER, finish_run
 
 
@@ -51,12 +50,6 @@ def test_the_page_on_training_images_is_what_its_numbers_give() -> None:
 def test_the_curve_of_training_images_is_drawn_from_its_numbers() -> None:
     drawn = (training_images.FOLDER / "curve.svg").read_text()
     assert drawn == training_images.draw_curve_of(read_json(training_images.NUMBERS))
-
-
-@pytest.mark.parametrize("name", ["ablation", "ablation-course"])
-def test_the_page_of_an_ablation_is_what_its_numbers_give(name: str) -> None:
-    folder = Path(__file__).parents[2] / "reports" / name
-    assert (folder / "ablation.md").read_text() == markdown(read_report(folder / "ablation.json"))
 
 
 REPORTS = Path(__file__).parents[2] / "reports"

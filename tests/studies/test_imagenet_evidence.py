@@ -65,8 +65,8 @@ def test_the_evidence_of_the_audited_counts_becomes_a_section_of_the_page_and_st
     }
     section = (reports / "published.md").read_text().partition("## From ImageNet weights")[2].partition("\n## ")[0]
     found = json.loads((reports / "published" / "imagenet.json").read_text())
-    assert "**0.9800** on the images that it was trained on and **0.1250** on the 36 others (seed 1);" in section
-    assert "| corrected protocol, images that took no part | " in section
+    assert "**0.9800** on its training images and **0.1250** on the 36 others (seed 1);" in section
+    assert "| corrected protocol, separate test images | " in section
     assert "nox -s evidence -- published corrected published-0 published-1 --from-imagenet" in section
     assert [each["correct"] for each in found["likelihoods"]] == 2 * [2972, 2964]
     published_page.write_page(

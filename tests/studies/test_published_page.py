@@ -82,7 +82,7 @@ def test_the_page_says_the_numbers_of_the_runs_of_the_report_and_of_an_ablation(
     assert "0.9882" in text
     assert "0.9800 to 0.9900" in text
     assert "| mean | 0.9882 | 0.9800 to 0.9900 | 0.1250 |" in text
-    assert "| 461 | 475 | 395 | 474 | 490 | 330 | 2625 | 375 |" in text
+    assert "| 461 | 475 | 395 | 474 | 490 | 330 | 2,625 | 375 |" in text
     assert numbers["corrected"]["test"]["mean_class_accuracy"] == runs[0].metrics["mean_class_accuracy"]
     for run in runs:
         assert numbers["runs"][run.folder.name]["files_sha256"] == run.files.manifest()
@@ -116,7 +116,7 @@ def test_the_page_has_commands_means_the_first_setting_the_standard_error_and_no
         assert f"\n{trained} --out {name}\n" in text
     corrected, first = numbers["corrected"], [run["settings"]["adamw"] for run in numbers["published"]]
     means = sorted(each["mean_class_accuracy"] for each in first)
-    assert f"in the first setting, adamw, the supposed protocol has {means[0]:.4f} to {means[-1]:.4f} on" in text
+    assert f"The first setting (adamw) has no warm start; it reaches {means[0]:.4f} to {means[-1]:.4f} on" in text
     legend = drawn[0]["legend"]
     assert legend["as printed"] == "as printed: mean 0.9882"
     assert legend["corrected protocol"].endswith(f": mean {corrected['test']['mean_class_accuracy']:.4f}")
