@@ -15,17 +15,14 @@ NAME = "validation"  # in the marks of the page
 def table(result: Mapping[str, Any]) -> str:
     good = result["consistent"]
     lines = [
-        f"{good['reports']:,} consistent reports in {result['habits']} printing habits, {good['audits']:,} audits with "
-        "the class sizes given once more where they are not printed: "
-        f"**{good['false_accusations']} false accusations**, {good['refused']} refused, "
-        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; "
-        f"{good['class_values_read']:,} of {good['class_values']:,} class values read, "
-        f"{good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
+        f"{good['reports']:,} consistent reports in {result['habits']} printing habits, audited {good['audits']:,} "
+        f"times, with and without sizes: **{good['false_accusations']} false accusations**, {good['refused']} refused, "
+        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; {good['class_values_read']:,} of "
+        f"{good['class_values']:,} class values read, {good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
         "",
         f"mlscorecheck applies to {good['compared_with_mlscorecheck']:,} of these, where sizes are known, and accuses "
-        f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of these.",
-        "",
-        "Planted errors called impossible, class sizes known, of those that mlscorecheck can see at all:",
+        f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of them. Planted "
+        "errors called impossible, where sizes are known and mlscorecheck can see them at all:",
         "",
         *_compared(result["detection"]),
     ]
@@ -36,9 +33,8 @@ def _rate_of_none(good: Mapping[str, Any]) -> str:
     """State the 95 % upper limit of the rate of false accusations, or nothing if there was one."""
     if good["false_accusations"]:
         return ""
-    reports = good["reports"]
-    limit = 100 * (1 - 0.05 ** (1 / reports))
-    return f" None in {reports:,} distinct reports leaves less than {limit:.2g} % (95 %), in these habits."
+    limit = 100 * (1 - 0.05 ** (1 / good["reports"]))
+    return f" So in these habits the rate is below {limit:.2g} % (95 % limit)."
 
 
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
