@@ -17,12 +17,13 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [
         f"{good['reports']:,} consistent reports in {result['habits']} printing habits, audited {good['audits']:,} "
         f"times, with and without sizes: **{good['false_accusations']} false accusations**, {good['refused']} refused, "
-        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; {good['class_values_read']:,} of "
-        f"{good['class_values']:,} class values read, {good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
+        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; "
+        f"{good['class_values_read']:,} of {good['class_values']:,} class values read, "
+        f"{good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
         "",
         f"mlscorecheck applies to {good['compared_with_mlscorecheck']:,} of these, where sizes are known, and accuses "
-        f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of them. Planted "
-        "errors called impossible, where sizes are known and mlscorecheck can see them at all:",
+        f"{good['false_accusations_by_mlscorecheck']}; the audit accuses {good['false_accusations_there']} of them. "
+        "Planted errors called impossible, where sizes are known and mlscorecheck can see them at all:",
         "",
         *_compared(result["detection"]),
     ]
