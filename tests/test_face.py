@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_context_among_the_other_arguments_is_taken_with_a_warning(finished_ru
     from in4310repro import Context, evaluate, verify
     from in4310repro.runs.finished import FinishedRun
 
-    run, context = FinishedRun.open(f"{finished_run}"), Context()
+    run, context = FinishedRun.open(f"{finished_run}"), cast(Any, Context())
     with pytest.warns(DeprecationWarning, match=r"verify\(\.\.\., context=\.\.\.\)"):
         assert verify(finished_run, context).differences == []
     with pytest.warns(DeprecationWarning, match="evaluate"):

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from in4310repro.cli.application import app
@@ -30,7 +31,9 @@ def test_the_calls_of_a_page_print_what_it_shows(page: Path, tmp_path: Path, mon
 def test_every_command_has_a_real_call() -> None:
     blocks = consoles.CONSOLE.findall(consoles.PAGES[0].read_text(encoding="utf-8"))
     calls = "\n".join(blocks)
-    names = [*app.commands, *(f"data {name}" for name in app.commands["data"].commands)]
+    of_data = app.commands["data"]
+    assert isinstance(of_data, click.Group)
+    names = [*app.commands, *(f"data {name}" for name in of_data.commands)]
     assert [name for name in names if not re.search(rf"^\$ .*\bin4310repro {name}\b", calls, re.MULTILINE)] == []
 
 

@@ -155,9 +155,8 @@ def test_pooled_calls_name_an_image_once_by_its_largest_response(tangled: Tangle
         ("pool", {"relu": np.maximum(first, second)}),
         ("keep", {"relu#0": first, "relu#1": second}),
     ):
-        with FeatureStatistics(
-            tangled, ["relu"], calls=calls, top_images=6, histogram=True, samples=None
-        ) as statistics:  # type: ignore[arg-type]
+        settings: dict[str, Any] = {"calls": calls, "samples": None}
+        with FeatureStatistics(tangled, ["relu"], top_images=6, histogram=True, **settings) as statistics:
             for batch in torch.split(images, 8):
                 tangled(batch)
         for name, result in statistics.result().items():

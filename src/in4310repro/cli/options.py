@@ -165,7 +165,7 @@ class Command(click.Command):
         members += [
             (each, each.get_help_record(ctx))
             for each in self.params
-            if shown_all or each.name in self.first or each.panel == OF_OUTPUT["panel"]
+            if shown_all or each.name in self.first or each in (QUIET, JSON, HELP, HELP_ALL)
         ]
         # In order of first appearance.
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -183,7 +183,7 @@ class Group(Command, click.Group):
     """Group of commands whose help, which is printed without a command, shows examples, then commands in groups."""
 
     def __init__(self, name: str, help_text: str, params: Collection[Option] = (), **settings: Any) -> None:
-        more = {"invoke_without_command": True, "subcommand_metavar": "COMMAND [ARGS]..."}
+        more: dict[str, Any] = {"invoke_without_command": True, "subcommand_metavar": "COMMAND [ARGS]..."}
         super().__init__(name, help=help_text, context_settings=settings, **more)
         self.params = [*params, HELP]
 
