@@ -117,20 +117,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the table of the page: of good networks, those with six classes, and with one image a class."""
     rows = [row for row in rows if row["network"] == "good" and len(row["sizes"]) in (6, 10)]
     names = [(PER_CLASS | SCALARS)[name].label for name in METRICS]
-    heading = (
-        "classes",
-        "images",
-        "network",
-        "its accuracy",
-        *names,
-        *(f"mean class accuracy, {way}" for way in TWINS),
-    )
-    lines = [f"| {' | '.join(heading)} |", f"| ---: | --- | --- |{' ---: |' * (len(heading) - 3)}"]
+    heading = ("classes", "images", "its accuracy", *names)
+    lines = [f"| {' | '.join(heading)} |", f"| ---: | --- |{' ---: |' * (len(heading) - 2)}"]
     for row in rows:
         sizes = row["sizes"]
         images = f"{sizes[0]} each" if len(set(sizes)) == 1 else ", ".join(map(str, sizes))
-        cells = (f"{row[name]:.2f}" for name in ("accuracy", *METRICS, *TWINS))
-        lines.append(f"| {len(sizes)} | {images} | {row['network']} | {' | '.join(cells)} |")
+        cells = (f"{row[name]:.2f}" for name in ("accuracy", *METRICS))
+        lines.append(f"| {len(sizes)} | {images} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"{NETWORKS} networks with {TEST_SETS} test sets each, seed {SEED}."])
 
 
