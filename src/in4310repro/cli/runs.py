@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @option("--setting", "Setting to replay, or all of them; default: the selected one.")
 @OWN_NETWORK
 def verify(run: Path, **given: Any) -> None:
-    """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference.
+    """Compute a run's split, scores, metrics and feature maps again, and compare; exit code 1 on a difference.
 
     Examples:
         in4310repro verify runs/demo

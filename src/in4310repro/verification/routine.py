@@ -25,7 +25,7 @@ def verify(
     *,
     context: Context | None = None,
 ) -> Verification:
-    """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
+    """Recompute a run's split, scores, metrics and feature maps from its weights, images and seed, and compare.
 
     The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache
     can hide a difference. Results must have equal bits in portable arithmetic, which has a fixed order of
