@@ -377,8 +377,8 @@ def write_forged_position(folder: Path, **changes: object) -> Path:
 
 ROWS, HASHES = asdict(at(3))["history"], asdict(at(3))["tensors"]
 WRONG_POSITIONS: dict[str, tuple[dict[str, object], str]] = {
-    "batches that no epoch has": ({"batch": 10**6}, "batch is 1000000; valid are up to 5"),
-    "one batch too many": ({"batch": 6}, "batch is 6; valid are up to 5"),
+    "batches that no epoch has": ({"batch": 10**6}, "batch is 1000000; it must be at most 5"),
+    "one batch too many": ({"batch": 6}, "batch is 6; it must be at most 5"),
     "more epochs than rows": ({"epoch": 3, "batch": 0, "loss": 0.0}, "epoch is 3, and history has epochs [1, 2]"),
     "very many epochs": ({"epoch": 2**50}, "epoch is 1125899906842624, and history has epochs [1, 2]"),
     "fewer epochs than rows": ({"epoch": 1}, "epoch is 1, and history has epochs [1, 2]"),

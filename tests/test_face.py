@@ -26,7 +26,7 @@ def test_the_version_is_that_of_the_installation_and_costs_no_library() -> None:
 
 
 def test_what_the_package_does_not_offer_is_an_error_that_says_what_it_does() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'fit'; valid are .*train"):
+    with pytest.raises(AttributeError, match=r"no attribute 'fit'; it has .*train"):
         _ = in4310repro.fit
 
 

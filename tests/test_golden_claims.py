@@ -22,10 +22,10 @@ TRAITS = "value, dtype, shape, tier, otherwise, tolerance, reason"
 @pytest.mark.parametrize(
     ("traits", "sentence"),
     [
-        ({"tier": "statistical"}, "tier 'statistical' of a claim; valid values are exact, bitwise and numerical"),
+        ({"tier": "statistical"}, "tier is 'statistical'; it must be exact, bitwise or numerical"),
         (
             {"tier": "bitwise", "otherwise": "exact"},
-            "otherwise 'exact' of a claim; numerical, statistical and None are valid",
+            "otherwise is 'exact'; it must be numerical, statistical or None",
         ),
         *(
             (

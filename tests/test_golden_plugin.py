@@ -200,7 +200,7 @@ def test_an_update_that_fails_shows_one_error_and_leaves_no_folder(project: Proj
     code, text = project.update("mixed,other,more")
     assert code == 4
     assert "golden: no test uses case 'other', 'more'; cases used: alike, mixed" in text
-    assert "golden: mixed: it[1][1] is a text, and mixed: it[1][0] is a number; a list is of one kind" in text
+    assert "golden: mixed: it[1][1] is a text, and mixed: it[1][0] is a number; all must be of one kind" in text
     assert "two of the names 1, '1' print alike" in text
     assert "During handling" not in text
     assert not (project.folder / "golden").exists()
@@ -338,7 +338,7 @@ def test_arrays_of_nothing_and_of_what_json_does_not_hold_are_refused(array: np.
 
 
 def test_texts_have_no_tolerance() -> None:
-    with pytest.raises(ValueError, match="a text has no tolerance; valid tiers are exact and bitwise"):
+    with pytest.raises(ValueError, match="a text has no tolerance; its tier must be exact or bitwise"):
         Claim(value=["a"], tier="bitwise", otherwise="numerical", tolerance=1.0, reason="made up")
 
 

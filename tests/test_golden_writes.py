@@ -162,24 +162,24 @@ def test_a_value_that_is_written_is_read_and_compares_equal(folder: Path, value:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([1, "a", 2.5], "x: it[1] is a text, and x: it[0] is a number; a list is of one kind"),
-        ([True, 1], "x: it[1] is a number, and x: it[0] is a truth value; a list is of one kind"),
-        ([None, 1.5], "x: it[1] is a number, and x: it[0] is None; a list is of one kind"),
+        ([1, "a", 2.5], "x: it[1] is a text, and x: it[0] is a number; all must be of one kind"),
+        ([True, 1], "x: it[1] is a number, and x: it[0] is a truth value; all must be of one kind"),
+        ([None, 1.5], "x: it[1] is a number, and x: it[0] is None; all must be of one kind"),
         ([[1], [2, 3]], "x: it[1] is a list of 2, each a number, and x: it[0] is a list of 1, each a number"),
         ([1, [2]], "x: it[1] is a list of 1, each a number, and x: it[0] is a number"),
-        ([0.5, float("nan")], "x: it[1] is nan; finite numbers are valid"),
-        (np.array([[1, np.inf]]), "x: it[0][1] is inf; finite numbers are valid"),
-        ({"a": [{"b": -np.float32("inf")}]}, "x: it['a'][0]['b'] is -inf; finite numbers are valid"),
-        ({"a": {1: 2}}, "x: it['a'] has the key 1; texts are valid keys"),
-        ([10**5000], "x: it[0] is an integer of 16610 bits; up to 14000 are valid"),
+        ([0.5, float("nan")], "x: it[1] is nan; only finite numbers are allowed"),
+        (np.array([[1, np.inf]]), "x: it[0][1] is inf; only finite numbers are allowed"),
+        ({"a": [{"b": -np.float32("inf")}]}, "x: it['a'][0]['b'] is -inf; only finite numbers are allowed"),
+        ({"a": {1: 2}}, "x: it['a'] has the key 1; a key must be a text"),
+        ([10**5000], "x: it[0] is an integer of 16610 bits; at most 14000 are allowed"),
         *(
-            (value, f"is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid")
+            (value, f"is of type {type(value).__name__}; it must be a number, text, list of one kind or NumPy array")
             for value in (b"a", 1j, {1}, range(2), object(), Path(), Decimal(1), HERE, np.complex64(1), np.bytes_(b"a"))
         ),
-        ([datetime.date(2020, 1, 1)], "x: it[0] is of type date; numbers"),
-        ([np.datetime64("2020-01-01", "ns")], "x: it[0] is of type datetime64; numbers"),
+        ([datetime.date(2020, 1, 1)], "x: it[0] is of type date; it must be"),
+        ([np.datetime64("2020-01-01", "ns")], "x: it[0] is of type datetime64; it must be"),
         *(
-            (torch.ones(1, dtype=getattr(torch, dtype)), "x: it is of type Tensor; numbers")
+            (torch.ones(1, dtype=getattr(torch, dtype)), "x: it is of type Tensor; it must be")
             for dtype in ("float32", "bfloat16", "float16", "complex64", "bool")
         ),
     ],
@@ -248,7 +248,7 @@ def test_a_variable_that_says_no_is_no_ci(value: str, folder: Path) -> None:
 
 def test_what_is_not_to_be_written_is_refused_before_it_is_computed(folder: Path) -> None:
     cases: dict[str, Case] = {"y": never, "x": never}
-    with pytest.raises(ValueError, match=r"^no case 'z'; valid cases are x, y"):
+    with pytest.raises(ValueError, match=r"^unknown case 'z'; give one of x, y"):
         update(folder, "z", cases, "it moved", HERE, {})
     for reason in ("because", "", "  "):
         words = rf"^reason {reason!r}; expected --reason with at least two words"

@@ -188,7 +188,11 @@ MISFITS: dict[str, tuple[object, object, str]] = {
     "more labels than images": (LABELS, SCORES[:2], "there are 3 labels and scores of 2 images"),
     "labels in a column": (LABELS[:, None], SCORES, r"labels has shape \(3, 1\) of torch.int64"),
     "one-hot labels": (torch.eye(2)[LABELS], SCORES, r"labels has shape \(3, 2\) of torch.float32"),
-    "probabilities as labels": (SCORES[:, 0], SCORES, r"labels has shape \(3,\) of torch.float32; one integer"),
+    "probabilities as labels": (
+        SCORES[:, 0],
+        SCORES,
+        r"labels has shape \(3,\) of torch.float32; they must be one",
+    ),
     "truth values as labels": (LABELS == 1, SCORES, r"labels has shape \(3,\) of torch.bool"),
     "one label": (torch.tensor(1), SCORES, r"labels has shape \(\)"),
     "predicted classes as scores": (LABELS, LABELS, r"scores has shape \(3,\) of torch.int64"),
@@ -200,8 +204,8 @@ MISFITS: dict[str, tuple[object, object, str]] = {
     "swapped": (SCORES, LABELS, r"labels has shape \(3, 2\) of torch.float32"),
     "arrays": (LABELS.numpy(), SCORES, "labels is of type ndarray"),
     "lists": (LABELS, SCORES.tolist(), "scores is of type list"),
-    "a negative label": (LABELS - 1, SCORES, "labels reach from -1 to 0; 0 to 1 are valid"),
-    "labels from 1": (LABELS + 1, SCORES, "labels reach from 1 to 2; 0 to 1 are valid"),
+    "a negative label": (LABELS - 1, SCORES, "labels are -1 to 0; they must be 0 to 1"),
+    "labels from 1": (LABELS + 1, SCORES, "labels are 1 to 2; they must be 0 to 1"),
     "a score that is nan": (LABELS, SCORES.log() * 0 + math.nan, "image 0 has the scores"),
 }
 

@@ -196,12 +196,12 @@ def test_skipped_files_are_counted_and_named_by_training_and_by_the_check(call: 
     mine = write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
     for name in ("a.avif", "b.avif", "notes.txt", ".hidden"):
         (mine / "dog" / name).write_bytes(b"?")
-    said = "3 files are no images by their names and were skipped (2 of .avif, 1 of .txt), such as dog/a.avif"
+    said = "3 files were skipped, since their names are not those of images (2 of .avif, 1 of .txt), such as dog/a.avif"
     text = io.StringIO()
     catalogue(mine, Progress(Console(file=text, width=1000)))
     assert said in text.getvalue()
     printed = call("data", "check", f"{mine}")[1]
-    assert "skipped, since their names are of no image" in printed
+    assert "skipped, since their names are not those of images" in printed
     assert "dog/b.avif" in printed
 
 

@@ -39,7 +39,7 @@ def test_a_training_that_was_killed_before_its_configuration_was_written_starts_
     name: str, call: Call, tmp_path: Path
 ) -> None:
     RunFolder(tmp_path / "runs/tiny").write_bytes(name, b"{}")
-    refused(call, (*TINY, "--resume"), "runs/tiny", "before config.json was written", "without --resume it starts")
+    refused(call, (*TINY, "--resume"), "runs/tiny", "before config.json was written", "start it without --resume")
     assert call(*TINY, "--optimizer", "SGD")[0] == 0
     assert call(*TINY, "--optimizer", "SGD", "--resume")[0] == 0
 

@@ -62,7 +62,7 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         return metadata.version(__name__)
     if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; valid are {', '.join(__all__)}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
     module, attribute = _PLACES[name]
     return getattr(import_module(f"{__name__}.{module}"), attribute)
 

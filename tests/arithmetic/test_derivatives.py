@@ -229,7 +229,7 @@ def test_gradients_of_several_processes_that_may_be_differentiated_are_refused()
     weight = WEIGHT.clone().requires_grad_()
     with Shared():
         loss = convolution(MAPS, weight).sum()
-    with pytest.raises(RuntimeError, match="Convolution with create_graph=True in several processes"):
+    with pytest.raises(RuntimeError, match="Convolution with create_graph=True needs a single process"):
         torch.autograd.grad(loss, weight, create_graph=True)
 
 

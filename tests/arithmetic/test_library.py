@@ -47,7 +47,7 @@ def test_values_on_another_device_are_refused() -> None:
 def test_another_dtype_shape_or_device_is_refused_by_name() -> None:
     for values in (torch.ones(3, dtype=torch.float64), torch.ones(2), torch.ones(3, device="meta")):
         given = f"weight: {values.dtype} of shape {tuple(values.shape)} on {values.device}"
-        sentence = f"{given}; valid is torch.float32 of shape (3,) on the CPU"
+        sentence = f"{given}; it must be torch.float32 of shape (3,) on the CPU"
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             check("weight", values, torch.float32, (3,))
 
@@ -64,14 +64,14 @@ def test_nested_and_functional_tensors_are_refused_by_name() -> None:
     values = torch.ones(2, 3)
     given = {"nested": torch.nested.nested_tensor([values]), "functional": torch._to_functional_tensor(values)}
     for kind, value in given.items():
-        with pytest.raises(ValueError, match=f"^maps: a {kind} tensor; valid is a dense"):
+        with pytest.raises(ValueError, match=f"^maps: a {kind} tensor; it must be a dense"):
             libraries.as_plain("maps", value)
 
 
 def test_a_view_whose_last_value_lies_behind_the_end_of_its_memory_is_refused() -> None:
     view = torch.ones(8, 200).T[:2]  # the last is the second value of the eighth row, the 1402nd
     view.untyped_storage().resize_(4 * 1400)
-    with pytest.raises(ValueError, match=r"in 5600 bytes of memory; valid are 5608 or more$"):
+    with pytest.raises(ValueError, match=r"in 5600 bytes of memory; it must have 5608 or more$"):
         libraries.as_plain("maps", view)
 
 

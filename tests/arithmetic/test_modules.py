@@ -218,7 +218,7 @@ def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -
 
 def test_a_batch_norm_of_another_number_of_channels_is_refused() -> None:
     model = portable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(7))).eval()
-    sentence = r"running mean: torch\.float32 of shape \(7,\) on cpu; valid is torch\.float32 of shape \(8,\)"
+    sentence = r"running mean: torch\.float32 of shape \(7,\) on cpu; it must be torch\.float32 of shape \(8,\)"
     with torch.no_grad(), pytest.raises(ValueError, match=sentence):
         model(batch(1)[0])
 

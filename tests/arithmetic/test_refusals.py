@@ -28,8 +28,8 @@ def pool_side(size: int, kernel: int, stride: int, padding: int, round_up: bool 
 
 DOUBLE: Any = {"dtype": torch.float64}
 META: Any = {"device": "meta"}
-MAPS = "valid is torch.float32 [image, channel, height, width] on the CPU, not empty"
-SCORES = "valid is torch.float32 [image, class] on the CPU, not empty"
+MAPS = "it must be torch.float32 [image, channel, height, width] on the CPU, not empty"
+SCORES = "it must be torch.float32 [image, class] on the CPU, not empty"
 # Size, kernel, stride, padding.
 SIDES = ((5, 3, 1, -1), (5, 3, 1, 2), (5, 3, 0, 1), (1, 4, 1, 1), (2, 3, 1, 0))
 WINDOWS: list[Any] = [(*sides, False) for sides in SIDES]
@@ -40,7 +40,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda maps=maps, weight=weight: convolution(ones(*maps), ones(*weight)),
-            f"maps {maps}, weight {weight}; valid are four sizes from 1 each",
+            f"maps {maps}, weight {weight}; each must have four sizes from 1",
         )
         for maps, weight in (
             ((2, 3, 4), (5, 3, 1, 1)),
@@ -52,8 +52,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda weight=weight, groups=groups: convolution(ones(2, 4, 3, 5), ones(*weight), groups=groups),
-            f"maps of 4 channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups and "
-            "outputs divisible by groups",
+            f"maps of 4 channels, weight {weight}, {groups} groups; channels must be {weight[1]} x groups and "
+            "outputs must be divisible by groups",
         )
         for weight, groups in (((6, 3, 1, 1), 1), ((5, 2, 1, 1), 2), ((6, 4, 1, 1), 0), ((6, 4, 1, 1), -1))
     ),
@@ -62,7 +62,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
             lambda stride=stride, padding=padding: convolution(
                 ones(2, 3, 4, 5), ones(5, 3, 1, 1), None, stride, padding
             ),
-            f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0",
+            f"stride {stride}, padding {padding}; strides must be 1 or more and paddings 0 or more",
         )
         for stride, padding in (
             *(((1, 0), (0, 0)), ((0, 1), (0, 0)), ((1, 1), (0, -1)), ((1, 1), (-1, 1))),
@@ -72,7 +72,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda padding=padding: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1), padding=padding),
-            f"padding {padding}; valid are (rows, columns) and ((top, bottom), (left, right))",
+            f"padding {padding}; it must be (rows, columns) or ((top, bottom), (left, right))",
         )
         for padding in ((1,), (1, 1, 1), ((0, 1, 0), (0, 1)), ((0, 1), ()))
     ),
@@ -93,21 +93,21 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: convolution(ones(2, 3, 4, 5, **DOUBLE), ones(5, 3, 1, 1)),
-        "maps: torch.float64 of shape (2, 3, 4, 5) on cpu; valid is torch.float32 of shape (2, 3, 4, 5) on the CPU",
+        "maps: torch.float64 of shape (2, 3, 4, 5) on cpu; it must be torch.float32 of shape (2, 3, 4, 5) on the CPU",
     ),
     (
         lambda: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1, **DOUBLE)),
-        "weight: torch.float64 of shape (5, 3, 1, 1) on cpu; valid is torch.float32 of shape (5, 3, 1, 1) on the CPU",
+        "weight: torch.float64 of shape (5, 3, 1, 1) on cpu; it must be torch.float32 of shape (5, 3, 1, 1) on the CPU",
     ),
     (
         lambda: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1), ones(3)),
-        "bias: torch.float32 of shape (3,) on cpu; valid is torch.float32 of shape (5,) on the CPU",
+        "bias: torch.float32 of shape (3,) on cpu; it must be torch.float32 of shape (5,) on the CPU",
     ),
     # Linear layer and product.
     *(
         (
             lambda rows=rows, weight=weight: linear(ones(*rows), ones(*weight)),
-            f"rows {rows}, weight {weight}; valid are [image, feature] and [output, feature], none of them 0",
+            f"rows {rows}, weight {weight}; they must be [image, feature] and [output, feature], none of them 0",
         )
         for rows, weight in (
             ((3,), (2, 3)),
@@ -120,26 +120,26 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: linear(ones(4, 3, **DOUBLE), ones(2, 3)),
-        "rows: torch.float64 of shape (4, 3) on cpu; valid is torch.float32 of shape (4, 3) on the CPU",
+        "rows: torch.float64 of shape (4, 3) on cpu; it must be torch.float32 of shape (4, 3) on the CPU",
     ),
     (
         lambda: linear(ones(4, 3), ones(2, 3, **DOUBLE)),
-        "weight: torch.float64 of shape (2, 3) on cpu; valid is torch.float32 of shape (2, 3) on the CPU",
+        "weight: torch.float64 of shape (2, 3) on cpu; it must be torch.float32 of shape (2, 3) on the CPU",
     ),
     (
         lambda: linear(ones(4, 3), ones(2, 3), ones(3)),
-        "bias: torch.float32 of shape (3,) on cpu; valid is torch.float32 of shape (2,) on the CPU",
+        "bias: torch.float32 of shape (3,) on cpu; it must be torch.float32 of shape (2,) on the CPU",
     ),
     *(
         (
             lambda shape=shape: product(ones(*shape, **DOUBLE)),
-            f"a product of {shape}; valid is [row, column] with a column or more",
+            f"a product of {shape}; it must be [row, column] with a column or more",
         )
         for shape in ((3,), (3, 2, 1), (3, 0))
     ),
     (
         lambda: product(ones(3, 2)),
-        "rows of a product: torch.float32 of shape (3, 2) on cpu; valid is torch.float64 of shape (3, 2) on the CPU",
+        "rows of a product: torch.float32 of shape (3, 2) on cpu; it must be torch.float64 of shape (3, 2) on the CPU",
     ),
     # Batch norm.
     (
@@ -151,7 +151,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
             lambda place=place: batch_norm(
                 ones(2, 3, 4, 5), *(ones(4) if place == at else None for at in range(4)), training=True
             ),
-            f"{name}: torch.float32 of shape (4,) on cpu; valid is torch.float32 of shape (3,) on the CPU",
+            f"{name}: torch.float32 of shape (4,) on cpu; it must be torch.float32 of shape (3,) on the CPU",
         )
         for place, name in enumerate(("running mean", "variance", "weight", "bias"))
     ),
@@ -170,19 +170,19 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: batch_norm(ones(2, 3, 4, 5), None, None, None, None, training=True, activation="gelu"),
-        "no activation 'gelu'; valid are none, relu, relu6",
+        "activation is 'gelu'; it must be one of none, relu, relu6",
     ),
     (
         lambda: batch_norm(
             ones(2, 3, 4, 5), None, None, None, None, training=True, activation="relu6", other=ones(2, 3, 4, 5)
         ),
-        "a second map with activation 'relu6'; valid is relu",
+        "a second map with activation 'relu6'; it must be relu",
     ),
     (
         lambda: batch_norm(
             ones(2, 3, 4, 5), None, None, None, None, training=True, activation="relu", other=ones(2, 3, 5, 4)
         ),
-        "second map: torch.float32 of shape (2, 3, 5, 4) on cpu; valid is torch.float32 of shape (2, 3, 4, 5) on the "
+        "second map: torch.float32 of shape (2, 3, 5, 4) on cpu; it must be torch.float32 of shape (2, 3, 4, 5) on the "
         "CPU",
     ),
     *(
@@ -204,7 +204,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda function=function, labels=labels: function(ones(2, 3), torch.tensor(labels)),
-            f"labels from {min(labels)} to {max(labels)}; valid are 0 to 2",
+            f"labels from {min(labels)} to {max(labels)}; they must be 0 to 2",
         )
         for function in (losses, cross_entropy)
         for labels in ([0, 3], [-1, 2])
@@ -212,7 +212,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda function=function, labels=labels: function(ones(2, 3), torch.tensor(labels)),
-            f"labels: {dtype} of shape ({len(labels)},) on cpu; valid is torch.int64 of shape (2,) on the CPU",
+            f"labels: {dtype} of shape ({len(labels)},) on cpu; it must be torch.int64 of shape (2,) on the CPU",
         )
         for function in (losses, cross_entropy)
         for labels, dtype in (([0], torch.int64), ([0.0, 1.0], torch.float32))
@@ -221,15 +221,15 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: adaptive_average_pool(ones(2, 3, 4), (1, 1)), f"maps: torch.float32 of shape (2, 3, 4) on cpu; {MAPS}"),
     (
         lambda: adaptive_average_pool(ones(2, 3, 4, 5), (1, 0)),
-        "a map cannot be pooled to (1, 0); valid are two numbers from 1",
+        "a map cannot be pooled to (1, 0); it must be two numbers from 1",
     ),
     (lambda: max_pool(ones(2, 3, 4), (1, 1), (1, 1), (0, 0)), f"maps: torch.float32 of shape (2, 3, 4) on cpu; {MAPS}"),
     *(
         (
             lambda window=window: pool_side(*window),
             (
-                "a window of {1}, stride {2}, padding {3} on {0}; valid are windows that fit, strides from 1 "
-                "and paddings from 0 to half of the window"
+                "a window of {1}, stride {2}, padding {3} on {0}; windows must fit, strides be 1 or more "
+                "and paddings 0 to half of the window"
             ).format(*window),
         )
         for window in WINDOWS
@@ -237,8 +237,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: add(ones(2, 3), ones(2, 3)), f"first maps: torch.float32 of shape (2, 3) on cpu; {MAPS}"),
     (
         lambda: add(ones(1, 2, 3, 4), ones(1, 2, 4, 3)),
-        "second maps: torch.float32 of shape (1, 2, 4, 3) on cpu; valid is torch.float32 of shape (1, 2, 3, 4) on the "
-        "CPU",
+        "second maps: torch.float32 of shape (1, 2, 4, 3) on cpu; it must be torch.float32 of shape (1, 2, 3, 4) on "
+        "the CPU",
     ),
 ]
 

@@ -134,7 +134,8 @@ def test_other_images_than_those_of_the_share_and_computed_weights_are_refused()
     share = shares.Share(20, shares.Connection(1, 2, group, group))
     assert (share.own, share.images) == (range(1, 3), range(8, 20))
     assert shares.Share(8, shares.Connection(0, 2, group, group)).images == range(1)
-    with pytest.raises(ValueError, match=r"^8 images; valid are 12, the share of process 1 in a batch of 20$"), share:
+    message = r"^8 images; there must be 12, the share of process 1 in a batch of 20$"
+    with pytest.raises(ValueError, match=message), share:
         cross_entropy(torch.zeros(8, 6), torch.zeros(8, dtype=torch.int64))
     assert shares.current() is shares.WHOLE
     with pytest.raises(ValueError, match=r"^a weight is computed from other tensors, .*; train in one process$"):

@@ -132,14 +132,14 @@ WRONG: dict[str, Any] = {
 def test_a_tensor_that_is_written_has_to_be_what_was_declared(wrong: str) -> None:
     values = torch.ones(9, 2)
     ONE["f"].bind((1, 9, 2, values, values, None))
-    with pytest.raises(ValueError, match=r"^f: written is .*; valid is torch\.float32 of sizes \(9, 2\)"):
+    with pytest.raises(ValueError, match=r"^f: written is .*; it must be torch\.float32 of sizes \(9, 2\)"):
         ONE["f"].bind((1, 9, 2, values, WRONG[wrong], None))
 
 
 @pytest.mark.parametrize("wrong", [name for name in WRONG if name not in ("with gaps", "expanded", "negative")])
 def test_a_tensor_that_is_read_has_to_have_the_declared_dtype_and_sizes(wrong: str) -> None:
     values = torch.ones(9, 2)
-    with pytest.raises(ValueError, match=r"^f: read is .*; valid is torch\.float32 of sizes \(9, 2\)"):
+    with pytest.raises(ValueError, match=r"^f: read is .*; it must be torch\.float32 of sizes \(9, 2\)"):
         ONE["f"].bind((1, 9, 2, WRONG[wrong], values, None))
 
 
@@ -158,7 +158,7 @@ def test_maps_are_read_with_their_channels_side_by_side() -> None:
     shape, maps = Shape(2, 3, 4, 5, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1), torch.arange(120.0).reshape(2, 3, 4, 5)
     passed, _kept = ONE["g"].bind((1, shape, maps, torch.ones(4)))
     assert at(passed[2], 120) == maps.permute(0, 2, 3, 1).flatten().tolist()
-    with pytest.raises(ValueError, match=r"g: maps is .*valid is torch\.float32 of sizes \(2, 4, 5, 3\)"):
+    with pytest.raises(ValueError, match=r"g: maps is .*it must be torch\.float32 of sizes \(2, 4, 5, 3\)"):
         ONE["g"].bind((1, shape, maps.permute(0, 2, 3, 1), torch.ones(4)))
 
 
@@ -182,7 +182,7 @@ def test_lists_have_tensors_of_the_sizes_that_are_told_in_one_layout() -> None:
 
 
 def test_a_parameter_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^'float x\[n' is no parameter of a declaration$"):
+    with pytest.raises(ValueError, match=r"^'float x\[n' is not a parameter of a declaration$"):
         parse("int f(float x[n)", {})
 
 

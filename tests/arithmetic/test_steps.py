@@ -221,7 +221,7 @@ def test_an_option_of_any_group_is_refused(kind: type[Any], option: str) -> None
     give_gradients(values, 0)
     optimizer = kind([{"params": values[:2]}, {"params": values[2:]}], lr=0.1)
     optimizer.param_groups[1][option] = 0.5
-    sentence = f"{kind.__name__} with {option}=0.5 has no portable kernel; valid is {option}=0 or False"
+    sentence = f"{kind.__name__} with {option}=0.5 has no portable kernel; {option} must be 0 or False"
     with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
         optimizer.step()
     optimizer.param_groups[1][option] = 0
@@ -243,7 +243,7 @@ def test_closures_and_other_parameters_and_gradients_are_refused(kind: type[Any]
         kind(parameters()).step(lambda: None)
     values = parameters(torch.float64)[2:3]
     give_gradients(values, 0)
-    other = r": torch\.float64 of shape \(37,\) on cpu; valid is torch\.float32 of shape \(37,\) on the CPU$"
+    other = r": torch\.float64 of shape \(37,\) on cpu; it must be torch\.float32 of shape \(37,\) on the CPU$"
     with pytest.raises(ValueError, match=f"^a parameter{other}"):
         kind(values).step()
     if not hasattr(torch.Tensor, "grad_dtype"):
@@ -308,7 +308,7 @@ def test_powers_are_running_products_in_whatever_order_they_are_asked_for() -> N
 def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:
     parameter = torch.nn.Parameter(torch.ones(4, 3).T)
     parameter.grad = torch.ones(3, 4)
-    with pytest.raises(ValueError, match=r"a parameter with strides \(1, 3\); valid are contiguous and channels_last"):
+    with pytest.raises(ValueError, match=r"a parameter with strides \(1, 3\); it must be contiguous or channels_last"):
         SGD([parameter], lr=0.1).step()
 
 
@@ -347,7 +347,7 @@ def test_a_state_of_another_kind_than_its_parameter_is_refused(kind: type[Any], 
     optimizer.state[parameter][name] = OTHER_MOMENTS[other]
     before = parameter.detach().clone()
     with pytest.raises(
-        ValueError, match=rf"^{name}: .*valid is torch\.float32 of shape \(4, 6\)|{name}: .*dense values"
+        ValueError, match=rf"^{name}: .*it must be torch\.float32 of shape \(4, 6\)|{name}: .*dense values"
     ):
         optimizer.step()
     assert torch.equal(parameter, before)
@@ -380,7 +380,7 @@ def test_a_number_of_steps_that_no_training_counts_is_refused(kind: type[Any], c
     parameter, optimizer = begun(kind)
     optimizer.state[parameter]["step"] = count
     before = parameter.detach().clone()
-    with pytest.raises(ValueError, match=r"^step: .*; valid (is torch\.float32|are whole numbers from 0 to 16777216)"):
+    with pytest.raises(ValueError, match=r"^step: .*; it must be (torch\.float32|a whole number from 0 to 16777216)"):
         optimizer.step()
     assert torch.equal(parameter, before)
 

@@ -91,5 +91,5 @@ def test_the_state_of_the_caller_does_not_matter_and_is_kept() -> None:
 def test_sizes_without_sense_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shared_out refuses \[1, -10, 3.0\]"):
         library().call("shared_out", 1, -10, 3.0, torch.zeros(1), torch.zeros(1, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"shared_out: results is .*; valid is torch\.float32 of sizes \(-1,\)"):
+    with pytest.raises(ValueError, match=r"shared_out: results is .*; it must be torch\.float32 of sizes \(-1,\)"):
         library().call("shared_out", -1, 10, 3.0, torch.zeros(1), torch.zeros(1, dtype=torch.int64))

@@ -448,5 +448,5 @@ def test_running_statistics_that_a_kernel_cannot_write_are_refused_and_stay(
 
 def test_running_mean_without_running_variance_is_refused() -> None:
     for running in ((torch.zeros(3), None), (None, torch.ones(3))):
-        with pytest.raises(ValueError, match="valid are both and neither"):
+        with pytest.raises(ValueError, match="it needs both or neither"):
             batch_norm(MAPS, running[0], running[1], None, None, training=True)

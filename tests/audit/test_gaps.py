@@ -35,7 +35,7 @@ def gaps(made: Table, sizes: dict[str, int] | None = None, of: Document | None =
         (table(*PLAIN, value("0.3", "b"), value("0.4", "a")), {}, ["a class is printed twice: a, b"]),
         (table(*(value("0.3", name) for name in "gfedcbagfedcba")), {}, ["a class is printed twice: a, b, c, d, e"]),
         (table(value("0.3"), value("0.4")), {}, []),
-        (table(value("2.0", "a"), value("2.1", "b"), value("350%", "c"), value("7")), {}, ["2.1 of b is no share"]),
+        (table(value("2.0", "a"), value("2.1", "b"), value("350%", "c"), value("7")), {}, ["2.1 of b is not a share"]),
     ],
 )
 def test_each_reason_why_classes_may_be_missing_is_a_sentence(

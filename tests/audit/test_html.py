@@ -165,7 +165,7 @@ def test_the_page_says_what_each_rank_means_and_shows_counts_sizes_averages_and_
     text = " ".join(Elements(html.render(made_up())).text.split())
     for part in (
         "1 impossible",
-        "That is no accusation.",
+        "That is not an accusation.",
         "That proves nothing.",
         "10 of 20",
         "as printed, together 30",

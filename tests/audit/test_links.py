@@ -86,7 +86,7 @@ def test_a_value_over_all_classes_is_that_of_the_matrix_beside_it(
 
 def test_a_value_held_against_a_matrix_that_was_read_apart_is_said_to_stand_beside_it() -> None:
     (found,) = audit(f"{MATRIX}\n# Results\nAccuracy: 50 %", power=False).findings
-    assert (found.kind, found.inputs[1:]) == ("confusion matrix", ("Accuracy in line 7 stands beside lines 2 to 4",))
+    assert (found.kind, found.inputs[1:]) == ("confusion matrix", ("Accuracy in line 7 is beside lines 2 to 4",))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_accuracy_line_is_that_of_the_report_beside_it(order: str, line: str,
 
 def test_what_was_held_against_what_is_said_with_lines() -> None:
     result = impossible("Accuracy: 0.8935\n\n" + REPORT)
-    assert any("line 1 stands beside lines 3 to 10" in text for text in result.inconsistencies[0].inputs)
+    assert any("line 1 is beside lines 3 to 10" in text for text in result.inconsistencies[0].inputs)
 
 
 def test_six_words_announce_a_report() -> None:

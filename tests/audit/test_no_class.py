@@ -93,7 +93,7 @@ def test_a_class_that_was_set_aside_is_a_condition_where_it_explains_the_mean() 
 def test_a_summary_in_an_unknown_language_is_a_condition_and_a_wrong_mean_is_not() -> None:
     text = table().replace("| Macro", f"| Zzz | {OVERALL:.4f} |\n| Macro")
     (finding,) = audit(text, power=False).findings
-    assert finding.conditions == ("Zzz is no class, or left out of the mean",)
+    assert finding.conditions == ("Zzz is not a class, or left out of the mean",)
     assert audit(table(mean=MEAN + 0.02), power=False).exit_code == 1
 
 

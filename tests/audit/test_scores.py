@@ -66,7 +66,7 @@ def test_a_share_below_zero_or_above_one_is_none_unless_it_is_something_else(
         assert [each.value for each in claim.cells] == [made]
         assert replace(claim, cells=()) == Claim(
             kind="range",
-            message=f"{subject} is printed as {text}, which is no share between 0 and 1",
+            message=f"{subject} is printed as {text}, which is not a share between 0 and 1",
             cells=(),
             conditions=conditions,
             excluded=("a share", "a percentage"),

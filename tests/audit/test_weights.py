@@ -156,7 +156,7 @@ def test_another_list_of_classes_that_explains_a_mean_is_a_condition() -> None:
     parts = column(RECALL, background="0.99", a="0.50", b="0.25")
     ((claim, _),) = means(*parts, value("0.37", None, RECALL, MACRO))
     assert claim
-    assert claim.conditions == ("background is no class, or left out of the mean",)
+    assert claim.conditions == ("background is not a class, or left out of the mean",)
     # That other list with what it leaves out as zero is none.
     ((zero, _),) = means(*parts, value("0.25", None, RECALL, MACRO))
     assert zero
@@ -179,7 +179,7 @@ def others(
     return [(each.condition, "".join(each.parts)) for each in list_variants(sheet.classes[RECALL], RECALL, sheet, most)]
 
 
-OUT = "is no class, or left out of the mean"
+OUT = "is not a class, or left out of the mean"
 
 
 @pytest.mark.parametrize(

@@ -85,13 +85,13 @@ def folder(name: str) -> Make:
 
 
 ROWS = [
-    row("the folder is no run", "data check photos --weights other", 2, "other is no run", make=folder("other")),
+    row("the folder is not a run", "data check photos --weights other", 2, "other is not a run", make=folder("other")),
     refused("the run is not finished", "runs/tiny", "metrics.json", make=unfinished),
     refused("the run's weights were written by half", "chosen/best.safetensors", make=cut_weights),
     row("neither a run nor a file is there", "data check photos --weights nowhere", 2, "nowhere", "--model NAME"),
     row("the file is not there", OF_FILE, 2, "w.safetensors", ".pth file"),
     row("the weights have no name", "data check photos --weights ''", 2, "''", "--model NAME"),
-    row("there are no weights", f"data check photos --weights none --model {NETWORK}", 2, "'none'", "no run folder"),
+    row("there are no weights", f"data check photos --weights none --model {NETWORK}", 2, "'none'", "not a run folder"),
     row("nobody says of which network a file is", "data check photos --weights w.pth", 2, "w.pth", "--model NAME"),
     row("the network of a file is unknown", "data check photos --weights w.pth --model resnet19", 2, "resnet19"),
     row("the file is a text", OF_FILE, 2, "w.safetensors is not a complete safetensors file",

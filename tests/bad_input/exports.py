@@ -45,7 +45,7 @@ ROWS = [
     row("the run was changed", "export runs/tiny --as bundle --out e", 2, "split.csv", make=changed_run),
     row("the verification is of no run", "export runs/tiny --as in-toto --out e --verification v.json", 2, "v.json",
         make=each_of(run, file("v.json", "[]"))),
-    row("the bundle is no zip file", "verify b.zip", 2, "b.zip", "bundle", make=file("b.zip", "mine")),
+    row("the bundle is not a zip file", "verify b.zip", 2, "b.zip", "bundle", make=file("b.zip", "mine")),
     row("the bundle is cut off", "verify b.zip", 2, "b.zip", make=file("b.zip", b"PK\x03\x04" + bytes(40))),
     row("the bundle is another program's", "verify b.zip", 2, "b.zip", "run/config.json",
         make=zipped("run/config.json")),

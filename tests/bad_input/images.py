@@ -197,7 +197,7 @@ ROWS = [
     refused("a file name has a line break", "rename it", make=with_file("cat/a\nb.png", png(1, 1))),
     refused("a file name turns the terminal's text around", "rename it",
         make=with_file("cat/\u202egnp.png", png(1, 1))),
-    row("a file name is no UTF-8", TRAIN, 2, "rename it", make=a_byte_that_is_no_utf8),
+    row("a file name is not UTF-8", TRAIN, 2, "rename it", make=a_byte_that_is_no_utf8),
     row("a class name has an escape sequence", "train --preset tiny --data photos --split 10/4/4", 2, "rename it",
         make=lambda box: box.photos(classes=("cat", "d\x1b[31mog"))),
     row("two classes differ by Unicode normalisation", TRAIN, 2, "caf", make=two_normal_forms(True)),

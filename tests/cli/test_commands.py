@@ -62,7 +62,7 @@ def test_a_class_that_cannot_be_trained_on_is_one_line(
         (
             '[[settings]]\nname = "a"\noptimizer = "Adamaz"',
             (),
-            "no optimizer 'Adamaz'; valid are AdamW, RMSprop, SGD",
+            "optimizer is 'Adamaz'; it must be one of AdamW, RMSprop, SGD",
         ),
         ('modules = ["layer9"]', ("--preset", "tiny"), "layer9"),
         (
@@ -90,7 +90,7 @@ def test_a_run_that_is_not_there_names_those_that_are_the_nearest_first(call: Ca
     for name in ("runs/cats", "runs/demo", "elsewhere/dogs"):
         write_file(tmp_path / name / "config.json", b"{}")
     for command in ("report", "verify", "evaluate"):
-        refused(call, (command, "runs/cat"), "runs/cat is no run folder", "runs/cats, runs/demo")
+        refused(call, (command, "runs/cat"), "runs/cat is not a run folder", "runs/cats, runs/demo")
     refused(call, ("report", "elsewhere/dog"), "elsewhere/dogs, runs/")
 
 
@@ -214,7 +214,7 @@ def test_a_run_that_is_nearly_named_is_suggested(call: Call, tmp_path: Path) -> 
     for name in ("config.json", "metrics.json"):
         (tmp_path / "runs/demo" / name).touch()
     for words in (("verify", "runs/dmeo"), ("compare", "runs/dmeo", "runs/demo")):
-        refused(call, words, "is no run folder", "there: runs/demo")
+        refused(call, words, "is not a run folder", "there: runs/demo")
 
 
 def test_an_interrupt_exits_with_130(call: Call, replace_train: Replace) -> None:
@@ -268,30 +268,30 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
     ("words", "parts"),
     [
         ("trian", ("no command 'trian'", "did you mean train?")),
-        ("data chekc mine", ("no command 'chekc'; scenes, check are valid; did you mean check?",)),
+        ("data chekc mine", ("no command 'chekc'; there are scenes, check; did you mean check?",)),
         ("train --epoch 3", ("No such option: --epoch", "--epochs")),
         ("verify runs/tiny --epochs 3", ("No such option: --epochs",)),
         ("train --preset dmeo", ("did you mean demo?",)),
-        ("train --preset big", ("no preset 'big'; valid are demo, course, tiny",)),
+        ("train --preset big", ("preset is 'big'; it must be one of demo, course, tiny",)),
         ("train --preset course", ("--data FOLDER names their class folders",)),
         ("train --preset tiny --data nowhere", ("no folder nowhere",)),
         ("train --preset tiny --imagenet nowhere", ("no folder nowhere",)),
         ("train --numerics portabel", ("did you mean portable?",)),
         ("train --device cdua --numerics native", ("did you mean cuda?",)),
         ("train --optimizer Adam", ("--optimizer chooses one of AdamW, RMSprop, SGD", "did you mean AdamW?")),
-        ("train --learning-rate 0.1", ("--learning-rate is of one setting, and there are 3", "AdamW, RMSprop, SGD")),
+        ("train --learning-rate 0.1", ("--learning-rate is for one setting, and there are 3", "AdamW, RMSprop, SGD")),
         ("train --protocol shared-splt", ("did you mean shared-split?",)),
-        ("train --preset tiny --protocol train-mode", ("no protocol 'train-mode'", "batch-norm-in-train-mode")),
+        ("train --preset tiny --protocol train-mode", ("protocol is 'train-mode'", "batch-norm-in-train-mode")),
         ("train --preset tiny --weights imagnet", ("did you mean imagenet?",)),
         ("train --preset tiny --model resnt18", ("did you mean resnet18?",)),
         ("features --data . --out y.json --samples image", ("did you mean images?",)),
         ("published nowhere", ("it is a study now", "nox -s evidence -- published")),
         ("demo --break --svg a.svg", ("no option --svg; --json prints",)),
         ("train --next-command a.json", ("no option --next-command; --json prints the run",)),
-        ("compare nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
+        ("compare nowhere nowhere", ("nowhere is not a run folder", "in4310repro train")),
         ("compare nowhere", ("Missing argument",)),
-        ("report runs/tiny", ("runs/tiny is no run folder", "in4310repro train")),
-        ("report", ("runs/demo is no run folder", "in4310repro train")),
+        ("report runs/tiny", ("runs/tiny is not a run folder", "in4310repro train")),
+        ("report", ("runs/demo is not a run folder", "in4310repro train")),
         ("audit nowhere.md", ("nowhere.md",)),
     ],
 )

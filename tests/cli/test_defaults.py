@@ -149,7 +149,7 @@ def test_without_the_weights_networks_are_trained_as_before_and_a_resumed_run_st
 
 def test_a_wrong_setting_is_refused_as_before(call: Call, tmp_path: Path) -> None:
     write_class_folders(tmp_path / "mine", dict.fromkeys(("cat", "dog"), 10))
-    refused(call, ("train", "--data", "mine", "--protocol", "sum"), "no protocol 'sum'")
+    refused(call, ("train", "--data", "mine", "--protocol", "sum"), "protocol is 'sum'")
     refused(call, ("train", "--data", "mine", "--epochs", "0"), "epochs")
     code, _, error = call("train", "--data", "nowhere")
     assert (code, error.splitlines()[-1].split(";")[0]) == (2, "in4310repro: no folder nowhere")

@@ -132,7 +132,7 @@ def test_a_stream_that_is_no_file_is_refused_in_an_encoding_without_ascii_too(ca
 def test_wrong_input_of_a_process_of_torchrun_ends_as_without_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setattr(os, "_exit", sys.exit)
-    refused(call, ("compare", "nowhere", "nowhere"), "nowhere is no run folder")
+    refused(call, ("compare", "nowhere", "nowhere"), "nowhere is not a run folder")
 
 
 def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call: Call, replace_train: Replace) -> None:

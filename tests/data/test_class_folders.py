@@ -86,14 +86,14 @@ def test_the_outermost_folders_are_torchvisions_classes(name: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "note"),
     [
-        ("any-depth", "folders in class folders are no classes: forest/2023, sea/a"),
+        ("any-depth", "folders in class folders are not classes: forest/2023, sea/a"),
         (
             "one-other-name-inside",
-            "folders in class folders are no classes: forest/2023, forest/2024, sea/2023 and 1 more",
+            "folders in class folders are not classes: forest/2023, forest/2024, sea/2023 and 1 more",
         ),
         ("a-folder-around", "archive/data holds all images, and the folders in it are the classes"),
         ("parts", "Train, Validation are parts of a download, and the folders in them are the classes"),
-        ("a-class-named-test", "test is a class as the folders beside it, and no part of a download"),
+        ("a-class-named-test", "test is a class like the folders beside it, not a part of a download"),
     ],
 )
 def test_folders_that_are_no_classes_are_named(name: str, note: str) -> None:

@@ -63,7 +63,7 @@ def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytes
 def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": np.zeros((2, 5))}, protocol=2))
-    with pytest.raises(ValueError, match=r"float64 of shape \(2, 5\); uint8 of shape"):
+    with pytest.raises(ValueError, match=r"float64 of shape \(2, 5\); it must be uint8 of shape"):
         comparison.cifar10(tmp_path, Sample(5, 32, 0))
 
 

@@ -101,14 +101,14 @@ def test_a_scene_that_was_changed_in_the_cache_with_its_seal_is_a_difference(par
         for name, entries in drawn_split().parts.items()
     }
     differences = differences_from_drawn(replace(drawn_split(), parts=forged), 3, 32, 0)
-    assert differences == [f"the split has no {path} that is the scene drawn now"]
+    assert differences == [f"the split lacks the scene {path} as it is drawn now"]
 
 
 def test_another_class_path_number_or_seed_is_a_difference() -> None:
     split = drawn_split()
     first = split.parts["test"][0]
     for other in (changed(split, "test", label=5 - first.label), changed(split, "test", path="sea/9999.bmp")):
-        assert differences_from_drawn(other, 3, 32, 0) == [f"the split has no {first.path} that is the scene drawn now"]
+        assert differences_from_drawn(other, 3, 32, 0) == [f"the split lacks the scene {first.path} as it is drawn now"]
     assert len(differences_from_drawn(split, 3, 32, 1)) == 10
     assert differences_from_drawn(split, 10**12, 32, 0) == [
         "the split has 18 images; 1000000000000 scenes of each of 6 classes are drawn"

@@ -119,7 +119,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_images_outside_class_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"such as 1\.png; ROOT/CLASS/IMAGE is valid"):
+    with pytest.raises(ValueError, match=r"such as 1\.png; each must be in ROOT/CLASS/IMAGE"):
         catalogue(write_images(tmp_path, "a/1.png", "b/1.png", "1.png"))
 
 

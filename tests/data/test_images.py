@@ -108,7 +108,7 @@ def test_transparent_parts_become_white(mode: str, tmp_path: Path) -> None:
 )
 def test_a_mode_without_certain_colours_is_refused_with_the_valid_ones(mode: str, suffix: str, tmp_path: Path) -> None:
     Image.new(mode, (8, 8)).save(tmp_path / f"1.{suffix}")
-    with pytest.raises(ValueError, match=rf"1\.{suffix} is not .* mode {mode} .*; valid are grey of 8 or 16 bits"):
+    with pytest.raises(ValueError, match=rf"1\.{suffix} is not .* mode {mode} .*; it must be grey of 8 or 16 bits"):
         decode(tmp_path / f"1.{suffix}", 8)
 
 

@@ -408,7 +408,7 @@ def test_a_limit_that_is_no_number_above_zero_is_refused(
     text: str, decoded: Decoded, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setenv(cache.LIMIT_VARIABLE, text)
-    with pytest.raises(ValueError, match=r"IN4310REPRO_CACHE_LIMIT is '.*'; a number of GB above 0 and up to 1000000"):
+    with pytest.raises(ValueError, match=r"IN4310REPRO_CACHE_LIMIT is '.*'; it must be above 0 and up to 1000000"):
         decoded.load()
     refused(call, ("cache",), "IN4310REPRO_CACHE_LIMIT is ", text[:5], "such as 20")
 

@@ -338,7 +338,7 @@ def test_the_check_counts_what_was_turned_and_finds_a_near_copy_and_no_turned_on
     assert (findings.turned, findings.oriented, findings.wrong) == ([], {"sea/held.jpg": 6}, False)
     assert findings.to_json()["oriented"] == {"sea/held.jpg": 6}
     lines = check.render(findings).splitlines()
-    place = lines.index("1 pictures carry an orientation; it was applied")
+    place = lines.index("1 pictures with an EXIF orientation, which was applied")
     assert lines[place + 1] == "  sea/held.jpg (turned right)"
     # Read as it lies, it was reported as turned, without the reason.
     before = check.examine(catalogue(telephone), orientation=IGNORED)

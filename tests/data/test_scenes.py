@@ -119,7 +119,7 @@ def test_the_classes_are_those_of_the_real_images_in_alphabetical_order() -> Non
 
 
 def test_drawing_refuses_an_unknown_label() -> None:
-    with pytest.raises(ValueError, match=r"no class named 'desert'; the classes are \['buildings', 'forest'"):
+    with pytest.raises(ValueError, match=r"unknown class 'desert'; the classes are \['buildings', 'forest'"):
         draw("desert", 0, 64, 0)
 
 

@@ -171,7 +171,7 @@ def test_sizes_are_counts_or_shares() -> None:
         ("1800/0/0", "not three positive numbers"),
         ("1200/300/400", "adds up to 1900 images"),
         ("1200.5/299.5/300", "adds up to 1800 images"),
-        ("0.5/0.2/0.2", "adds up to 0.9 and not to 1"),
+        ("0.5/0.2/0.2", "adds up to 0.9 instead of 1"),
         ("nan/1/2", "not three positive numbers"),
         ("inf/1/2", "not three positive numbers"),
     ],
@@ -235,7 +235,7 @@ def test_a_corrupt_table_is_refused_by_name(content: bytes, tmp_path: Path) -> N
 
 def test_shares_add_up_to_1_within_a_rounding_error_of_theirs() -> None:
     assert parse_sizes("0.7/0.1000000005/0.2", 1000) == (700, 100, 200)
-    with pytest.raises(ValueError, match="and not to 1"):
+    with pytest.raises(ValueError, match="instead of 1"):
         parse_sizes("0.7/0.1000000015/0.2", 1000)
 
 

@@ -189,7 +189,7 @@ def test_near_duplicates_of_seen_images_are_counted_where_those_are_at_hand(
     measured, _ = evaluate(away, str(folder), context=Context(numerics))
     assert measured["near_duplicates"] is None
     (note,) = measured["notes"]
-    assert note.endswith(f": not looked for, since the training image {first.path} is not at hand")
+    assert note.endswith(f": not looked for, since the training image {first.path} is not available")
 
 
 def test_what_cannot_be_recognised_is_said(run: FinishedRun, numerics: Numerics, mixed: Path) -> None:
@@ -329,4 +329,4 @@ def test_what_is_no_image_is_named(
 
 
 def test_an_ending_that_is_no_form_is_refused_before_anything_is_read(call: Call) -> None:
-    refused(call, ("predict", "nowhere", "a.png", "--out", "scores.xlsx"), "ends with .csv or .json is valid")
+    refused(call, ("predict", "nowhere", "a.png", "--out", "scores.xlsx"), "must end with .csv or .json")

@@ -167,9 +167,7 @@ def test_a_configuration_that_shows_a_place_is_refused(key: str, value: str, run
 
 def test_a_run_that_was_changed_is_refused(run: FinishedRun, tmp_path: Path) -> None:
     (run.folder / "sgd" / "history.json").write_text("[]")
-    with pytest.raises(
-        ValueError, match=r"history\.json is missing or has other bytes.*; an export takes a run as it was"
-    ):
+    with pytest.raises(ValueError, match=r"history\.json is missing or has other bytes.*; only an unchanged run"):
         export(run, tmp_path / "out", Extras())
     (run.folder / "sgd" / "last.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="as it was written"):
@@ -214,7 +212,7 @@ def test_photographs_are_in_it_only_where_they_are_asked_for(run: FinishedRun, r
 
 def test_the_report_of_another_run_is_refused(run: FinishedRun, report: Path, tmp_path: Path) -> None:
     (report / "figure01.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"report is no report of .*tiny as it is now: .*figure01\.json"):
+    with pytest.raises(ValueError, match=r"report is not a report of .*tiny as it is now: .*figure01\.json"):
         export(run, tmp_path / "out", Extras(report=report))
 
 

@@ -94,16 +94,16 @@ def test_a_report_of_another_run_is_refused(export: Export, report: Path, tmp_pa
     record = json.loads((other / "run.json").read_text(encoding="utf-8"))
     (other / "run.json").write_text(json.dumps(record | {"manifest_sha256": "0" * 64}), encoding="utf-8")
     with pytest.raises(
-        ValueError, match=r"other is no report of .* as it is now: .*run\.json: manifest_sha256 is 0000"
+        ValueError, match=r"other is not a report of .* as it is now: .*run\.json: manifest_sha256 is 0000"
     ):
         export("in-toto", report=other)
     (other / "run.json").write_text(json.dumps(record | {"figures": ["../verified.json"]}), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"other is no report of .* as it is now: .*run\.json: figures"):
+    with pytest.raises(ValueError, match=r"other is not a report of .* as it is now: .*run\.json: figures"):
         export("in-toto", report=other)
     shutil.copy(report / "run.json", other / "run.json")
     page = (other / "index.html").read_text(encoding="utf-8")
     (other / "index.html").write_text(page.replace("<title>", "<title>Another ", 1), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"other is no report of .* as it is now: .*index\.html: line"):
+    with pytest.raises(ValueError, match=r"other is not a report of .* as it is now: .*index\.html: line"):
         export("in-toto", report=other)
     with pytest.raises(ValueError, match=r"holds no report: expected run\.json"):
         export("in-toto", report=tmp_path)
@@ -112,9 +112,9 @@ def test_a_report_of_another_run_is_refused(export: Export, report: Path, tmp_pa
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (("--as", "onx"), ("no format 'onx'", "valid are in-toto,", "did you mean onnx?")),
+        (("--as", "onx"), ("no format 'onx'", "there are in-toto,", "did you mean onnx?")),
         (("--as", "ro-crate"), ("a run records no date; --date YYYY-MM-DD is needed",)),
-        (("--as", "ro-crate", "--date", "28.11.2026"), ("--date 28.11.2026 is no date; YYYY-MM-DD is valid",)),
+        (("--as", "ro-crate", "--date", "28.11.2026"), ("--date 28.11.2026 is not a date; it must be YYYY-MM-DD",)),
         (("--as", "onnx", "--report", "x"), ("x holds no report: expected run.json",)),
         (("--as", "in-toto", "--verification", "differs.json"), ("differs.json lists differences of the run",)),
         (("--as", "in-toto", "--verification", "other.json"), ("is of the run with manifest sha256 0000",)),
@@ -138,7 +138,7 @@ def test_bad_input_is_one_sentence(
     [
         ("onx", "out", None, "no format 'onx'"),
         ("ro-crate", "out", None, "a run records no date; --date YYYY-MM-DD is needed"),
-        ("croissant", "out", "28.11.2026", "28.11.2026 is no date"),
+        ("croissant", "out", "28.11.2026", "28.11.2026 is not a date"),
         ("in-toto", "file", None, "file is a file; a folder is needed"),
     ],
 )

@@ -360,7 +360,9 @@ def test_an_axis_with_other_channels_than_the_layer_has_is_refused(name: str) ->
     model = nn.Sequential(nn.Conv2d(3, 5, 1), Permute([0, 2, 3, 1]), nn.Linear(5, 9), nn.ReLU()).eval()
     right = 1 if name == "0" else 3
     channels = 5 if name == "0" else 9
-    message = rf"module '{name}': .*, and {channels} channels on axis {right}; .* axis 2, which has 14: {right} is"
+    message = (
+        rf"module '{name}': .*, and {channels} channels on axis {right}; .* axis 2, which has 14: it must be {right}"
+    )
     with FeatureStatistics(model, [name], "images", channel_axis={name: 2}), pytest.raises(ValueError, match=message):
         model(IMAGES)
     assert len(measure(model, name, IMAGES, "images", channel_axis={name: right}).mean) == channels

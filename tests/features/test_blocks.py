@@ -203,7 +203,7 @@ def test_a_state_whose_parts_do_not_fit_together_is_refused(part: str) -> None:
     (key,) = (key for key in state if key.startswith("0.open") and key.endswith(part))
     state[key] = torch.zeros(3, dtype=torch.float64)
     with pytest.raises(
-        ValueError, match=rf"{part} is torch.float64 of shape \(3,\); torch.float64 of shape \(.*\) is valid"
+        ValueError, match=rf"{part} is torch.float64 of shape \(3,\); it must be torch.float64 of shape \(.*\)"
     ):
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
 
@@ -237,7 +237,7 @@ def test_every_tensor_of_a_state_is_checked_before_it_is_computed_with(samples: 
         changed = OTHERS[other](value)
         if name == "metadata" or free or (changed.dtype, changed.shape) == (value.dtype, value.shape):
             continue
-        with pytest.raises(ValueError, match=r"valid|channels, and 3 before"):
+        with pytest.raises(ValueError, match=r"must be|must have|channels, and 3 before"):
             statistics.fresh().load_state_dict(state | {name: changed})
 
 
@@ -245,7 +245,7 @@ def test_every_tensor_of_a_state_is_checked_before_it_is_computed_with(samples: 
 def test_a_block_saved_with_other_parts_is_refused(samples: Samples) -> None:
     state = measure(samples, [range(16)]).state_dict()
     state["0.open.0.waiting"] = torch.zeros(3)
-    with pytest.raises(ValueError, match=r"a block saved with .*'waiting'.*; .* are valid"):
+    with pytest.raises(ValueError, match=r"a block saved with .*'waiting'.*; it must have .*"):
         FeatureStatistics(MODEL, ["0", "1"], samples).load_state_dict(state)
 
 
@@ -254,7 +254,7 @@ def test_a_block_saved_without_a_part_is_refused(images: int) -> None:
     state = measure("images", [range(images)]).state_dict()
     (key,) = (key for key in state if key.startswith("0.") and key.endswith("shift"))
     del state[key]
-    with pytest.raises(ValueError, match=r"a block saved with .*; .*'shift'.* are valid"):
+    with pytest.raises(ValueError, match=r"a block saved with .*; it must have .*'shift'"):
         FeatureStatistics(MODEL, ["0", "1"], "images").load_state_dict(state)
 
 
@@ -281,13 +281,13 @@ def test_200_images_in_batches_of_16_end_with_a_batch_of_8() -> None:
 
 
 def test_a_rank_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="rank is 2; it can be 0 to 1"):
+    with pytest.raises(ValueError, match="rank is 2; it must be 0 to 1"):
         batches(10, 4, rank=2, world_size=2)
 
 
 @pytest.mark.parametrize("first", [10, -64, 2**70 + 1])
 def test_a_first_image_inside_a_block_is_refused(first: int) -> None:
-    with pytest.raises(ValueError, match=f"first_image is {first}; it can be 0 or a multiple of 64"):
+    with pytest.raises(ValueError, match=f"first_image is {first}; it must be 0 or a multiple of 64"):
         FeatureStatistics(MODEL, ["0"], first_image=first, samples=None)
 
 
@@ -382,7 +382,7 @@ def test_ranks_have_consecutive_blocks_and_begin_at_their_first_image(
         assert block_range(images, rank, world_size) == range(start, stop)
         assert first_image(images, rank, world_size) == first
     for rank in (-1, world_size):
-        with pytest.raises(ValueError, match=f"^rank is {rank}; it can be 0 to {world_size - 1}$"):
+        with pytest.raises(ValueError, match=f"^rank is {rank}; it must be 0 to {world_size - 1}$"):
             block_range(images, rank, world_size)
 
 

@@ -169,7 +169,7 @@ def test_a_value_that_does_not_exist_is_named_with_those_that_do(argument: str, 
     right = {"samples": None, "precision": "fast", "calls": "pool", "on_non_finite": "count", "correction": 0}
     settings = object.__new__(Settings)  # past the type checker that runs in tests
     vars(settings).update(right | {argument: value})
-    with pytest.raises(ValueError, match=re.escape(f"{argument} is {value!r}; it can be {valid}")):
+    with pytest.raises(ValueError, match=re.escape(f"{argument} is {value!r}; it must be one of {valid}")):
         settings.__post_init__()
 
 

@@ -249,7 +249,7 @@ ROWS = [
     row("images in another order", sealed(other_order), "scores.npz"),
     row("an array of their own", array(lambda arrays: arrays.update(best=arrays["softmax"])), "scores.npz"),
     row("float64 of the same values", array(lambda a: a.update(softmax=a["softmax"].astype(float))), "scores.npz"),
-    row("scores that are no numbers", array(not_a_number), "scores.npz"),
+    row("scores that are not numbers", array(not_a_number), "scores.npz"),
     row("a comment in the archive", sealed(comment), "scores.npz"),
     row("bytes at the end", trailing("scores.npz"), "scores.npz"),
 ]

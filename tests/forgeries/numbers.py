@@ -90,7 +90,7 @@ ROWS = [
     row("the last bit of a mean", edit(METRICS, last_bit), METRICS),
     row("-0.0 for 0.0", edit(METRICS, minus_zero), METRICS),
     row("loss of 0.01", put(METRICS, "loss", 0.01), METRICS, "loss"),
-    row("loss that is no number", swap(METRICS, '"loss": ', '"loss": NaN, "was": '), METRICS),
+    row("loss that is not a number", swap(METRICS, '"loss": ', '"loss": NaN, "was": '), METRICS),
     row("classes reversed, with their numbers", edit(METRICS, reverse), METRICS, "classes"),
     row("epoch 17 of 2", put(METRICS, "epoch", 17), METRICS, "epoch"),
     row("supports of 500", put(METRICS, "supports/test/sea", 500), METRICS, "supports"),

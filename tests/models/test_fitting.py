@@ -151,13 +151,13 @@ def fill_first(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
         ("bn1.weight", fill_first(math.nan), "1 of 64 values of bn1.weight are nan or infinite"),
         ("bn1.weight", fill_first(-math.inf), "1 of 64 values of bn1.weight are nan or infinite"),
         ("bn1.bias", lambda weight: weight.double() + 1e300, "64 of 64 values of bn1.bias are too large for float32"),
-        ("bn1.running_var", fill_first(-1.0), "bn1.running_var has values below 0, which no variance is"),
+        ("bn1.running_var", fill_first(-1.0), "bn1.running_var has values below 0, which a variance cannot be"),
         ("conv1.weight", torch.zeros_like, "all values of conv1.weight are 0, as in a file that was not written"),
         ("conv1.weight", lambda weight: weight.to_sparse(), "conv1.weight is a sparse, quantized or nested tensor"),
         ("conv1.weight", lambda weight: weight.to(torch.complex64), "conv1.weight holds complex64; floating-point"),
         ("conv1.weight", lambda weight: weight.to("meta"), "conv1.weight has a shape and no values"),
         ("conv1.weight", lambda weight: weight.to(torch.int8), "conv1.weight holds int8; floating-point numbers are"),
-        ("conv1.weight", lambda weight: weight > 0, "conv1.weight holds bool; floating-point numbers are valid"),
+        ("conv1.weight", lambda weight: weight > 0, "conv1.weight holds bool; floating-point numbers are needed"),
         (
             "bn1.num_batches_tracked",
             lambda count: count.float(),
@@ -206,13 +206,13 @@ WEIGHTS = saved({"conv1.weight": torch.arange(1.0, 4000.0)})
     [
         (WEIGHTS[: len(WEIGHTS) // 2], "holds no weights that can be read: it is cut off or damaged"),
         (changed_in_the_middle(WEIGHTS), "is damaged: .* has other bytes than were written"),
-        (b"no weights\n", "holds no weights that can be read: it is no file that torch.save writes"),
-        (b"", "holds no weights that can be read: it is no file that torch.save writes"),
+        (b"no weights\n", "holds no weights that can be read: it is not a file that torch.save writes"),
+        (b"", "holds no weights that can be read: it is not a file that torch.save writes"),
         (saved({}), "holds no tensors"),
         (saved({}, "archive/constants.pkl"), "holds no weights that can be read: it is a TorchScript archive; a state"),
-        (saved([torch.ones(3)]), "is no state dict, a dictionary of tensors by name: it holds list"),
-        (saved({"state_dict": {}, "epoch": 3}), "is no state dict, .*: it holds keys state_dict, epoch"),
-        (saved({1: torch.ones(3)}), "is no state dict, .*: it holds keys 1"),
+        (saved([torch.ones(3)]), "is not a state dict, a dictionary of tensors by name: it holds list"),
+        (saved({"state_dict": {}, "epoch": 3}), "is not a state dict, .*: it holds keys state_dict, epoch"),
+        (saved({1: torch.ones(3)}), "is not a state dict, .*: it holds keys 1"),
         (
             saved(functools.partial(print)),
             "holds no weights that can be read: it holds Python objects, which could run code",
@@ -253,7 +253,7 @@ def test_a_corrupt_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_network_or_file_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="no model 'vgg17'; did you mean vgg1"):
+    with pytest.raises(ValueError, match=r"model is 'vgg17'; .*; did you mean vgg1"):
         models.build("vgg17", 6, seed=0)
-    with pytest.raises(ValueError, match=r"no weights 'nowhere\.pth'; valid are none, imagenet or a"):
+    with pytest.raises(ValueError, match=r"weights is 'nowhere\.pth'; it must be none, imagenet or a"):
         models.build(SMALL, 6, seed=0, weights="nowhere.pth")

@@ -253,9 +253,9 @@ def test_what_a_rule_does_not_draw_is_drawn_by_the_constructor_from_the_seed(own
     [
         (
             "resnet19",
-            r"'resnet19'; did you mean resnet1\d\?.*torchvision.*MODULE:FUNCTION, timm:NAME.*efficientnet_lite0",
+            r"'resnet19'; .*torchvision.*MODULE:FUNCTION, timm:NAME.*efficientnet_lite0; did you mean resnet1\d\?",
         ),
-        ("raft_large", "no model 'raft_large'"),  # torchvision's, and not of classification
+        ("raft_large", "model is 'raft_large'"),  # torchvision's, and not of classification
         ("own:plain", "own:plain is code.*--model own:plain"),
     ],
 )
@@ -269,8 +269,8 @@ def test_a_name_without_a_network_is_refused_before_its_weights_are_looked_for(n
     [
         ("failing", "failed when it was called with num_classes=6: RuntimeError: no such depth"),
         ("missing", "has no 'missing'; MODULE:FUNCTION names a function that returns a network"),
-        ("text", "returned str; a torch.nn.Module is valid"),
-        ("double", r"0\.weight is torch\.float64; torch\.float32 is valid"),
+        ("text", "returned str; it must return a torch.nn.Module"),
+        ("double", r"0\.weight is torch\.float64; it must be torch\.float32"),
     ],
 )
 def test_a_function_that_makes_no_network_is_refused(own: str, function: str, words: str) -> None:
@@ -286,8 +286,8 @@ def test_a_module_that_is_not_there_says_where_it_is_looked_for() -> None:
 @pytest.mark.parametrize(
     ("function", "side", "words"),
     [
-        ("fixed", 32, "takes no images of 32 px a side: .*; --image-size gives another"),
-        ("maps", 32, r"returns a tensor of shape \(1, 6, 30, 30\) for one image; scores"),
+        ("fixed", 32, "cannot take images of 32 px a side: .*; try another --image-size"),
+        ("maps", 32, r"returns a tensor of shape \(1, 6, 30, 30\) for one image; it must return scores"),
     ],
 )
 def test_a_network_without_scores_for_such_an_image_is_refused(own: str, function: str, side: int, words: str) -> None:
@@ -301,17 +301,17 @@ def test_a_network_of_a_fixed_size_says_it() -> None:
         model = torch.nn.Module()
     model.image_size = 224  # type: ignore[assignment]
     model.forward = lambda images: images.view(3)
-    with pytest.raises(ValueError, match="vit takes no images of 64 px a side: it takes 224 px"):
+    with pytest.raises(ValueError, match="vit cannot take images of 64 px a side: it takes 224 px"):
         modules.check_scores(model, "vit", 6, 64)
 
 
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        (torch.zeros(1, 5), "vit returns 5 scores for one image; 6 are valid, one for each class"),
-        (torch.zeros(2, 6), r"vit returns \(2, 6\) scores for one image; 6 are valid, one for each class"),
-        (torch.full((1, 6), torch.nan), "vit returns scores that are infinite or nan for one image; finite ones are"),
-        ({"out": torch.zeros(1, 6)}, "vit returns dict for one image; scores"),
+        (torch.zeros(1, 5), "vit returns 5 scores for one image; 6 are needed, one for each class"),
+        (torch.zeros(2, 6), r"vit returns \(2, 6\) scores for one image; 6 are needed, one for each class"),
+        (torch.full((1, 6), torch.nan), r"vit returns scores that are infinite or nan .*; they must be finite"),
+        ({"out": torch.zeros(1, 6)}, "vit returns dict for one image; it must return scores"),
     ],
 )
 def test_a_network_with_other_scores_than_one_finite_one_per_class_is_refused(scores: object, words: str) -> None:

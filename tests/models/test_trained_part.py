@@ -71,8 +71,8 @@ def test_the_head_has_its_own_learning_rate_where_nothing_else_is_trained(tmp_pa
 @pytest.mark.parametrize(
     ("part", "optimizer", "words"),
     [
-        ("hed", "AdamW", "train is 'hed'; head, all and from:LAYER are valid; did you mean head"),
-        ("from:", "AdamW", "from:LAYER are valid"),
+        ("hed", "AdamW", "train is 'hed'; it must be head, all or from:LAYER; did you mean head"),
+        ("from:", "AdamW", "it must be head, all or from:LAYER"),
         ("head", "AdamW", "trains head by AdamW; L-BFGS fits a head"),
         ("all", "L-BFGS", "trains all by L-BFGS"),
     ],

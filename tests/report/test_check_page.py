@@ -521,7 +521,7 @@ def test_what_the_browser_cannot_do_is_no_fault_of_the_run(browser: Any, example
 
 
 CONTENTS = {"nothing": b"", "an object": b"{}", "a list": b"[1]", "null": b"null", "no text": b"\xff\xfe\x00"}
-# A header of 2^60 bytes; shapes that are larger than the file; an archive whose directory lies behind its end.
+# A header of 2^60 bytes; shapes that are larger than the file; an archive whose directory is beyond its end.
 CONTENTS["a length"] = (2**60).to_bytes(8, "little")
 CONTENTS["a header"] = b"\x50\0\0\0\0\0\0\0" + b'{"fc.bias":{"dtype":"F32","shape":[9e99],"data_offsets":[0,4]}}'.ljust(
     0x50

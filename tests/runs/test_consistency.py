@@ -99,11 +99,11 @@ OTHER_SUPPORTS = {**SUPPORTS, "test": {"bay": 2, "sea": 1}}
 CONTRADICTIONS: list[tuple[Change, str]] = [
     (
         entries("bay/3.png", "sea/2.png", "bay/3.png", part="test"),
-        "split.csv: path bay/3.png stands in 2 rows; one is valid",
+        "split.csv: path bay/3.png is in 2 rows; it must be in one",
     ),
     (
         entries("bay/0.png", "sea/2.png", "sea/3.png", part="test"),
-        "split.csv: path bay/0.png stands in 2 rows; one is valid",
+        "split.csv: path bay/0.png is in 2 rows; it must be in one",
     ),
     (relabelled, "split.csv: class bay of sea/2.png is not the folder of the image"),
     (of_one_class, "split.csv: class is bay everywhere; at least 2 classes are needed"),
@@ -114,7 +114,7 @@ CONTRADICTIONS: list[tuple[Change, str]] = [
     ),
     (
         configured(split="3/2/4"),
-        "split.csv: config.json does not fit: split '3/2/4' adds up to 9 images; valid are three counts that add up "
+        "split.csv: config.json does not fit: split '3/2/4' adds up to 9 images; it must be three counts that add up "
         "to the 8 images, or shares such as 0.7/0.12/0.18",
     ),
     (configured(split="4/1/3"), "split.csv: part has (3, 2, 3) images; split '4/1/3' of config.json needs (4, 1, 3)"),

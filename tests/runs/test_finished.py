@@ -81,7 +81,7 @@ def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path, mon
     (files.folder / name).unlink()
     sentence = {
         "metrics.json": f"{files.folder} holds no finished run: it has no metrics.json",
-        "config.json": f"{files.folder} is no run folder: it has no config.json; `in4310repro train` writes one",
+        "config.json": f"{files.folder} is not a run folder: it has no config.json; `in4310repro train` writes one",
     }[name]
     for read in (finished_files, FinishedRun.open):
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
@@ -118,13 +118,13 @@ SOFTMAX = np.array([[1, 0], [0.25, 0.75], [0.5, 0.5]], np.float32)
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"logits": SOFTMAX}, " has ['labels', 'logits', 'paths', 'softmax']; paths, labels, softmax are valid"),
-        ({"paths": LABELS}, ": paths is int64 of shape (3,); str_ with 1 axes is valid"),
-        ({"paths": PATHS_OF_TEST[None]}, ": paths is <U9 of shape (1, 3); str_ with 1 axes is valid"),
-        ({"labels": LABELS.astype(np.int32)}, ": labels is int32 of shape (3,); int64 with 1 axes is valid"),
-        ({"labels": LABELS[:, None]}, ": labels is int64 of shape (3, 1); int64 with 1 axes is valid"),
-        ({"softmax": SOFTMAX.astype(float)}, ": softmax is float64 of shape (3, 2); float32 with 2 axes is valid"),
-        ({"softmax": SOFTMAX[:, 0]}, ": softmax is float32 of shape (3,); float32 with 2 axes is valid"),
+        ({"logits": SOFTMAX}, " has ['labels', 'logits', 'paths', 'softmax']; it must have paths, labels, softmax"),
+        ({"paths": LABELS}, ": paths is int64 of shape (3,); it must be str_ with 1 axes"),
+        ({"paths": PATHS_OF_TEST[None]}, ": paths is <U9 of shape (1, 3); it must be str_ with 1 axes"),
+        ({"labels": LABELS.astype(np.int32)}, ": labels is int32 of shape (3,); it must be int64 with 1 axes"),
+        ({"labels": LABELS[:, None]}, ": labels is int64 of shape (3, 1); it must be int64 with 1 axes"),
+        ({"softmax": SOFTMAX.astype(float)}, ": softmax is float64 of shape (3, 2); it must be float32 with 2 axes"),
+        ({"softmax": SOFTMAX[:, 0]}, ": softmax is float32 of shape (3,); it must be float32 with 2 axes"),
         (
             {"softmax": SOFTMAX[:2]},
             ": paths, labels and softmax are of {'labels': 3, 'paths': 3, 'softmax': 2} images; "
@@ -263,11 +263,11 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
     if interval.low > max(validation) / images:
         assert said == ""
     else:
-        assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
+        assert said.startswith(f"no better than guessing, as far as {images} validation images show: {sum(right)} ")
         assert f"({interval.low:.2f} to {interval.high:.2f})" in said
-        assert ("within its interval: no difference seen" in said) == (max(validation) / images <= interval.high)
-        largest = "the largest class," if len({*validation}) > 1 else "one of the largest classes,"
-        assert f"by always saying {largest} lies " in said
+        assert ("within that interval" in said) == (max(validation) / images <= interval.high)
+        largest = "the largest class" if len({*validation}) > 1 else "one of the largest classes"
+        assert f"always naming {largest} reaches " in said
         assert said.endswith("try more images or more --epochs")
 
 
@@ -314,5 +314,5 @@ def test_another_process_opens_the_run_that_the_first_one_sends(finished_run: Pa
 def test_a_process_alone_reads_the_folder_and_sends_nothing(finished_run: Path, tmp_path: Path) -> None:
     with open_run(finished_run, ALONE) as run:
         assert run.folder == finished_run
-    with pytest.raises(ValueError, match="no run folder"), open_run(tmp_path / "none", ALONE):
+    with pytest.raises(ValueError, match="not a run folder"), open_run(tmp_path / "none", ALONE):
         pass

@@ -115,7 +115,7 @@ def test_what_a_run_killed_as_it_began_has_left_stops_no_new_one(left: list[str]
 def test_a_folder_with_a_persons_files_is_never_moved(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("mine")
-    with pytest.raises(ValueError, match="thesis holds files that are no run"):
+    with pytest.raises(ValueError, match="thesis holds other files than a run's"):
         RunFolder.create(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").is_file()
 
@@ -135,7 +135,7 @@ def test_a_run_without_a_manifest_is_not_taken_for_unchanged(run: RunFolder) -> 
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is no run folder: it has no config\.json"):
+    with pytest.raises(ValueError, match=r"is not a run folder: it has no config\.json"):
         RunFolder.open(tmp_path)
 
 

@@ -105,7 +105,7 @@ DAMAGES: list[tuple[str, Change, tuple[str, ...]]] = [
     ("config.json", put("settings", [[[[[[]]]]]]), ("settings are tables",)),
     ("config.json", put("modules", [["conv1"]]), ("modules", "conv1")),
     ("config.json", put("modules", []), ("modules",)),
-    ("config.json", put("protocol", [["shared-split"]]), ("protocol", "a list of names is valid")),
+    ("config.json", put("protocol", [["shared-split"]]), ("protocol", "it must be a list of names")),
     ("config.json", put("data", "a\0b"), ("data is 'a\\x00b'",)),
     ("config.json", put("epochs", 3), ("adamw/history.json", "has 2 rows; epochs is 3")),
     ("config.json", put("scenes", 10**6), ("split.csv", "scenes 1000000")),
@@ -115,7 +115,7 @@ DAMAGES: list[tuple[str, Change, tuple[str, ...]]] = [
     ("fingerprint.json", drop("device"), ("lacks device",)),
     ("fingerprint.json", put("numerics", "auto"), ("numerics is 'auto'",)),
     ("fingerprint.json", put("threads", 0), ("threads is 0",)),
-    ("fingerprint.json", put("versions/torch", "\x1b[31m"), ("versions.torch", "can be printed")),
+    ("fingerprint.json", put("versions/torch", "\x1b[31m"), ("versions.torch", "printable")),
     ("metrics.json", drop("classes"), ("lacks classes",)),
     ("metrics.json", put("classes/0", "forest"), ("classes is", "by split.csv it is")),
     ("metrics.json", put("class_accuracy", [0.5]), ("class_accuracy has 1 values; split.csv has 6 classes",)),
@@ -154,14 +154,14 @@ DAMAGES: list[tuple[str, Change, tuple[str, ...]]] = [
     ("manifest.json", put("config.json", {"sha256": "0"}), ("config.json is {",)),
     ("manifest.json", become(b'{"../../victim": ""}'), ("'../../victim' is not valid",)),
     ("manifest.json", become(b'{"/a": ""}'), ("'/a' is not valid",)),
-    ("split.csv", become(b""), ("is no split",)),
+    ("split.csv", become(b""), ("is not a split",)),
     ("split.csv", replace_in_first("buildings/", "../buildings/"), ("row 2: path '../buildings/",)),
     ("split.csv", replace_in_first("buildings/", "/buildings/"), ("row 2: path '/buildings/",)),
     ("split.csv", replace_in_first("buildings/", "C:buildings/"), ("row 2: path 'C:buildings/",)),
     ("split.csv", replace_in_first(",buildings,", ",a/b,"), ("row 2: class 'a/b'",)),
     ("split.csv", replace_in_first(",buildings,", ",sea,"), ("class sea of buildings/0000.bmp is not the folder",)),
     ("split.csv", replace_in_first(",buildings,", ",buildings,x"), ("row 2: sha256 'x",)),
-    ("split.csv", rows(lambda lines: [*lines, lines[0]]), ("path buildings/0000.bmp stands in 2 rows",)),
+    ("split.csv", rows(lambda lines: [*lines, lines[0]]), ("path buildings/0000.bmp is in 2 rows",)),
     ("split.csv", rows(lambda lines: lines[1:]), ("split.csv",)),
     ("scores.npz", become(archive("(1000000000000,)", b"\0" * 8)), ("claims float32 of shape (1000000000000,)",)),
     ("scores.npz", become(archive("(-1, -2)", b"\0" * 8)), ("scores.npz",)),
@@ -293,7 +293,7 @@ def test_nothing_is_written_through_a_link_that_leads_out(own_records: Path, tmp
         ),
         (
             lambda entries: entries | {"notes.txt": "0" * 64, "extra.json": entries["config.json"]},
-            ("notes.txt is missing or has other bytes", "lists extra.json, which is no file of"),
+            ("notes.txt is missing or has other bytes", "lists extra.json, which is not a file of"),
         ),
         (lambda _entries: {}, ("no manifest entry for adamw/best.safetensors",)),
     ],
@@ -321,7 +321,7 @@ def test_a_folder_with_another_programs_manifest_is_no_run(tmp_path: Path, call:
     (tmp_path / "manifest.json").write_text('{"name": "My page", "icons": []}')
     code, _, error = call("verify", str(tmp_path))
     assert code == 2
-    assert "is no run folder" in error
+    assert "is not a run folder" in error
 
 
 def test_images_that_are_not_there_are_wrong_input(finished_run: Path, call: Call, tmp_path: Path) -> None:

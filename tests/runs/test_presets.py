@@ -178,7 +178,7 @@ def test_one_setting_can_be_trained_alone_at_another_learning_rate() -> None:
         (
             None,
             0.1,
-            "--learning-rate is of one setting, and there are 3; --optimizer chooses one of AdamW, RMSprop",
+            "--learning-rate is for one setting, and there are 3; --optimizer chooses one of AdamW, RMSprop",
         ),
         ("Adam", None, "--optimizer Adam names 0 of the settings; --optimizer chooses one of AdamW, RMSprop, SGD, and"),
         ("SGD", -1.0, "learning_rate > 0"),

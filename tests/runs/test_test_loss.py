@@ -99,7 +99,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_test_images_and_not_of_others
 
 
 def test_nothing_can_be_selected_by_it(run: FinishedRun) -> None:
-    with pytest.raises(ValueError, match="no select 'test_loss'; valid are"):
+    with pytest.raises(ValueError, match="select is 'test_loss'; it must be one of"):
         configure("tiny", None, {"select": "test_loss"})
     reversed_losses = {
         name: [row | {"test_loss": 1 / (1 + row["test_loss"])} for row in rows] for name, rows in run.histories.items()

@@ -123,7 +123,7 @@ def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sum", "no protocol 'sum'; valid are corrected, published, shared-split"),
+        ("sum", "protocol is 'sum'; it must be one of corrected, published, shared-split"),
         # It is no part of the hypothesis, and changes no number.
         ("test-loss-each-epoch", "no deviation 'test-loss-each-epoch'; valid are shared-split, .*, published$"),
     ],

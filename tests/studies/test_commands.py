@@ -50,11 +50,11 @@ def test_a_page_is_of_runs_from_scratch_unless_imagenet_is_named(
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("ablation --preset tiny --deviations sum", ("no protocol 'sum'", "valid are corrected")),
-        ("ablation --preset tiny --deviations one-set", ("no protocol 'one-set'", "valid are corrected")),
+        ("ablation --preset tiny --deviations sum", ("protocol is 'sum'", "one of corrected")),
+        ("ablation --preset tiny --deviations one-set", ("protocol is 'one-set'", "one of corrected")),
         ("ablation --preset tiny --deviations nothing", ("nothing",)),
         ("ablation --preset tiny --deviations shared-split,", ("deviation",)),
-        ("published nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
+        ("published nowhere nowhere", ("nowhere is not a run folder", "in4310repro train")),
         ("published nowhere", ("Missing argument",)),
     ],
 )

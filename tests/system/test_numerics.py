@@ -66,7 +66,7 @@ def test_native_takes_all_processors() -> None:
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OMP_THREAD_LIMIT"])
 def test_a_number_of_threads_that_is_none_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=f"{name} is '{value}'; a number of threads is valid, 1 or more"):
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; it must be a number of threads, 1 or more"):
         activate("auto", "cpu")
 
 
@@ -175,8 +175,8 @@ def test_the_loss_in_portable_arithmetic_has_the_bits_of_its_kernels(numerics: N
 @pytest.mark.parametrize(
     ("mode", "device", "message"),
     [
-        ("fast", "cpu", "no numerics mode 'fast'; valid are auto, native, portable"),
-        ("native", "tpu", "no device 'tpu'; valid are auto, cpu, cuda"),
+        ("fast", "cpu", "numerics is 'fast'; it must be one of auto, native, portable"),
+        ("native", "tpu", "device is 'tpu'; it must be auto, cpu, cuda"),
         ("portable", "cuda", "it runs on the CPU and the device asked for is 'cuda'; use --numerics native"),
     ],
 )
@@ -187,7 +187,7 @@ def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: st
 
 def test_a_gpu_beyond_the_last_is_refused() -> None:
     assert [resolve_device(name, 2) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
-    with pytest.raises(ValueError, match="device 'cuda:2' was asked for; cuda:0 to cuda:1 are valid"):
+    with pytest.raises(ValueError, match="device 'cuda:2' was asked for; it must be one of cuda:0 to cuda:1"):
         resolve_device("cuda:2", 2)
 
 

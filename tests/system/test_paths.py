@@ -21,7 +21,7 @@ def test_what_a_catalogue_may_hold_is_valid(path: str) -> None:
     ],
 )
 def test_what_could_lead_elsewhere_or_cannot_be_printed_is_refused(path: str) -> None:
-    with pytest.raises(ValueError, match=r"FOLDER/FILE is, relative, without \.\., drive or backslash"):
+    with pytest.raises(ValueError, match=r"it must be a relative FOLDER/FILE, no \.\., drive or backslash"):
         relative_path(path)
 
 
@@ -29,7 +29,7 @@ def test_what_could_lead_elsewhere_or_cannot_be_printed_is_refused(path: str) ->
     "name", ["", ".", "..", "-", "_-", "a/b", "a\\b", "a.b", "a b", "C:x", "a\n", "x" * 101, "com1"]
 )
 def test_a_name_that_is_no_plain_folder_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"preset .* names a folder: up to 60 letters and digits are valid"):
+    with pytest.raises(ValueError, match=r"preset .* names a folder: it must be at most 60 letters, digits, - and _"):
         folder_name(name, "preset")
 
 
@@ -59,7 +59,7 @@ def test_a_folder_that_is_itself_reached_by_a_link_is_a_folder(tmp_path: Path) -
 
 def test_a_folder_in_the_place_of_a_file_and_a_file_that_is_missing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").mkdir()
-    with pytest.raises(ValueError, match="is no regular file"):
+    with pytest.raises(ValueError, match="is not a regular file"):
         regular_file(tmp_path, "metrics.json")
     with pytest.raises(ValueError, match=r"none\.json is not there"):
         regular_file(tmp_path, "none.json")

@@ -161,15 +161,15 @@ def test_a_helper_for_tests_refuses_what_another_process_cannot_import() -> None
         pass
 
     for make in (local, lambda: None):
-        with pytest.raises(ValueError, match="is no function at the top of a module"):
+        with pytest.raises(ValueError, match="is not a function at the top of a module"):
             assert_same_training(make, ["clock"])
-    with pytest.raises(ValueError, match="under is empty; valid are hash seed, listing, "):
+    with pytest.raises(ValueError, match="under is empty; it must name some of hash seed, listing, "):
         assert_same_training("train:make", [])
 
 
 def test_a_change_that_there_is_not_is_refused_with_the_valid_ones(call: Call) -> None:
     names = ", ".join(each.name for each in CHANGES)
-    refused(call, ("explain", "train:make", "--only", "moon"), f"no change 'moon'; valid are {names}")
+    refused(call, ("explain", "train:make", "--only", "moon"), f"no change 'moon'; there are {names}")
 
 
 def test_the_minutes_of_torch_compile_are_announced(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_the_minutes_of_torch_compile_are_announced(call: Call, monkeypatch: pyt
 
 
 def test_a_training_without_a_function_is_refused(call: Call) -> None:
-    refused(call, ("explain", "train.py"), "train.py is no run folder; MODULE:FUNCTION, such as train:make")
+    refused(call, ("explain", "train.py"), "train.py is not a run folder; give one, or MODULE:FUNCTION")
 
 
 @linux

@@ -218,7 +218,7 @@ def test_a_tensor_without_plain_values_is_refused(kind: str) -> None:
 def test_a_tensor_with_too_little_memory_is_refused() -> None:
     values = torch.ones(6)[3:]
     values.untyped_storage().resize_(20)
-    with pytest.raises(ValueError, match="in 20 bytes of memory; valid are 24 or more"):
+    with pytest.raises(ValueError, match="in 20 bytes of memory; it must have 24 or more"):
         digest(values)
 
 

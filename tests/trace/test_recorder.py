@@ -601,7 +601,7 @@ def test_modules_that_come_later_are_refused(tmp_path: Path) -> None:
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "every": ({"every": 0}, "every is 0 and rows None; both must be at least 1"),
-    "optimizer": ({"optimizer": ["SGD"]}, "optimizer is str; a torch.optim.Optimizer, several or None is valid"),
+    "optimizer": ({"optimizer": ["SGD"]}, "optimizer is str; it must be a torch.optim.Optimizer, several or None"),
     "keep": ({"keep": {"step": 5, "tensors": ["loss"]}, "every": 2}, "keep names step 5, which is not recorded"),
 }
 

@@ -72,7 +72,7 @@ def test_a_file_that_ends_amid_a_line_has_the_whole_steps_before(size: int, tmp_
 def test_a_file_without_a_whole_line_is_no_trace(tmp_path: Path) -> None:
     for content in (b"", b'{"trace": 1'):
         (tmp_path / "a.trace").write_bytes(content)
-        with pytest.raises(ValueError, match="is no trace: it has no header line"):
+        with pytest.raises(ValueError, match="is not a trace: it has no header line"):
             read_trace(tmp_path / "a.trace")
 
 
@@ -128,14 +128,14 @@ def test_a_damaged_line_is_refused_by_its_number(kind: str, tmp_path: Path) -> N
 )
 def test_a_line_that_is_no_json_is_refused(line: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.trace").write_bytes(line + b"\n")
-    with pytest.raises(ValueError, match=r"a\.trace, line 1 is no JSON: .*; each line of a trace is an object"):
+    with pytest.raises(ValueError, match=r"a\.trace, line 1 is not JSON: .*; each line of a trace is an object"):
         read_trace(tmp_path / "a.trace")
 
 
 def test_a_line_that_is_too_long_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "a.trace").open("wb") as file:
         file.truncate(2**27)
-    with pytest.raises(ValueError, match=r"a\.trace, line 1 has more than 67,108,864 bytes; it is no line of a trace"):
+    with pytest.raises(ValueError, match=r"a\.trace, line 1 has more than 67,108,864 bytes; it is not a line"):
         read_trace(tmp_path / "a.trace")
 
 

@@ -130,7 +130,7 @@ def test_what_a_training_would_refuse_a_dry_run_refuses(
     (tmp_path / "mine" / "a" / "0.png").write_bytes(b"no image")
     code, _, error = call(*COMMAND, "--data", "mine")
     assert (code, "0.png is not a readable image" in error.splitlines()[-1]) == (2, True)
-    refused(call, (*COMMAND, "--out", "mine"), "mine holds files that are no run")
+    refused(call, (*COMMAND, "--out", "mine"), "mine holds other files than a run's")
     refused(call, (*COMMAND, "--weights", "mine.pth"), "no weights 'mine.pth'")
     refused(call, (*COMMAND, "--resume"), "--resume continues one; give one of them")
     # Its scenes are drawn now, and take no more room.

@@ -185,7 +185,7 @@ def test_a_resumed_training_tells_tensorboard_which_steps_it_repeats(
 def test_what_cannot_be_logged_is_one_line_before_anything_is_read(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    refused(call, ("train", "--log-steps", "xml"), "no log_steps 'xml'; valid are csv, tensorboard")
+    refused(call, ("train", "--log-steps", "xml"), "log_steps is 'xml'; it must be one of csv, tensorboard")
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     refused(call, ("train", "--log-steps", "tensorboard"), "needs tensorboard: ", "pip install tensorboard")
     assert list(tmp_path.iterdir()) == []

@@ -82,7 +82,7 @@ def test_a_range_of_steps_is_traced_alone(tmp_path: Path) -> None:
 
 def test_a_trace_that_begins_after_the_last_step_is_refused() -> None:
     refuse_steps_beyond(range(2 * STEPS - 1, 99), 48, TWO)
-    with pytest.raises(ValueError, match=r"--trace 12:99 begins after the last step .* valid are 0 to 11$"):
+    with pytest.raises(ValueError, match=r"--trace 12:99 begins after the last step .* steps are 0 to 11$"):
         refuse_steps_beyond(range(2 * STEPS, 99), 48, TWO)
 
 

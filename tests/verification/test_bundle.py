@@ -223,7 +223,7 @@ def without_subjects(data: bytes) -> bytes:
         ("statement/statement.json", selecting(setting="sgd", epoch=9), ["selected.setting is sgd", "epoch is 9"]),
         ("statement/statement.json", beside_sha256("subject", "sha512", "0"), ["another sha512 than statement/"]),
         ("statement/statement.json", beside_sha256("subject", "c" * 101, "0"), [f"a {'c' * 100} of run/metrics.json"]),
-        ("statement/statement.json", mentioning("note", {"x": ["0" * 64]}), ["which is no hash of the bundle"]),
+        ("statement/statement.json", mentioning("note", {"x": ["0" * 64]}), ["which is not a hash of the bundle"]),
         ("ro-crate-metadata.json", of_type("File"), ["names run/none.csv, which the bundle does not hold"]),
         ("ro-crate-metadata.json", of_type("x", "https://schema.org/MediaObject"), ["names run/none.csv"]),
         ("ro-crate-metadata.json", beside_sha256("@graph", "sha512", "0" * 128), ["another sha512 than ro-crate"]),
@@ -286,7 +286,7 @@ def test_another_form_of_a_predicate_or_type_is_compared_with_nothing_and_that_o
 
     assert differences(predicate=value) == differences(_type=value, subject=value) == []
     (difference,) = differences(predicate={"chain_sha256": value})
-    assert "/statement/statement.json: chain_sha256 is no text; the run has " in difference
+    assert "/statement/statement.json: chain_sha256 is not a text; the run has " in difference
 
 
 @pytest.fixture(scope="module")
@@ -369,14 +369,14 @@ def test_a_file_that_is_no_bundle_is_refused_in_one_sentence(
     call: Call, small: Path, temporary: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.txt").write_text("x")
-    refused(call, ("verify", "a.txt"), "a.txt is no run folder, and no bundle that `in4310repro export")
+    refused(call, ("verify", "a.txt"), "a.txt is not a run folder, nor a bundle of `in4310repro export")
     (tmp_path / "cut.zip").write_bytes(small.read_bytes()[:-40])
-    refused(call, ("verify", "cut.zip"), "cut.zip is no zip file, or it was cut off")
+    refused(call, ("verify", "cut.zip"), "cut.zip is not a zip file, was cut off")
     with zipfile.ZipFile(tmp_path / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("run/config.json", "{}")
     refused(call, ("verify", "deflated.zip"), "the entry 'run/config.json' is compressed")
     archive.write(tmp_path / "empty.zip", {})
-    refused(call, ("verify", "empty.zip"), "empty.zip is no run folder: it has no config.json")
+    refused(call, ("verify", "empty.zip"), "empty.zip is not a run folder: it has no config.json")
     damaged = bytearray(small.read_bytes())
     damaged[damaged.rindex(b'"orientation"')] ^= 1
     (tmp_path / "damaged.zip").write_bytes(damaged)
@@ -391,7 +391,7 @@ def test_a_repacked_bundle_is_refused(call: Call, small: Path, tmp_path: Path) -
         for name in zipped.namelist():
             again.writestr(name, zipped.read(name))
     (tmp_path / "b.zip").write_bytes(file.getvalue())
-    refused(call, ("verify", "b.zip"), "the entry 'README.txt' has other fields than are written")
+    refused(call, ("verify", "b.zip"), "the entry 'README.txt' has header fields that do not match")
 
 
 def test_images_that_are_not_used_are_named(call: Call, bundle: Path, tmp_path: Path) -> None:

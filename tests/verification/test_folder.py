@@ -125,7 +125,7 @@ def test_an_unfinished_run_and_a_folder_of_another_program_are_none_to_verify(sm
         recorded_files(small.folder)
     (tmp_path / "page").mkdir()
     (tmp_path / "page/manifest.json").write_text('{"name": "My page", "icons": []}')
-    with pytest.raises(ValueError, match="is no run folder"):
+    with pytest.raises(ValueError, match="is not a run folder"):
         recorded_files(tmp_path / "page")
 
 
@@ -134,7 +134,7 @@ def test_a_setting_that_the_configuration_dropped_leaves_files_that_are_of_no_ru
     config = files.read_json("config.json")
     dropped = next(s["name"] for s in config["settings"] if s["name"] != files.read_json("metrics.json")["setting"])
     files.write_json("config.json", config | {"settings": [s for s in config["settings"] if s["name"] != dropped]})
-    sentence = f"{own_records / 'manifest.json'} lists {dropped}/history.json, which is no file of this run"
+    sentence = f"{own_records / 'manifest.json'} lists {dropped}/history.json, which is not a file of this run"
     assert sentence in wrong_in_manifest(FinishedRun.open(own_records))
     lines = {name: sha256 for name, sha256 in files.manifest().items() if not name.startswith(f"{dropped}/")}
     (own_records / names.MANIFEST).write_text(json.dumps(lines, indent=1) + "\n")
@@ -153,7 +153,7 @@ def test_the_hash_of_a_run_ignores_its_feature_maps_alone(small: RunFolder) -> N
 
 @pytest.mark.parametrize("sha256", ["", "abc", "F" * 64, "0" * 65])
 def test_a_hash_that_is_none_is_refused(sha256: str, small: RunFolder) -> None:
-    with pytest.raises(ValueError, match="64 hex digits in lower case are valid"):
+    with pytest.raises(ValueError, match="it must be 64 hex digits in lower case"):
         other_manifest(small, sha256)
 
 

@@ -75,7 +75,7 @@ def test_a_split_of_other_scenes_than_are_drawn_is_a_difference_that_ends_the_ve
 ) -> None:
     entry, *others = run.split.parts["training"]
     changed = forged(run, training=(replace(entry, sha256="0" * 64), *others))
-    assert f"the split has no {entry.path} that is the scene drawn now" in of_scenes(changed)
+    assert f"the split lacks the scene {entry.path} as it is drawn now" in of_scenes(changed)
     assert verify(run.folder, opened=changed, context=Context(numerics)).differences[-1] == of_scenes(changed)[-1]
 
 
@@ -158,7 +158,7 @@ def test_recorded_hashes_of_pixels_are_of_each_image_and_those_of_the_fingerprin
     recorded = run.fingerprint["pixels_sha256"]["training"]
     for pixels, fault in (
         ({path: sha256 for path, sha256 in hashes.items() if path != paths[0]}, f"{paths[0]} is missing"),
-        (hashes | {"sea/none.bmp": "0" * 64}, "sea/none.bmp is no image that the run of config.json reads"),
+        (hashes | {"sea/none.bmp": "0" * 64}, "sea/none.bmp is not an image that the run of config.json reads"),
         (
             changed,
             f"the hashes of the training images give {given}; pixels_sha256 in fingerprint.json has {recorded}",

@@ -13,7 +13,7 @@ import mmap
 import torch
 from torch import Tensor
 
-# Smaller blocks gain nothing over the C library's own free lists.
+# For smaller blocks the C library's own free lists are as fast.
 LEAST = 1 << 16  # bytes
 # If free blocks exceed those in use by more than this, a larger free block is used before new memory is requested:
 # evaluation holds few maps at a time, but of many sizes. If no larger one exists, all free blocks are returned.
@@ -59,7 +59,7 @@ class _Sizes:
     free = 0
 
 
-Sizes = _Sizes()  # to write to a class costs more: it ends what Python has cached of it
+Sizes = _Sizes()  # an instance, since each write to a class would clear Python's cache of its attributes
 
 
 _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory of the blocks that no tensor uses

@@ -43,9 +43,7 @@ class Function(torch.autograd.Function):
         if not torch.is_grad_enabled():
             return cls.forward(Unrecorded(), *arguments)  # type: ignore[no-any-return]
         if _are_functorch_transforms_active():
-            raise ValueError(
-                f"{cls.__name__.strip('_')} inside of torch.func; valid is outside of it; {library.NATIVE}"
-            )
+            raise ValueError(f"{cls.__name__.strip('_')} cannot run inside of torch.func; {library.NATIVE}")
         return super().apply(*arguments)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -67,7 +65,7 @@ def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
         if not torch.is_grad_enabled():
             return backward(ctx, *gradients)
         if getattr(ctx, "batch", shares.WHOLE).is_shared:
-            raise RuntimeError(f"{name} with create_graph=True in several processes; valid is one; {library.NATIVE}")
+            raise RuntimeError(f"{name} with create_graph=True needs a single process; {library.NATIVE}")
         with torch.no_grad():
             results = backward(ctx, *gradients)
         given = [value for value in (*gradients, *ctx.saved_tensors) if value is not None and value.requires_grad]
@@ -138,13 +136,13 @@ def check_norm(shape: Sequence[int], norm: Norm) -> tuple[Maybe, Maybe, Maybe, N
     if not norm.training and (mean is None or variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
     if (mean is None) != (variance is None):
-        raise ValueError("batch norm with one of running mean and variance; valid are both and neither")
+        raise ValueError("batch norm with one of running mean and variance; it needs both or neither")
     if norm.activation not in ACTIVATIONS:
-        raise ValueError(f"no activation {norm.activation!r}; valid are {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"activation is {norm.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
     form = ACTIVATIONS[norm.activation]
     if other is not None:
         if norm.activation != "relu":
-            raise ValueError(f"a second map with activation {norm.activation!r}; valid is relu")
+            raise ValueError(f"a second map with activation {norm.activation!r}; it must be relu")
         form, other = SUM_RELU, library.check("second map", other, torch.float32, shape)
     # In training they are updated in place, so that the originals are needed instead of checked copies.
     mean, variance = norm[:2] if norm.training else (mean, variance)
@@ -295,7 +293,7 @@ def check_maps(what: str, values: Tensor, axes: str = "[image, channel, height, 
         return values
     fits = not values.is_nested and (values.dtype, values.ndim, values.device.type) == (torch.float32, number, "cpu")
     if not (fits and values.numel()):
-        raise ValueError(f"{what}: {describe(values)}; valid is torch.float32 {axes} on the CPU, not empty")
+        raise ValueError(f"{what}: {describe(values)}; it must be torch.float32 {axes} on the CPU, not empty")
     return library.as_plain(what, values)
 
 
@@ -303,5 +301,5 @@ def _scores_and_labels(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     scores = check_maps("scores", scores, "[image, class]")
     labels, classes = library.check("labels", labels, torch.int64, scores.shape[:1]), scores.shape[1]
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; valid are 0 to {classes - 1}")
+        raise ValueError(f"labels from {int(labels.min())} to {int(labels.max())}; they must be 0 to {classes - 1}")
     return scores, labels

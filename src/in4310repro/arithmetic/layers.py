@@ -80,7 +80,7 @@ class MaxPool2d(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return the maximum in each window of maps [image, channel, height, width]."""
         _refuse(self)
-        stride: Any = self.stride  # None stands for the window, though torch's type does not say so
+        stride: Any = self.stride  # None means the window, though torch's type does not say so
         kernel, padding = pair(self.kernel_size), pair(self.padding)
         return pooling.max_pool(input, kernel, kernel if stride is None else pair(stride), padding, self.ceil_mode)
 
@@ -139,9 +139,9 @@ def _refuse(layer: nn.Module) -> None:
 def reason(layer: nn.Module) -> str | None:
     """Return the reason why the kernels cannot compute a layer with its present attributes; None if they can."""
     if isinstance(layer, nn.ReLU6) and (layer.min_val, layer.max_val) != (0, 6):
-        return f"ReLU6 with min_val={layer.min_val} and max_val={layer.max_val}; valid are 0 and 6"
+        return f"ReLU6 with min_val={layer.min_val} and max_val={layer.max_val}; they must be 0 and 6"
     if isinstance(layer, nn.MaxPool2d) and (pair(layer.dilation) != (1, 1) or layer.return_indices):
-        return "MaxPool2d with dilation or return_indices; valid are 1 and False"
+        return "MaxPool2d with dilation or return_indices; they must be 1 and False"
     if not isinstance(layer, nn.Conv2d):
         return None
     kind = "Conv2dSame" if isinstance(layer, same.Conv2dSame) else "Conv2d"
@@ -149,16 +149,16 @@ def reason(layer: nn.Module) -> str | None:
     if "_conv_forward" in vars(layer):
         wrong = "a _conv_forward() of its own"
     elif layer.padding_mode != "zeros":
-        wrong = f"padding_mode={layer.padding_mode!r}; valid is 'zeros'"
+        wrong = f"padding_mode={layer.padding_mode!r}; it must be 'zeros'"
     elif pair(layer.dilation) != (1, 1):
-        wrong = f"dilation={layer.dilation}; valid is 1"
+        wrong = f"dilation={layer.dilation}; it must be 1"
     elif kind == "Conv2dSame" and padding not in (0, (0, 0)):
-        wrong = f"padding={padding!r}; valid is 0"
+        wrong = f"padding={padding!r}; it must be 0"
     elif isinstance(padding, str) and padding not in ("same", "valid"):
-        wrong = f"padding={padding!r}; valid are 'same', 'valid' and numbers"
+        wrong = f"padding={padding!r}; it must be 'same', 'valid' or numbers"
     elif padding == "same" and ((even := not all(size % 2 for size in sizes)) or pair(layer.stride) != (1, 1)):
         given = f"an even kernel {sizes}" if even else f"stride={layer.stride}"
-        wrong = f"padding={padding!r} and {given}; valid are numbers"
+        wrong = f"padding={padding!r} and {given}; it must be numbers"
     else:
         return None
     return f"{kind} with {wrong}"

@@ -279,7 +279,7 @@ def as_plain(what: str, values: Tensor) -> Tensor:
         return values
     refuse_transforms(what, values)
     if values.layout is not torch.strided or not values.is_cpu:
-        raise ValueError(f"{what}: {values.layout} on {values.device}; valid are dense values on the CPU")
+        raise ValueError(f"{what}: {values.layout} on {values.device}; it must be dense values on the CPU")
     if type(values) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             values = values.as_subclass(Tensor)
@@ -289,7 +289,7 @@ def as_plain(what: str, values: Tensor) -> Tensor:
 
 
 def refuse_transforms(what: str, values: Tensor) -> None:
-    """Raise ValueError if a tensor stands for other values, or for more values, than those in its memory."""
+    """Raise ValueError if a tensor represents other values, or more values, than those in its memory."""
     if _is_wrapped(values):
         kind = "a tensor inside of torch.func"
     elif values.is_nested:
@@ -300,7 +300,7 @@ def refuse_transforms(what: str, values: Tensor) -> None:
         kind = "a tensor with a tangent of forward-mode differentiation"
     else:
         return
-    raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
+    raise ValueError(f"{what}: {kind}; it must be a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
 
 
 def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
@@ -343,5 +343,5 @@ def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
     # What is in the state of an optimizer need not be a tensor.
     found = isinstance(values, Tensor) and not values.is_nested and (values.device.type, values.dtype, values.shape)  # type: ignore[redundant-expr]
     if found != ("cpu", dtype, tuple(shape)):
-        raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
+        raise ValueError(f"{what}: {describe(values)}; it must be {dtype} of shape {tuple(shape)} on the CPU")
     return as_plain(what, values)  # type: ignore[return-value]  # a Tensor for a Tensor

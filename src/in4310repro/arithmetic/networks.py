@@ -168,7 +168,7 @@ def _reason(module: nn.Module) -> str | None:
     kind = type(module)
     for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
         if value.device.type != "cpu" or (value.is_floating_point() and value.dtype != torch.float32):
-            return f"{kind.__name__} with {value.dtype} on {value.device}; valid is torch.float32 on the CPU"
+            return f"{kind.__name__} with {value.dtype} on {value.device}; it must be torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
     if kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:

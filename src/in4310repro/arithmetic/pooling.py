@@ -19,7 +19,7 @@ def adaptive_average_pool(maps: Tensor, size: Pair) -> Tensor:
     """Pool maps [image, channel, height, width] as torch.nn.functional.adaptive_avg_pool2d does."""
     maps = check_maps("maps", maps)
     if min(size) < 1:
-        raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
+        raise ValueError(f"a map cannot be pooled to {size}; it must be two numbers from 1")
     return _AveragePool.apply(maps, size)
 
 
@@ -55,8 +55,8 @@ def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) 
     """
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
-            f"a window of {kernel}, stride {stride}, padding {padding} on {size}; valid are windows that fit, "
-            "strides from 1 and paddings from 0 to half of the window"
+            f"a window of {kernel}, stride {stride}, padding {padding} on {size}; windows must fit, "
+            "strides be 1 or more and paddings 0 to half of the window"
         )
     room = size + 2 * padding - kernel
     windows = -(-room // stride) + 1 if round_up else room // stride + 1

@@ -29,17 +29,17 @@ def _shape(
         ValueError: the sizes do not fit together.
     """
     if len(sizes) != 4 or len(weight) != 4 or 0 in sizes or 0 in weight:
-        raise ValueError(f"maps {sizes}, weight {weight}; valid are four sizes from 1 each")
+        raise ValueError(f"maps {sizes}, weight {weight}; each must have four sizes from 1")
     if sizes[1] != weight[1] * groups or weight[0] % groups:
         raise ValueError(
-            f"maps of {sizes[1]} channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups "
-            "and outputs divisible by groups"
+            f"maps of {sizes[1]} channels, weight {weight}, {groups} groups; channels must be {weight[1]} x groups "
+            "and outputs must be divisible by groups"
         )
     ends = [each if isinstance(each, tuple) else (each, each) for each in padding]
     if [len(each) for each in ends] != [2, 2]:
-        raise ValueError(f"padding {padding}; valid are (rows, columns) and ((top, bottom), (left, right))")
+        raise ValueError(f"padding {padding}; it must be (rows, columns) or ((top, bottom), (left, right))")
     if min(stride) < 1 or min(map(min, ends)) < 0:
-        raise ValueError(f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0")
+        raise ValueError(f"stride {stride}, padding {padding}; strides must be 1 or more and paddings 0 or more")
     shape = Shape(*sizes, weight[0], *weight[2:], *stride, *ends[0], *ends[1], groups)
     if sizes[2] + sum(ends[0]) < weight[2] or sizes[3] + sum(ends[1]) < weight[3]:
         raise ValueError(f"a kernel {weight[2:]} over maps {sizes[2:]} with padding {padding}; it must fit into them")
@@ -158,7 +158,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Maybe = None) -> Tensor:
     """
     if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1] or not rows.numel() * weight.numel():
         shapes = f"rows {tuple(rows.shape)}, weight {tuple(weight.shape)}"
-        raise ValueError(f"{shapes}; valid are [image, feature] and [output, feature], none of them 0")
+        raise ValueError(f"{shapes}; they must be [image, feature] and [output, feature], none of them 0")
     rows = library.check("rows", rows, torch.float32, rows.shape)
     weight = library.check("weight", weight, torch.float32, weight.shape)
     return _Linear.apply(rows, weight, library.check("bias", bias, torch.float32, weight.shape[:1]))
@@ -189,7 +189,7 @@ def product(centred: Tensor) -> Tensor:
         ValueError: the dtype is wrong, or the values are not a matrix with at least one column.
     """
     if centred.ndim != 2 or not centred.shape[1]:
-        raise ValueError(f"a product of {tuple(centred.shape)}; valid is [row, column] with a column or more")
+        raise ValueError(f"a product of {tuple(centred.shape)}; it must be [row, column] with a column or more")
     values = library.check("rows of a product", centred, torch.float64, centred.shape)
     columns = centred.shape[1]
     return library.call("product", *centred.shape, values, buffers.empty(columns, columns, dtype=torch.float64))

@@ -134,7 +134,7 @@ class Share(Whole):
         """
         if images != len(self.images):
             share = f"the share of process {self.connection.rank} in a batch of {self.batch}"
-            raise ValueError(f"{images} images; valid are {len(self.images)}, {share}")
+            raise ValueError(f"{images} images; there must be {len(self.images)}, {share}")
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ Argument = Tensor | Sequence[Tensor] | ctypes.Structure | int | float | None
 Structures = Mapping[str, type[ctypes.Structure]]
 
 DTYPES = {"float": torch.float32, "double": torch.float64, "int32_t": torch.int32, "int64_t": torch.int64}
-# Of results, and of parameters that are no arrays.
+# C types of results, and of parameters that are not arrays.
 TYPES = {
     "double": ctypes.c_double,
     "ptrdiff_t": ctypes.c_ssize_t,
@@ -106,7 +106,7 @@ class Signature:
                 continue
             models, begins = value if models is None else models, []
             if len(value) != extents[0]:
-                raise ValueError(f"{self.name}: {parameter.name} has {len(value)} tensors; valid are {extents[0]}")
+                raise ValueError(f"{self.name}: {parameter.name} has {len(value)} tensors; it must have {extents[0]}")
             sizes: Any = arguments[extents[1]]
             for each, model, size in zip(value, models, sizes.tolist(), strict=True):
                 begin = address(each, parameter.dtype)
@@ -157,7 +157,7 @@ def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
 
 def _parameter(text: str, structures: Structures) -> Parameter:
     if not (match := _PARAMETER.fullmatch(" ".join(text.split()))):
-        raise ValueError(f"{text!r} is no parameter of a declaration")
+        raise ValueError(f"{text!r} is not a parameter of a declaration")
     const, base, of_list, name, optional, extents = match.groups("")
     const, base = (const, base) if base else (extents, "float" if extents else "ptrdiff_t")
     structure = structures.get(base)
@@ -180,7 +180,7 @@ def _fit(name: str, parameter: Parameter, value: Any, extents: tuple[int, ...], 
         if same and (parameter.read_only or in_order):
             values = in_memory(what, value).detach().resolve_neg()
             return values.contiguous(memory_format=order)
-    raise ValueError(f"{what} is {describe(value)}; valid is {parameter.dtype} of {valid} side by side on the CPU")
+    raise ValueError(f"{what} is {describe(value)}; it must be {parameter.dtype} of {valid} side by side on the CPU")
 
 
 def address(value: Any, dtype: torch.dtype) -> int:
@@ -218,7 +218,7 @@ def in_memory(what: str, values: Tensor) -> Tensor:
     if values._is_zerotensor():
         return values.clone()
     if torch._is_functional_tensor(values):
-        raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; valid are values in memory")
+        raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; its values must be in memory")
     # Most are contiguous, and kernels are called often: their extent is their number, without a sum over the axes.
     extent = values.numel()
     if extent and not values.is_contiguous():
@@ -226,7 +226,7 @@ def in_memory(what: str, values: Tensor) -> Tensor:
     needed = (values.storage_offset() + extent) * values.dtype.itemsize if extent else 0
     if (found := values.untyped_storage().nbytes()) < needed:
         text = f"{what}: {values.dtype} of shape {tuple(values.shape)} in {found} bytes of memory"
-        raise ValueError(f"{text}; valid are {needed} or more")
+        raise ValueError(f"{text}; it must have {needed} or more")
     return values
 
 

@@ -37,9 +37,7 @@ class _Steps(torch.optim.Optimizer):
             raise ValueError(f"{name}.step takes no closure in portable arithmetic; call it without")
         for option in self.refused:
             if wrong := [group[option] for group in self.param_groups if group.get(option)]:
-                raise ValueError(
-                    f"{name} with {option}={wrong[0]} has no portable kernel; valid is {option}=0 or False"
-                )
+                raise ValueError(f"{name} with {option}={wrong[0]} has no portable kernel; {option} must be 0 or False")
         for group in self.param_groups:
             names = [each for each in self.moments if each != "momentum_buffer" or group["momentum"]]
             by_step: dict[int, list[list[Tensor]]] = {}
@@ -50,7 +48,7 @@ class _Steps(torch.optim.Optimizer):
                 parameters, values, *others = map(list, zip(*rows, strict=True))
                 sizes = torch.tensor([each.numel() for each in values], dtype=torch.int64, device="cpu")
                 numbers = map(float, self.numbers(group, step))
-                # None stands for the moments of SGD without momentum.
+                # None represents the moments of SGD without momentum.
                 library.call(self.kernel, len(rows), *numbers, sizes, values, *others, *([] if names else [None]))
                 # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using
                 # new values.
@@ -130,11 +128,11 @@ def _check_parameter(parameter: Tensor) -> Updated:
         values = library.check("a parameter", parameter, torch.float32, shape)
         if parameter._is_zerotensor():
             raise ValueError(
-                "a parameter without memory, which torch knows to be zeros; valid is one that can be written"
+                "a parameter without memory, which torch knows to be zeros; it must be one that can be written"
             )
         dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
         if not dense or parameter.is_neg():
-            raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
+            raise ValueError(f"a parameter with strides {parameter.stride()}; it must be contiguous or channels_last")
     gradient = library.check("a gradient", parameter.grad, torch.float32, shape)
     return parameter, values, gradient  # type: ignore[return-value]  # it is not None
 
@@ -147,5 +145,5 @@ def check_count(value: Tensor | None, name: str = "step") -> Tensor:
     """
     count = library.check(name, value, torch.float32, ())
     if count is None or not (0 <= count.item() <= MOST_STEPS and count.item() == int(count.item())):
-        raise ValueError(f"{name}: {count and count.item()}; valid are whole numbers from 0 to {MOST_STEPS}")
+        raise ValueError(f"{name}: {count and count.item()}; it must be a whole number from 0 to {MOST_STEPS}")
     return count

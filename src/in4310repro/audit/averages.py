@@ -39,7 +39,7 @@ PARTS = {
 WEIGHTED = "weighted by images"
 # Label of a number in the row `accuracy` and in the column of another measure.
 ROW = re.compile(r"accuracy\W+.*(?:precision|recall|f1|score|measure|support|sensitivity)", re.IGNORECASE)
-BELOW = 5  # lines below the last class in which the averages of a report stand
+BELOW = 5  # lines below the last class in which the averages of a report are
 AS_ZEROS = "plain mean with classes without a value as zeros"
 BATCH = 1024  # images, the most that are considered
 # Common batch sizes; no others are considered.
@@ -62,7 +62,7 @@ class Reading:
 
     name: str
     means: Mapping[Rounding, Interval]
-    condition: str = ""  # of readings that are no more than possible
+    condition: str = ""  # of readings that are merely possible
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ class Value:
     count: tuple[int, int] | None = None  # printed beside it: 286 of 300
     spread: Printed | None = None  # printed after plus-minus: a mean over runs, and no share of whole images
     label: str = ""  # as printed
-    item: Item = Item.IMAGE  # accuracy of tokens stands beside scores of entities
+    item: Item = Item.IMAGE  # accuracy of tokens is printed beside scores of entities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
     shares: bool = False
-    doubts: tuple[str, ...] = ()  # why it may be no confusion matrix: conditions of every verdict that uses it
+    doubts: tuple[str, ...] = ()  # why it may not be a confusion matrix: conditions of every verdict that uses it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class Table:
     doubts: tuple[str, ...] = ()  # conditions of every verdict that needs all classes, as the readers saw them
     whole_images: bool = True  # False: values of boxes or pixels, which may outnumber the images
     kind: TableKind = TableKind.CLASSES
-    first: int = 0  # the lines from which it was read, from 1: how near another table or line stands
+    first: int = 0  # the lines from which it was read, from 1: how near another table or line is
     last: int = 0
     section: str = ""  # the heading above, or the cell of a notebook
 

@@ -18,7 +18,7 @@ NUMBER = re.compile(r"\d[.,]\d|\d ?%|\bnan\b|\bn/a\b", re.IGNORECASE)
 NUMERAL = re.compile(r"(?<![\w.,])\d*[.,]?\d+(?![\w.,]*\d)")
 LONGEST = 500  # letters of a line that are looked at
 TABLES = 4  # tables before and after that are looked at
-PROSE = 8  # words of a sentence, which is no row of a table
+PROSE = 8  # words of a sentence, which is not a row of a table
 SENTENCE = re.compile(r"[^|&\t]*")
 WORD = re.compile(r"[^\W\d_]{2,}")
 NAMED = {
@@ -97,7 +97,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
     for value in table.values:
         # A number far above one may be a count where a share is expected.
         if value.class_name is not None and value.printed.value > 2 and "%" not in value.printed.text:
-            yield f"{value.printed.text} of {value.class_name} is no share"
+            yield f"{value.printed.text} of {value.class_name} is not a share"
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:

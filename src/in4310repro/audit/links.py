@@ -10,7 +10,7 @@ from in4310repro.audit.document import SCORES_OF_ALL, Average, Document, Measure
 from in4310repro.audit.readers.words import BEST, heading
 
 NEAR = 12  # lines between a line and the table that it is of
-BELOW = 5  # lines below the last class in which the averages of a report stand
+BELOW = 5  # lines below the last class in which the averages of a report are
 BESIDE = 30  # lines between a matrix and its report
 OF_ALL = (*SCORES_OF_ALL, Measure.SPECIFICITY, Measure.NEGATIVE_PREDICTIVE_VALUE)
 # A text between two results that merely announces the second.
@@ -74,7 +74,7 @@ def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined
         table, links = left[places[0]]
         first, last = line_range(matrix)
         link = Link(
-            text=f"the confusion matrix in lines {first} to {last} stands beside the classes in lines "
+            text=f"the confusion matrix in lines {first} to {last} is beside the classes in lines "
             f"{' to '.join(map(str, line_range(table)))}",
             lines=frozenset(value.printed.line for value in matrix.values),
             matrix=True,
@@ -219,7 +219,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
     what = ", ".join(dict.fromkeys(value.label.strip() or str(value.measure) for value in loose.values))
     where = f"line {first}" if first == last else f"lines {first} to {last}"
     return Link(
-        text=f"{what} in line {', '.join(map(str, lines))} stands beside {where}",
+        text=f"{what} in line {', '.join(map(str, lines))} is beside {where}",
         lines=frozenset(lines),
         conditions=tuple(_doubt_rivals(loose, rivals)),
     )

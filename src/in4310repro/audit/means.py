@@ -111,7 +111,7 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
     """Yield a sentence for each other choice of rows as classes that explains the reported average.
 
-    An example is "total is no class, or left out of the mean".
+    An example is "total is not a class, or left out of the mean".
     """
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
@@ -179,7 +179,7 @@ def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, mos
         edge = name in (names[0], names[-1]) and _is_between(parts[name], [parts[other] for other in others])
         edge = edge and not _has_images_of_its_own(name, others, sheet.sizes)
         if edge or LEFT_OUT.fullmatch(name.lower()):
-            yield Variant(parts=_remove(parts, [name]), condition=f"{name} is no class, or left out of the mean")
+            yield Variant(parts=_remove(parts, [name]), condition=f"{name} is not a class, or left out of the mean")
     subtotals = _find_subtotals(parts) if len(parts) <= most else []
     if subtotals and len(names) - len(subtotals) >= FEWEST:
         listed = ", ".join(subtotals[:5])

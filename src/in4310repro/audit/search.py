@@ -59,7 +59,7 @@ def search(
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
     """Return the cells of a column, with a finer rounding unit where trailing zeros may not have been printed.
 
-    If no decimal number ends in 0, then 0.9 beside 0.875 may stand for 0.900. All nonzero cells then get the
+    If no decimal number ends in 0, then 0.9 beside 0.875 may mean 0.900. All nonzero cells then get the
     finest unit of the column.
     """
     printed = [cell.value.printed for cell in column.values()]

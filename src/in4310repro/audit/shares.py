@@ -37,7 +37,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
             continue
         yield Claim(
             kind="range",
-            message=f"{_name(cell)} is printed as {value.printed.text}, which is no share between 0 and 1",
+            message=f"{_name(cell)} is printed as {value.printed.text}, which is not a share between 0 and 1",
             cells=(cell,),
             conditions=() if _is_among_shares(cell, cells) else tuple(_explain_range(cell)),
             excluded=("a share", "a percentage"),

@@ -71,14 +71,14 @@ class Sheet:
     gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
     beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of verdicts on the measures that they name
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
-    said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
+    said: tuple[str, ...] = ()  # why sizes that a sentence states may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
     mixed: tuple[str, ...] = ()  # why precision, recall and F1 over all classes may be of different averages
     named_split: NamedSplit | None = None  # positives and negatives that the text names for scores over all
     elsewhere: tuple[str, ...] = ()  # why the scores over all may be of several tests or settings
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
     in_batches: bool = True  # whether an accuracy over all may be a mean over batches
-    links: tuple[Link, ...] = ()  # what stands beside the table and was taken to be of the same predictions
+    links: tuple[Link, ...] = ()  # lines beside the table that were taken to be of the same predictions
 
     @property
     def name(self) -> str:
@@ -213,7 +213,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
     if 2 * len(full) <= len(values):
         return units
     least = min(units)
-    # A mean that somebody wrote beside such numbers has been rounded: it ends in twelve zeros by no chance.
+    # A mean that somebody wrote beside such numbers has been rounded: twelve zeros at its end are not chance.
     return [least if v.printed.value and v.class_name is not None else v.printed.unit for v in values]
 
 

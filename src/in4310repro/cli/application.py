@@ -212,7 +212,7 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
 
     text = " ".join("".join(traceback.format_exception_only(error)).split())[:LONGEST_LINE]
     if isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY):
-        # No error of ours, and nothing that a traceback would explain.
+        # Not an error of the program, and a traceback would not explain it.
         return WRONG_INPUT, f"memory ran out ({text}); smaller images or batches take less"
     what = f"error in the program: {text}"
     try:

@@ -16,7 +16,7 @@ from in4310repro.system.files import json_bytes, open_regular, write_file
 from in4310repro.system.machine import refuse_beyond_disk
 from in4310repro.system.text import columns
 
-# Of a file of weights, which may lack them; a run decides them.
+# Settings that a file of weights may lack; a run has them all.
 OF_WEIGHTS = ("model", "image_size", "mean", "std", "interpolation", "crop_ratio")
 FEATURES = "By the features of a network"
 ON_PLANE = 2000  # images of the page's map
@@ -32,10 +32,10 @@ A_TRACE = "A file that in4310repro.trace.Trace wrote, such as a.trace."
 @option(
     "--sizes", "Images of each class: sea=510,forest=474, or a JSON or CSV file; repeat for each set.", multiple=True
 )
-@option("--folds", "Number of folds or runs that the values average.", int, within=(1, None))
+@option("--folds", "Number of folds or runs over which the values are averaged.", int, within=(1, None))
 @option("--bound", "Largest class size that is searched.", int, within=(1, None))
-@option("--ceiling", "Accuracy above which a result is odd: 0.995.", multiple=True)
-@option("--show", "Print what is recognised and stop.", bool)
+@option("--ceiling", "Accuracy above which a result is reported as odd, such as 0.995.", multiple=True)
+@option("--show", "Print what was recognised, and stop.", bool)
 @option("--out", "Page (.html) or findings (.json) of one file.", Path)
 def audit(files: tuple[Path, ...], show: bool, out: Place, **given: Any) -> None:
     """Look for printed numbers that contradict each other; exit code 1 if any is impossible, 2 if a file was not read.
@@ -113,9 +113,9 @@ def scenes(folder: Path, images: int, image_size: int, seed: int) -> None:
 @of_config("class_folders")
 @option("--weights", "Run folder or weights file of the network whose features find doubtful labels.", panel=FEATURES)
 @of_config("model", help_text=f"For a weights file: {OPTIONS['model'].help}", panel=FEATURES)
-@of_config("image_size", help_text="Of a file of weights: side of the input, pixels.", panel=FEATURES)
-@of_config("mean", help_text="If a weights file lacks it, as 0.5,0.5,0.5.", panel=FEATURES)
-@of_config("std", help_text="As --mean.", panel=FEATURES)
+@of_config("image_size", help_text="For a weights file: side of the input, pixels.", panel=FEATURES)
+@of_config("mean", help_text="Of red, green and blue, such as 0.5,0.5,0.5, if a weights file lacks it.", panel=FEATURES)
+@of_config("std", help_text="Like --mean.", panel=FEATURES)
 @of_config("interpolation", "crop_ratio", help_text="If a weights file lacks it.", panel=FEATURES)
 @option("--seed", "Seed of the folds.", panel=FEATURES, **options.SEED)
 @option("--page", "HTML file to show pairs, doubtful labels and confusions.", Path, FEATURES, check=check_output)
@@ -123,8 +123,8 @@ def scenes(folder: Path, images: int, image_size: int, seed: int) -> None:
 def check(folder: Path, **given: Any) -> None:
     """Find faults of the folder, unreadable images, conflicting labels, leaks (exit code 1 for any), and copies.
 
-    With --weights also for parts of other images, look-alikes in other classes and doubtful labels, which are for a
-    person to judge and never change the exit code.
+    With --weights, also find images that are parts of others, look-alikes in different classes, and doubtful labels.
+    These are for a person to judge and never change the exit code.
 
     Examples:
         in4310repro data check photos/mine
@@ -139,7 +139,7 @@ def check(folder: Path, **given: Any) -> None:
         is_folder = asked.weights and Path(asked.weights).is_dir()
         if not is_folder and ("model" not in of_weights or asked.weights == "none"):
             valid = "give one, or imagenet or a file together with --model NAME"
-            raise ValueError(f"--weights {asked.weights!r} is no run folder; {valid}")
+            raise ValueError(f"--weights {asked.weights!r} is not a run folder; {valid}")
         console.load_torch()
         import numpy as np
 
@@ -183,7 +183,7 @@ def check(folder: Path, **given: Any) -> None:
             document["doubts"] = doubts
             text += more
     finally:
-        # What was found by then is not lost by an error.
+        # An error does not lose what was found before it.
         print_text(text)
         if asked.out:
             print_line(f"wrote {write_file(asked.out, json_bytes(document))}")
@@ -191,7 +191,7 @@ def check(folder: Path, **given: Any) -> None:
 
 
 def _check_regular(path: Path) -> None:
-    # A named pipe would be waited for.
+    # Raises for a named pipe, for whose writer reading would wait.
     with open_regular(path, sys.maxsize):
         pass
 
@@ -202,7 +202,7 @@ def _check_regular(path: Path) -> None:
 @option("--values", "Compare elements of tensors whose values both trainings kept.", bool)
 @option("--figure", "SVG file for a drawing of how the difference grows.", Path, check=ending("--figure", ".svg"))
 def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
-    """Say in which tensor two traced trainings first differ, and what may have caused it; exit code 1 if they do.
+    """Print in which tensor two traced trainings first differ, and what may have caused it; exit code 1 if they differ.
 
     Examples:
         in4310repro diff a.trace b.trace
@@ -220,7 +220,7 @@ def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
     for note in comparison.notes:
         print_line(f"Not compared: {note}.")
     if comparison.difference:
-        # The step before the first difference, that of it, steps at doubling distances after it, and the last one.
+        # The last equal step, the first that differs, steps at doubling distances after it, and the last one.
         start, last = comparison.difference.equal_steps, len(comparison.growth) - 1
         chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
         rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]
@@ -242,13 +242,13 @@ def diff(first: Path, second: Path, values: bool, figure: Place) -> None:
 @command()
 @argument("training", "MODULE:FUNCTION, which returns model, loss, optimizer and batches; or a run folder.", str)
 @option("--steps", "Steps of each run.", int, default=2, within=(1, None))
-@option("--only", "A change to try, such as threads or compile; once for each.", multiple=True)
+@option("--only", "A change to try, such as threads or compile; repeat for several.", multiple=True)
 @option("--time-limit", "Seconds after which a run is stopped.", float, default=300, within=(1, None))
 def explain(training: str, steps: int, only: tuple[str, ...], time_limit: float) -> None:
-    """Run some steps of a training under one change at a time, and say which moves its bits; exit code 1 for a mistake.
+    """Run steps of a training under one change at a time, and print which change its bits; exit code 1 for a mistake.
 
-    A mistake is something that should not matter and does: the clock, entropy, the order in which files are listed, a
-    hash seed, memory, worker processes. Threads, vector instructions and the like move honest trainings by rounding.
+    A mistake is a dependence on something that should not matter: the clock, entropy, the order in which files are
+    listed, a hash seed, memory, worker processes. Threads and vector instructions change rounding in any training.
 
     Examples:
         in4310repro explain train:make
@@ -256,12 +256,12 @@ def explain(training: str, steps: int, only: tuple[str, ...], time_limit: float)
         in4310repro explain runs/demo
     """
     if not math.isfinite(time_limit):
-        raise ValueError(f"--time-limit {time_limit}; a number of seconds is valid")
+        raise ValueError(f"--time-limit {time_limit}; it must be a number of seconds")
     function, arguments, libraries = training, list[str](), list[str]()
     if Path(training).is_dir():
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
     elif ":" not in training:
-        raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
+        raise ValueError(f"{training} is not a run folder; give one, or MODULE:FUNCTION such as train:make")
     if "compile" in only:
         progress().message("torch.compile compiles the model, which takes minutes on a slow machine")
     console.load_torch()

@@ -57,7 +57,7 @@ def begin_output() -> None:
                     each.reconfigure(encoding="utf-8", errors="backslashreplace")
             named = os.environ.get("PYTHONIOENCODING", "")
             said = f"PYTHONIOENCODING is {named!r}" if named else f"the encoding of the output is {encoding}"
-            raise ValueError(f"{said}, in which lines are no text beside ASCII; utf-8, latin-1 and the like are valid")
+            raise ValueError(f"{said}, which does not contain ASCII; it must be utf-8, latin-1 or the like")
 
 
 def print_line(*lines: str) -> None:

@@ -18,10 +18,10 @@ from in4310repro.system.text import columns
 
 NETWORK = "Network and statistics"
 SAMPLE = 200  # images
-OF_A_FOLDER = "Folder of images, in any layout; of a run: its images, if they moved."
-CALLS = "pool or keep the calls of a module that runs several times."
+OF_A_FOLDER = "Folder of images, in any layout; for a run: where its images are now, if they moved."
+CALLS = "For a module that runs several times: pool its calls, or keep them separate."
 AXIS = "NAME=AXIS: channel axis of a module that is refused because the axis is unknown; can be repeated."
-IN_SAMPLE = f"Images in the sample, default {SAMPLE}; of a run: the first ones, default 10; all, if there are fewer."
+IN_SAMPLE = f"Images in the sample (default {SAMPLE}), or the first of a run (default 10); all, if there are fewer."
 DRAWS = "a run and --pictures FOLDER"
 # Options that have a meaning with a run; its configuration has the others.
 OF_PICTURES = ("run", "pictures", "data", "modules", "channel_axis", "images", "model", "device", "numerics")
@@ -35,22 +35,22 @@ CLASSES, SIDE = 1000, 224  # pixels
 @option("--pictures", "New folder for pictures of a run's feature maps.", Path, RUN)
 @of_config("model", panel=NETWORK, default="resnet18")
 @of_config("weights", panel=NETWORK, default="imagenet", check=refuse_no_weights)
-@option("--modules", "NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", panel=NETWORK)
+@option("--modules", "NAME,NAME or leaves or /PATTERN/; default: those that in4310repro modules marks.", panel=NETWORK)
 @option(
     "--samples",
-    f"{choices('samples')} (counts and quantiles alone).",
+    f"Samples of the covariance: {choices('samples')} (counts and quantiles alone).",
     panel=NETWORK,
     choice="samples",
     default="images",
 )
-@of_config("precision", help_text=f"{choices('precision')}.", panel=NETWORK, default="fast")
+@of_config("precision", help_text=f"Precision: {choices('precision')}.", panel=NETWORK, default="fast")
 @option("--calls", CALLS, panel=NETWORK, choice="calls", default="pool")
 @option("--channel-axis", AXIS, panel=NETWORK, multiple=True)
 @option("--images", IN_SAMPLE, int, IMAGES)
 @option("--image-size", "Side, pixels.", int, IMAGES, default=SIDE, within=(32, 2**14))
 @option("--batch-size", "Images at a time.", int, MACHINE, default=16, within=(1, 2**20))
 @option("--eigenvalues", "Number of the largest eigenvalues to write.", int, NETWORK, default=15, within=(1, None))
-@option("--seed", "Seed of the sample, and of weights none.", panel=IMAGES, **options.SEED)
+@option("--seed", "Seed of the sample, and of the weights with --weights none.", panel=IMAGES, **options.SEED)
 @of_config("device", default="auto")
 @of_config("numerics", default="native")
 @option("--resume", "Continue a measurement that was interrupted.", bool, RUN)
@@ -70,10 +70,10 @@ def features(
         sources = {name: words.get_parameter_source(name) for name in words.params}
         given = {name: words.params[name] for name in sources if sources[name] is ParameterSource.COMMANDLINE}
         if run is None or pictures is None:
-            raise ValueError(f"give {DRAWS}; {names.FEATURES} of a run has the statistics of its feature maps")
+            raise ValueError(f"give {DRAWS}; the statistics of a run's feature maps are in its {names.FEATURES}")
         if unused := sorted(given.keys() - {*OF_PICTURES}):
             valid = ", ".join(map(flag, OF_PICTURES[1:]))
-            raise ValueError(f"{flag(unused[0])} has no meaning with --pictures; valid with a run are {valid}")
+            raise ValueError(f"{flag(unused[0])} cannot be used with --pictures; a run takes {valid}")
         with console.opened(run, *map(given.get, ("model", "numerics", "device"))) as (finished, context):
             if not context.processes.leads:
                 return
@@ -127,7 +127,7 @@ def features(
 
 @command()
 @argument("network", OPTIONS["model"].help, str, required=False)
-@option("--list listed", "Show torchvision's networks, such as 'vgg*'.")
+@option("--list listed", "List torchvision's networks whose names match, such as 'vgg*'.")
 @option("--image-size", "Side, pixels.", int, default=SIDE, within=(16, 2**12))
 def modules(network: Text, listed: Text, image_size: int) -> None:
     """List the modules of a network and the shapes of their outputs; * marks those measured by default.

@@ -24,7 +24,7 @@ COMPILERS = ("c++", "g++", "clang++")
 
 @command()
 def doctor() -> None:
-    """Say what is installed, what is missing and the command that gets it; exit code 0 if the demo can run.
+    """Print what is installed, and what is missing with the command that installs it; exit code 0 if the demo can run.
 
     Examples:
         in4310repro doctor

@@ -105,7 +105,7 @@ def _show_help(context: click.Context, option: click.Parameter, asked: bool) -> 
 
 
 def _choose_output(_context: object, option: click.Parameter, given: bool) -> None:
-    # Added to what stands before the command's name.
+    # Added to the words before the command's name.
     if given:
         console.OUTPUT.set(console.OUTPUT.get() | {f"{option.name}"})
 
@@ -196,7 +196,7 @@ class Group(Command, click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Return the command named by the first argument. If it is unknown, fail and suggest a similar name."""
         if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            valid = f"{', '.join(self.commands)} are valid{did_you_mean(args[0], self.commands)}"
+            valid = f"there are {', '.join(self.commands)}{did_you_mean(args[0], self.commands)}"
             ctx.fail(f"no command {args[0]!r}; {RETIRED.get(args[0], valid)}")
         return super().resolve_command(ctx, args)
 
@@ -215,7 +215,7 @@ def _description(command: click.Command) -> str:
 
 
 SEED: dict[str, Any] = {"kind": int, "default": 0, "within": (0, 2**63 - 1)}
-# Of values that may not be given.
+# Types of values that need not be given.
 Text = str | None
 Place = Path | None
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -262,7 +262,7 @@ def choices(name: str) -> str:
 
 
 def check_run(folder: Path) -> None:
-    """Raise ValueError if the folder is no finished run; nothing is checked by other processes than rank 0."""
+    """Raise ValueError if the folder is not a finished run; nothing is checked by other processes than rank 0."""
     if not launch.is_silent():
         # NumPy and pydantic, which no help needs.
         from in4310repro.runs.folder import finished_files
@@ -288,11 +288,11 @@ def check_output(file: Path) -> None:
 
 
 def ending(name: str, *endings: str) -> Callable[[Path], None]:
-    """Return a check that the file of the option `name` is no folder, and that its name has one of these endings."""
+    """Return a check that the file of the option `name` is not a folder, and that its name has one of these endings."""
 
     def check(file: Path) -> None:
         if file.suffix not in endings:
-            raise ValueError(f"{name} {file}; a name that ends with {' or '.join(endings)} is valid")
+            raise ValueError(f"{name} {file}; the name must end with {' or '.join(endings)}")
         check_output(file)
 
     return check
@@ -324,10 +324,10 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-# Of all commands that train; seed and protocol stand last in their group of the help.
+# Options of all commands that train; seed and protocol are last in their group of the help.
 OVERRIDES = of_config(*sorted(KINDS, key=("seed", "protocol").__contains__))
 CONFIG_FILE = option("--config", "TOML file of settings that replace the preset's.", Path, RUN)
 RUN_FOLDER = argument("run", A_RUN, check=check_run)
 DATA = option("--data", MOVED, check=check_folder)
-AS_RUN = option("--numerics", f"{choices('numerics')}; default: the run's.", choice="numerics")
+AS_RUN = option("--numerics", f"Arithmetic: {choices('numerics')}; default: the run's.", choice="numerics")
 OWN_NETWORK = option("--model", "MODULE:FUNCTION, if the run's network is your code.")

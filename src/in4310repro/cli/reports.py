@@ -23,10 +23,8 @@ EXPORTS = "The folder to write to: a new or empty one, or one with other exports
 @command()
 @argument("run", f"A run folder; default: {DEFAULT_RUN.as_posix()}.", required=False, check=check_run)
 @option("--out", "Folder to write the report to; default: reports/NAME, the name of the run's folder.", Path, RUN)
-@option(
-    "--photographs/--no-photographs", "Show images in the figures; otherwise only list them.", bool, RUN, default=True
-)
-@option("--pixels", "Also write the decoded test images for check.html, which decodes no JPEG or PNG.", bool, RUN)
+@option("--photographs/--no-photographs", "Show images in the figures, or only list them.", bool, RUN, default=True)
+@option("--pixels", "Also write the decoded test images for check.html, which cannot decode JPEG or PNG.", bool, RUN)
 @option("--data", options.MOVED)
 @of_config("imagenet", "cifar10", "precision", "device")
 @options.AS_RUN
@@ -93,16 +91,16 @@ def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, 
 @options.RUN_FOLDER
 @option("--as format_", FORMATS_ARE, required=True, values=FORMATS, check=table.refuse_unknown)
 @option("--out", EXPORTS, Path, required=True, check=table.refuse_file)
-@option("--verification", "What verify RUN --json printed, as a file.", Path, check=options.check_file)
+@option("--verification", "File with the output of verify RUN --json.", Path, check=options.check_file)
 @option("--report", "The folder of the run's report.", Path, check=names.refuse_no_report)
 @options.DATA
-@option("--pixels/--no-pixels", "Let a bundle hold photographs that the report shows.", bool)
+@option("--pixels/--no-pixels", "Include the photographs of the report in a bundle.", bool)
 @option("--date", "Day of publication, YYYY-MM-DD; a run records none.", check=table.refuse_no_date)
 @options.OWN_NETWORK
 def export(run: Path, format_: str, out: Path, verification: Place, data: Text, model: Text, **given: Any) -> None:
     """Write a run in a format that reviewers, hubs or archives read; equal input gives equal bytes.
 
-    An option that the format does not use is named and changes nothing.
+    An option that the format does not use changes nothing, and a message names it.
 
     Examples:
         in4310repro export runs/demo --as in-toto --out statement
@@ -115,7 +113,7 @@ def export(run: Path, format_: str, out: Path, verification: Place, data: Text, 
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.runs.folder import written
 
-    # Locked where it can be: what is written could not be taken back if the run changed meanwhile.
+    # Locked where possible: what is written could not be taken back if the run changed meanwhile.
     with written(run):
         finished = FinishedRun.open(run)
         console.trust_network(model, finished.config.model)

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @command()
 @argument("run", "A run folder, such as runs/demo, or a bundle of one.")
-# Not checked before: differences that are known without the images are printed nevertheless.
+# Not checked when parsed, so that differences that are known without the images are printed.
 @option("--data", options.MOVED)
 @AS_RUN
 @option("--report", "Compare the JSON files and pages of this report, too.", Path, check=names.refuse_no_report)
-@option("--manifest-sha256", "The sha256 that verify printed, to compare.")
+@option("--manifest-sha256", "The sha256 that verify printed earlier, to compare with.")
 @option("--replay", "Train the first, last and selected epoch again, and this many random ones.", int)
-@option("--draw", "Seed of the draw of --replay; default: a new one, printed.", int)
+@option("--draw", "Seed by which --replay draws epochs; default: a new one, which is printed.", int)
 @option("--setting", "Setting to replay, or all of them; default: the selected one.")
 @OWN_NETWORK
 def verify(run: Path, **given: Any) -> None:
@@ -53,7 +53,7 @@ def verify(run: Path, **given: Any) -> None:
         if asked.replay is None and given[name] is not None:
             raise ValueError(f"--{name} {given[name]} says what --replay K trains again, and --replay is not given")
     try:
-        # A folder with any file of a run counts as one, whatever was taken from it.
+        # A folder with any file of a run counts as one, even if others are missing.
         if not (run.is_file() or any((run / name).is_file() for name in (names.MANIFEST, *names.OF_RUN))):
             RunFolder.open(run)
         load_torch()
@@ -130,7 +130,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
         verified = routine.verify(run, asked.data, opened, context=context)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
-        # Missing images are not a fault of the run; differences known by then are reported nevertheless.
+        # Missing images are not a fault of the run; differences found before are still reported.
         if committed:
             return routine.answer(run, checks.Verification(differences=[*committed, f"{error}"]))
         raise
@@ -143,7 +143,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
     context.progress.message(f"{asked.shown(agree().lines[0])}; now epochs are trained again")
     results: list[Replay] = []
     try:
-        # One by one, so that those before an error are there.
+        # One by one, so that an error does not lose those before it.
         results.extend(replay(opened, plan, context, asked.data) for plan in plans)
     except (KeyboardInterrupt, ValueError) as error:
         # Hours of computing: what was found before is printed whatever ends the replay.
@@ -177,7 +177,7 @@ def _plan(run: Path, asked: SimpleNamespace, context: Context) -> tuple[Finished
         if fewer := describe_cap(plan, asked.replay):
             context.progress.message(fewer)
         if missing := describe_missing_epochs(opened, plan.setting, plan.epochs):
-            # Now, and not after hours; what can be trained again may be evidence all the same.
+            # Reported now, not after hours of training; the epochs that can be trained again may still be evidence.
             context.progress.message(f"{missing}; only the others are trained again")
     return opened, plans
 
@@ -217,7 +217,7 @@ def compare(first: Path, second: Path) -> None:
 def evaluate(run: Path, data: Text, class_folders: Text, out: Place, **how: Any) -> None:
     """Measure a run's selected network on its test set, or on the images of another folder that are new to it.
 
-    Images that were trained on or chose the fit are recognised by content, counted, and left out of every number.
+    Images on which the run was trained or selected are recognised by content, counted, and left out of every number.
 
     Examples:
         in4310repro evaluate runs/demo
@@ -254,7 +254,7 @@ def _check_images(place: Path) -> None:
 @AS_RUN
 @OWN_NETWORK
 def predict(run: Path, images: tuple[Path, ...], out: Place, **how: Any) -> None:
-    """Say which class a run's network gives to images, with the softmax score of each class.
+    """Print the class that a run's network gives to each image, and the softmax scores of all classes.
 
     Examples:
         in4310repro predict runs/demo photo.jpg

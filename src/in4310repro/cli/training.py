@@ -64,7 +64,7 @@ def choose_preset(named: Text, file: Place, overrides: Mapping[str, Any], asked:
     if not data or {"model", "weights"} & given.keys():
         return DRAWN, ""
     if given.get("train", HEAD) == HEAD:
-        # Of no use if only the last layer is fitted.
+        # Options without effect if only the last layer is fitted.
         wanted = [name for name in ONLY_TRAINED if name in given or asked.get(name)]
         unfit = [name if name in ("settings", "modules") else options.flag(name) for name in wanted]
         # Whatever the preset is, the configuration says what is wrong with a protocol.
@@ -95,8 +95,8 @@ def parse_steps(text: str) -> range:
     steps = range(int(found[1] or 0), int(found[2])) if found else range(0)
     if not steps:
         raise ValueError(
-            f"--trace {text}: a number of steps from 1 on, or a range such as 100:120, which ends before step 120, is "
-            "valid; the first step is 0"
+            f"--trace {text}: it must be a number of steps from 1 on, or a range such as 100:120, which ends before "
+            "step 120; the first step is 0"
         )
     return steps
 

@@ -52,7 +52,7 @@ def limit() -> int:
     number = float(text) if NUMBER.fullmatch(text.strip(" ")) else math.nan
     if not 0 < number <= LARGEST_LIMIT:
         raise ValueError(
-            f"{LIMIT_VARIABLE} is {reprlib.repr(text)}; a number of GB above 0 and up to {LARGEST_LIMIT:.0f} is valid, "
+            f"{LIMIT_VARIABLE} is {reprlib.repr(text)}; it must be above 0 and up to {LARGEST_LIMIT:.0f} (GB), "
             f"such as {DEFAULT_LIMIT:.0f}; without the variable it is {DEFAULT_LIMIT:.0f}"
         )
     return int(number * 1e9)

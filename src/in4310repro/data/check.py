@@ -260,8 +260,8 @@ def render(found: Findings) -> str:
         f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
     ]
     lines += found.nested and list_examples("folders lie in class folders", found.nested)
-    lines += turns and list_examples("pictures carry an orientation; it was applied", turns)
-    lines += list_examples("skipped, since their names are of no image", found.skipped)
+    lines += turns and list_examples("pictures with an EXIF orientation, which was applied", turns)
+    lines += list_examples("skipped, since their names are not those of images", found.skipped)
     lines += list_examples("unreadable files, which are not counted as images", found.unreadable)
     lines += found.degenerate and list_examples("pictures that show nothing", found.degenerate)
     for title, groups, conflicting, leaking, sign in (
@@ -303,7 +303,7 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
 def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:
     """Return lines of text: the number of examples and a title, then the first `PRINTED` examples.
 
-    Examples are texts, or a dict from a path to what is said of it.
+    Examples are texts, or a dict from a path to the note on it.
     """
     said = [f"{path} ({why})" for path, why in examples.items()] if isinstance(examples, Mapping) else examples
     more = [f"  and {len(said) - PRINTED} more"] * (len(said) > PRINTED)

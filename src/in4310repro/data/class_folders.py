@@ -57,11 +57,11 @@ innermost has bay 2, sea 2'
     deeper = sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1})
     if deeper:
         notes += (
-            f"folders in class folders are no classes: {', '.join(deeper[:3])}"
+            f"folders in class folders are not classes: {', '.join(deeper[:3])}"
             f"{f' and {len(deeper) - 3} more' if len(deeper) > 3 else ''}",
         )
     if single := sorted({folders[0] for folders in inside.values() if folders and _is_part(folders[0])}):
-        notes += (f"{', '.join(single)} is a class as the folders beside it, and no part of a download",)
+        notes += (f"{', '.join(single)} is a class like the folders beside it, not a part of a download",)
     return Reading(classes, notes)
 
 
@@ -76,7 +76,7 @@ def read_as(split: Mapping[str, str], paths: Collection[str]) -> Reading:
     for chosen in dict.fromkeys((chosen_in(split), None, *CLASS_FOLDERS)):
         classes, _, doubt = read(paths, chosen) if chosen else told
         if len(classes) == len(paths) and {*classes.values()} <= known and not doubt:
-            note = f"--class-folders {chosen} is used, whose classes are those of the run"
+            note = f"--class-folders {chosen} is used, since its classes are those of the run"
             return told if classes == told.classes and not told.doubt else Reading(classes, (note,))
     return told
 
@@ -120,7 +120,7 @@ def _classes(around: Around, chosen: str) -> dict[str, str]:
 
 
 def _is_in_doubt(around: Around, *, after_parts: bool) -> bool:
-    """Return whether the outermost folders may be no classes, although they are not all parts of a download."""
+    """Return whether the outermost folders may not be classes, although they are not all parts of a download."""
     names = {_plain(folders[0]) for folders in around.values() if folders}
     if len(names) < 2:
         return False
@@ -142,7 +142,7 @@ def _repeats(around: Around) -> bool:
     first = next(iter(inside.values()))
     if any(names != first for names in inside.values()):
         return False
-    # A single name, and parts of a download, are no classes; the folders in them may be.
+    # A single name, and parts of a download, are not classes; the folders in them may be.
     is_choice = len(first) > 1 and not first <= PARTS
     return is_choice or _repeats({path: (folders[0], *folders[2:]) for path, folders in around.items()})
 

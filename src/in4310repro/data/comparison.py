@@ -158,7 +158,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
         raise ValueError(f"{file} is not CIFAR-10's test_batch: {f'{error}' or type(error).__name__}") from None
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072 or len(data) < 2:
         raise ValueError(
-            f"{file} holds {data.dtype} of shape {data.shape}; uint8 of shape (2 images or more, 3072) is valid"
+            f"{file} holds {data.dtype} of shape {data.shape}; it must be uint8 of shape (2 images or more, 3072)"
         )
     # A pickle can hold a dtype equal to uint8 that Pillow does not recognise.
     return data.astype(np.dtype("u1")).reshape(len(data), 3, 32, 32).transpose(0, 2, 3, 1)

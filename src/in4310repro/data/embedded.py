@@ -79,7 +79,7 @@ def differences_from_drawn(
         return [f"the split has {len(entries)} images; {images_per_class} scenes of each of 6 classes are drawn"]
     listed = {entry.path: (split.classes[entry.label], entry.sha256) for entry in entries}
     changed = (
-        f"the split has no {path} that is the scene drawn now"
+        f"the split lacks the scene {path} as it is drawn now"
         for label, path, content in _draw(images_per_class, size, seed, "drawing scenes again", progress)
         if listed.get(path) != (label, hashlib.sha256(content).hexdigest())
     )

@@ -74,7 +74,7 @@ def survey(
 
     Args:
         root: the folder that paths are relative to.
-        progress: where to show how many images have been hashed, and which folders are no classes.
+        progress: where to show how many images have been hashed, and which folders are not classes.
         chosen: an entry of `class_folders.CLASS_FOLDERS`; None: the folders tell.
         reader: takes the place of `class_folders.read` if `chosen` is None.
         refuse: raises a fault as an error; None: faults are collected.
@@ -115,7 +115,7 @@ def catalogue(
 
     Args:
         root: the folder that paths are relative to.
-        progress: where to show how many images have been hashed, and which folders are no classes.
+        progress: where to show how many images have been hashed, and which folders are not classes.
         class_folders: an entry of `class_folders.CLASS_FOLDERS`, which decides; None: the folders tell.
         reader: takes the place of `class_folders.read` if `class_folders` is None.
 
@@ -157,9 +157,9 @@ def _list_images(root: Path, progress: Progress, report: Report, chosen: str | N
     paths = [path for path in _check_names(root, images, report) if not _is_unlabelled(path)]
     if others:
         counts = Counter(file.suffix.lower() or "no suffix" for file in map(PurePosixPath, others))
-        advice = f"; {install_command('pillow_heif')} has them read" if {".heic", ".heif"} & counts.keys() else ""
+        advice = f"; to read HEIC: {install_command('pillow_heif')}" if {".heic", ".heif"} & counts.keys() else ""
         progress.message(
-            f"{root}: {len(others)} files are no images by their names and were skipped "
+            f"{root}: {len(others)} files were skipped, since their names are not those of images "
             f"({', '.join(f'{count} of {suffix}' for suffix, count in counts.most_common())}), such as "
             f"{', '.join(others[:SHOWN])}{advice}"
         )
@@ -168,7 +168,7 @@ def _list_images(root: Path, progress: Progress, report: Report, chosen: str | N
         progress.message(f"{root}: {note}")
     if outside := [path for path in paths if path not in reading.classes]:
         valid = "ROOT/FOLDER/CLASS/IMAGE" if chosen == SECOND else "ROOT/CLASS/IMAGE"
-        report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; {valid} is valid")
+        report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; each must be in {valid}")
     if reading.doubt:
         report(f"{root}: {reading.doubt}")
     # So that a missing class is noticed.

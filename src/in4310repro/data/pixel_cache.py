@@ -40,7 +40,7 @@ SHARE = 128  # images that a thread takes at a time, and that a process claims
 # images are decoded twice, to the same bytes.
 PATIENCE = 60.0
 WAIT = 0.5  # seconds between looks at whether a waiting thread should stop
-SAID = 10**8  # bytes that decoded pixels take before it is said
+SAID = 10**8  # bytes of decoded pixels from which a message says how much they take
 Decode = Callable[[int], NDArray[np.uint8] | None]
 Stack = UInt8[np.ndarray, "image height width channel"]
 

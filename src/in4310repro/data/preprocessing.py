@@ -47,9 +47,9 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
     """
     ratio, size = values["crop_ratio"], values.get("size", Preprocessing.size)
     if type(ratio) not in (int, float):
-        raise ValueError(f"crop_ratio is {ratio!r}; a number is expected")
+        raise ValueError(f"crop_ratio is {ratio!r}; it must be a number")
     if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"size is {size!r}; a whole number from {SIZES[0]} to {SIZES[1]} is expected")
+        raise ValueError(f"size is {size!r}; it must be a whole number from {SIZES[0]} to {SIZES[1]}")
     mean, std = (channels(values[name], name) for name in ("mean", "std"))
     record = Preprocessing(mean=mean, std=std, interpolation=values["interpolation"], crop_ratio=ratio, size=size)
     refuse_invalid(record)
@@ -85,7 +85,7 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
         parts = value.split(",") if isinstance(value, str) else value
         red, green, blue = (float(part) for part in parts if not isinstance(part, bool))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} is {str(value)[:100]}; three numbers are valid, such as 0.5,0.5,0.5") from None
+        raise ValueError(f"{name} is {str(value)[:100]}; it must be three numbers, such as 0.5,0.5,0.5") from None
     return red, green, blue
 
 
@@ -93,8 +93,8 @@ def refuse_invalid(values: Preprocessing) -> None:
     """Raise ValueError if a value is invalid, such as a standard deviation of 0 or a crop ratio above 1."""
     for name, low, which in (("mean", -1e6, "numbers"), ("std", 1e-6, "numbers above 0")):
         if not all(low < value < 1e6 for value in getattr(values, name)):
-            raise ValueError(f"{name} is {list(getattr(values, name))}; {which} of red, green and blue are valid")
+            raise ValueError(f"{name} is {list(getattr(values, name))}; it must be {which} for red, green and blue")
     if values.interpolation not in INTERPOLATIONS:
-        raise ValueError(f"no interpolation {values.interpolation!r}; valid are {', '.join(INTERPOLATIONS)}")
+        raise ValueError(f"interpolation is {values.interpolation!r}; it must be one of {', '.join(INTERPOLATIONS)}")
     if not 0 < values.crop_ratio <= 1:
-        raise ValueError(f"crop_ratio is {str(values.crop_ratio)[:100]}; it is above 0 and at most 1")
+        raise ValueError(f"crop_ratio is {str(values.crop_ratio)[:100]}; it must be above 0 and at most 1")

@@ -130,8 +130,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode not in OPAQUE_MODES + TRANSPARENT_MODES:
         raise ValueError(
-            f"a {image.format} file of mode {image.mode} has no certain RGB values; valid are grey of 8 or 16 bits, "
-            "palettes, RGB, CMYK and YCbCr, so save it as RGB"
+            f"a {image.format} file of mode {image.mode} has no certain RGB values; it must be grey of 8 or 16 bits, "
+            "a palette, RGB, CMYK or YCbCr, so save it as RGB"
         )
     if "transparency" in image.info or image.mode in TRANSPARENT_MODES:
         # Pillow converts La only to LA.
@@ -260,7 +260,7 @@ def exif_orientation(block: bytes) -> int | None:
 
 
 def _xmp_orientation(packet: object) -> int:
-    """Return the orientation in a packet of XMP metadata; `UPRIGHT` if it contains none or is no bytes."""
+    """Return the orientation in a packet of XMP metadata; `UPRIGHT` if it contains none or is not bytes."""
     match = XMP_ORIENTATION.search(packet) if isinstance(packet, bytes) else None
     return int(match[1]) if match and len(match[1]) == 1 else UPRIGHT
 

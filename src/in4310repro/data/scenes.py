@@ -237,10 +237,10 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
     Images of different sizes show the same scene.
 
     Raises:
-        ValueError: `label` is no class, `size` is less than SMALLEST, or `image` or `seed` is negative.
+        ValueError: `label` is not a class, `size` is less than SMALLEST, or `image` or `seed` is negative.
     """
     if label not in CLASSES:
-        raise ValueError(f"no class named {label!r}; the classes are {list(CLASSES)}")
+        raise ValueError(f"unknown class {label!r}; the classes are {list(CLASSES)}")
     if size < SMALLEST:
         raise ValueError(f"size is {size} pixels; it must be at least {SMALLEST}")
     if image < 0 or seed < 0:

@@ -58,7 +58,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
         ValueError: the text is not three positive numbers, the image counts do not add up to `images`, or the
             fractions do not add up to 1.
     """
-    example = f"valid are three counts that add up to the {images} images, or shares such as 0.7/0.12/0.18"
+    example = f"it must be three counts that add up to the {images} images, or shares such as 0.7/0.12/0.18"
     try:
         numbers = [float(part) for part in text.split("/")]
     except ValueError:
@@ -67,7 +67,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
         raise ValueError(f"split {text!r} is not three positive numbers; {example}")
     if all(number < 1 for number in numbers):
         if abs(sum(numbers) - 1) > 1e-9:
-            raise ValueError(f"split {text!r} adds up to {sum(numbers):.6g} and not to 1; {example}")
+            raise ValueError(f"split {text!r} adds up to {sum(numbers):.6g} instead of 1; {example}")
         validation, test = (round(number * images) for number in numbers[1:])
         return images - validation - test, validation, test
     training, validation, test = map(int, numbers)
@@ -149,7 +149,7 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
             raise ValueError(f"class {name} has {count} images; at least {len(PARTS)} are needed, one for each part")
-    # Of Python's integers, which do not overflow.
+    # Python's integers, since they do not overflow.
     counts = np.array([*catalogue.counts().values()], np.object_)
     validation, test = (_largest_remainder(counts, size) for size in sizes[1:])
     quotas = dict(zip(PARTS, np.array((counts - validation - test, validation, test)).tolist(), strict=True))
@@ -195,7 +195,7 @@ def from_csv(file: Path, root: Path) -> Split:
     Raises:
         ValueError: the table is missing or corrupt, or a row has a path outside the root or an invalid sha256.
     """
-    none = f"{file} is no split: columns {','.join(COLUMNS)} and parts {', '.join(PARTS)} are valid"
+    none = f"{file} is not a split: its columns must be {','.join(COLUMNS)}, its parts {', '.join(PARTS)}"
     rows = list[tuple[str, str, str, str]]()
     try:
         content = read_there(file, LARGEST_TEXT)
@@ -243,7 +243,7 @@ def check_contents(split: Split) -> None:
 
 
 def link(items: Sequence[Item], groups: Iterable[Sequence[Item]]) -> list[Item]:
-    """Return for each item the smallest one of its group, which stands for the group.
+    """Return for each item the smallest one of its group, which represents the group.
 
     Args:
         items: such as the positions of images.

@@ -104,7 +104,7 @@ def embed(
             for batch in evaluation_batches(images.at(group[part.start : part.stop]), batch_size):
                 before = len(given)
                 model(batch.images.to(numerics.device))
-                # Of a layer that is called several times, the last call counts.
+                # If a layer is called several times, the last call counts.
                 del given[before:-1]
             rows = gather_rows(given, processes)
             given.clear()
@@ -113,7 +113,7 @@ def embed(
                     raise ValueError(
                         f"features of {int(wrong.sum())} of {len(group)} images are nan or infinite, such as those of "
                         f"{images.paths[group[int(wrong.nonzero()[0])]]}: the weights are too large for float32, or "
-                        "images are prepared otherwise than for them"
+                        "images are not prepared as they need"
                     )
                 new = np.empty(len(group), record)
                 new["features"] = rows.numpy()

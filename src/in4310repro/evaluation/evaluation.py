@@ -50,7 +50,7 @@ def read_contents(run: FinishedRun) -> dict[str, str]:
 def roles_of(images: ImageSet, contents: Mapping[str, str]) -> list[str]:
     """Return what each image was to a run, given the result of `read_contents`: `TRAINED`, `CHOSE` or `NEW`."""
     hashes = zip(images.keys, images.pixel_hashes().values(), strict=True)
-    # Of two, the one that is later in the alphabet: what was trained on also where it chose the fit.
+    # Of two roles the one that is later in the alphabet, so that an image that was trained on is never CHOSE.
     return [max(contents.get(each, NEW) for each in pair) for pair in hashes]
 
 
@@ -89,7 +89,7 @@ def find_near_duplicates(
         for entry in run.split.parts[run.config.protocol.part_read_as(part)]:
             file = here.get(entry.sha256, below / entry.path)
             if entry.sha256 not in here and (not file.is_file() or file_sha256(file) != entry.sha256):
-                return None, f"the {part} image {entry.path} is not at hand"
+                return None, f"the {part} image {entry.path} is not available"
             seen[f"{file.absolute()}"] = entry.sha256
     new = {f"{(root / entry.path).absolute()}": entry for entry, role in zip(images, roles, strict=True) if role == NEW}
     ours = {file: entry.sha256 for file, entry in new.items()}
@@ -171,8 +171,8 @@ def examine(
         found = catalogue(root, context.progress, class_folders, lambda paths: read_as(split, paths))
         if unknown := [name for name in found.classes if name not in run.classes]:
             raise ValueError(
-                f"{data} has the classes {unknown}, which the network of {run.folder} does not know; valid are "
-                f"{run.classes}"
+                f"{data} has the classes {unknown}, which the network of {run.folder} does not know; it "
+                f"knows {run.classes}"
             )
         labels = [run.classes.index(name) for name in found.classes]
         entries = [replace(entry, label=labels[entry.label]) for entry in found.entries]

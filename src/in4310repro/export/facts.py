@@ -20,7 +20,7 @@ from in4310repro.verification.checks import BITWISE, NUMERICAL
 
 PACKAGE = "in4310repro"
 RUN, REPORT = "run", "report"  # folders of an export with copies of files
-# Of a run folder, by name; `SETTING/` stands for a setting's folder.
+# Files of a run folder, by name; `SETTING/` is a setting's folder.
 WHAT_FILES_ARE = {
     names.CONFIG: "Everything that changes the numbers of the run",
     names.FINGERPRINT: "Libraries, processor, arithmetic, source, and hashes of the decoded pixels",

@@ -34,9 +34,9 @@ def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
     """
     refuse_unknown(name)
     if changed := altered_files(run.files):
-        raise ValueError(f"{changed[0]}; an export takes a run as it was written")
+        raise ValueError(f"{changed[0]}; only an unchanged run is exported")
     if extras.report is not None and (different := report_differences(run.folder, extras.report)):
-        raise ValueError(f"{extras.report} is no report of {run.folder} as it is now: {different[0]}")
+        raise ValueError(f"{extras.report} is not a report of {run.folder} as it is now: {different[0]}")
     refuse_file(to)
     if extras.date is not None:
         refuse_no_date(extras.date)

@@ -108,7 +108,7 @@ def _limits(run: FinishedRun) -> Iterator[str]:
     if not run.config.protocol.is_corrected:
         yield f"The protocol deviates from a correct one: {run.config.protocol.label}."
     if advice := advise(run):
-        yield f"As the training said at its end: {advice}."
+        yield f"Advice at the end of the training: {advice}."
     yield "The run records no licence of its images; without one, the card states none for the weights."
 
 

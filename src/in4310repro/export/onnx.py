@@ -41,7 +41,7 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     size = run.config.image_size
     try:
         with warnings.catch_warnings():
-            # Of torch's exporter about torch itself.
+            # Warnings of torch's exporter about torch itself.
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(
                 network,

@@ -66,7 +66,7 @@ LEFT_OUT = {"verification": "what verify computes again", "report": "the report 
 def refuse_unknown(name: str) -> None:
     """Raise ValueError if there is no such format."""
     if name not in FORMATS:
-        raise ValueError(f"no format {name[:100]!r}; valid are {', '.join(FORMATS)}{did_you_mean(name[:100], FORMATS)}")
+        raise ValueError(f"no format {name[:100]!r}; there are {', '.join(FORMATS)}{did_you_mean(name[:100], FORMATS)}")
 
 
 def refuse_no_date(text: str) -> None:
@@ -74,7 +74,7 @@ def refuse_no_date(text: str) -> None:
     with suppress(ValueError):
         if date.fromisoformat(text).isoformat() == text:
             return
-    raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")
+    raise ValueError(f"--date {text[:100]} is not a date; it must be YYYY-MM-DD")
 
 
 def refuse_dateless(name: str, day: str | None) -> None:

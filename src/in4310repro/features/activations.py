@@ -59,7 +59,7 @@ class Histogram(Record):
             ValueError: the share is not in 0..1, or no value is finite.
         """
         if not 0 <= share <= 1:
-            raise ValueError(f"a quantile at {share}; 0 to 1 is valid")
+            raise ValueError(f"a quantile at {share}; it must be from 0 to 1")
         if not len(self.counts):
             raise ValueError("no value is finite; quantiles of no values are undefined")
         ranks = self.counts.cumsum(0)
@@ -181,7 +181,7 @@ def top_images_of(calls: Sequence[Keys]) -> TopImages:
     # An image among the top of all calls is among the top of the call in which its response is largest.
     keys = first_keys(sum(call.shape[1] for call in calls), *calls)
     images = keys & (INDICES - 1)
-    # Of the keys of an image, the first is its largest.
+    # The first key of an image is its largest.
     repeated = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1).any(dim=2)
     keys = first_keys(calls[0].shape[1], torch.where(repeated, NO_IMAGE, keys)).cpu()
     absent = keys == NO_IMAGE

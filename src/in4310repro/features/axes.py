@@ -71,7 +71,7 @@ class AxisFinder:
         unknown_axes = any(own_axis(module, "", 5) is None for module in modules.values())
         self._watching = needed and unknown_axes and not is_compiled(model)
         self._members = {id(module) for module in model.modules()}
-        # Of the modules that run: whether their code keeps axes in place, and their first arguments.
+        # For each module that runs: whether its code keeps axes in place, and its first argument.
         self._given: dict[int, tuple[bool, Given | None]] = {}
         self._clear()
 
@@ -114,7 +114,7 @@ class AxisFinder:
             if axis is not None and 0 < told < len(shape) and shape[told] != shape[axis]:
                 raise ValueError(
                     f"its output has shape {shape}, and {shape[axis]} channels on axis {axis}; channel_axis says axis "
-                    f"{told}, which has {shape[told]}: {axis} is valid"
+                    f"{told}, which has {shape[told]}: it must be {axis}"
                 )
             axis = told
             self._set(output, told)
@@ -188,7 +188,7 @@ class AxisFinder:
             elif given and (known := given[1]) and (moved := _moved_axis(module, known.axis, given[0], shape)):
                 axis, assumed = moved, known.assumed
             elif own_axis(module, "", len(shape)) is None:
-                # Of the layers' outputs of these sizes, if the sizes in no order can have another axis.
+                # The axis of the layers' outputs of these sizes, if no order of the sizes allows another one.
                 axes = (each for each, size in enumerate(shape) if each and shape[1:].count(size) == 1)
                 axis = next((each for each in axes if alike == {(shape, each)}), None)
             if axis is None:

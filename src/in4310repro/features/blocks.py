@@ -125,7 +125,7 @@ def block_range(images: int, rank: int, world_size: int) -> range:
         ValueError: the rank is not in 0..world_size-1.
     """
     if not 0 <= rank < world_size:
-        raise ValueError(f"rank is {rank}; it can be 0 to {world_size - 1}")
+        raise ValueError(f"rank is {rank}; it must be 0 to {world_size - 1}")
     return part(-(-images // BLOCK), rank, world_size)
 
 

@@ -185,7 +185,7 @@ def check_state(state: State, channels: int | None, shift: torch.dtype, **others
             it is corrupt.
     """
     if state.keys() != {"shift", *others}:
-        raise ValueError(f"a block saved with {sorted(state)}; {sorted(['shift', *others])} are valid")
+        raise ValueError(f"a block saved with {sorted(state)}; it must have {sorted(['shift', *others])}")
     channels = channels or state["shift"].numel()
     check_tensor("shift", state["shift"], shift, channels)
     for name, axes in others.items():
@@ -202,7 +202,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
         ValueError: the tensor has a different dtype or shape.
     """
     if (value.dtype, tuple(value.shape), value.layout) != (dtype, shape, torch.strided):
-        raise ValueError(f"{name} is {value.dtype} of shape {tuple(value.shape)}; {dtype} of shape {shape} is valid")
+        raise ValueError(f"{name} is {value.dtype} of shape {tuple(value.shape)}; it must be {dtype} of shape {shape}")
 
 
 def estimate_shift(maps: FeatureMaps) -> Shift:

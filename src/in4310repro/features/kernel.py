@@ -185,7 +185,7 @@ def locate(maps: SingleMaps) -> tuple[SingleMaps, Maps]:
         ValueError: the maps are not float32 values with four axes on a CPU.
     """
     if maps.ndim != 4:
-        raise ValueError(f"maps of shape {tuple(maps.shape)}; [image, channel, height, width] is valid")
+        raise ValueError(f"maps of shape {tuple(maps.shape)}; it must be [image, channel, height, width]")
     maps = library.check("maps", maps, torch.float32, maps.shape)
     (images, channels, height, width), (image, channel, row, position) = maps.shape, maps.stride()
     # An axis of size 1 has an arbitrary stride.

@@ -126,8 +126,8 @@ class FlatMaps:
         for first, batch in state.items():
             if not batch.is_floating_point() or batch.ndim != 2 or self.row_width not in (None, batch.shape[1]):
                 raise ValueError(
-                    f"flattened maps of {batch.dtype} and shape {tuple(batch.shape)}; floating-point values [image, "
-                    "value] of one width are valid"
+                    f"flattened maps of {batch.dtype} and shape {tuple(batch.shape)}; they must be floating-point "
+                    "values [image, value] of one width"
                 )
             self._batches[int(first)] = batch
 

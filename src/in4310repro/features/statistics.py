@@ -106,7 +106,7 @@ class FeatureStatistics:
     ) -> None:
         self._settings = Settings(samples, precision, calls, on_non_finite, correction, histogram, top_images)
         if not hasattr(first_image, "__index__") or first_image < 0 or first_image % BLOCK:
-            raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
+            raise ValueError(f"first_image is {first_image}; it must be 0 or a multiple of {BLOCK}")
         self._model = model
         # A compiled model wraps the one whose names the caller knows.
         original = getattr(model, "_orig_mod", model)

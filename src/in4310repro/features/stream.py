@@ -42,9 +42,9 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             if (valid := get_args(field.type)) and (value := getattr(self, field.name)) not in valid:
-                raise ValueError(f"{field.name} is {value!r}; it can be {', '.join(map(repr, valid))}")
+                raise ValueError(f"{field.name} is {value!r}; it must be one of {', '.join(map(repr, valid))}")
         if self.top_images < 0:
-            raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
+            raise ValueError(f"top_images is {self.top_images}; it must be 0 or more images of each channel")
 
     def describe(self) -> dict[str, object]:
         """Return the settings by name. Those in OPTIONAL are omitted if they have the default value.
@@ -102,7 +102,7 @@ class Stream:
         stop = self._next_image + images
         join_ranges(self.image_ranges, [range(self._next_image, stop)])
         if self._settings.top_images and stop > INDICES:
-            raise ValueError(f"image {stop - 1}; top images are those of images below {INDICES}: top_images=0 is valid")
+            raise ValueError(f"image {stop - 1}; top images are only of images below {INDICES}: set top_images=0")
         if self.accumulator is not None:
             check_range(output, axis)
         elif self._settings.histogram or self._settings.top_images:
@@ -184,7 +184,7 @@ class Stream:
         if self.bins is not None:
             check_tensor(COUNTS, self.bins, torch.int64, BINS)
             if (smallest := int(self.bins.min())) < 0:
-                raise ValueError(f"a histogram with a count of {smallest}; counts from 0 are valid")
+                raise ValueError(f"a histogram with a count of {smallest}; counts must be 0 or more")
         if self.keys is not None:
             check_tensor(KEYS, self.keys, torch.int64, *self.keys.shape[:1], self._settings.top_images)
         if self.accumulator is not None:

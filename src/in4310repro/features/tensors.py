@@ -161,7 +161,7 @@ def plain_tensor(output: object) -> Tensor:
         ValueError: the output is not a tensor of floating-point values in memory.
     """
     if isinstance(output, PackedSequence):
-        wrong = "a packed sequence, whose rows are no images"
+        wrong = "a packed sequence, whose rows are not images"
     elif not isinstance(output, Tensor):
         wrong = f"of type {type(output).__name__}, in which statistics find no tensors"
     elif torch._C._functorch.is_functorch_wrapped_tensor(output):
@@ -235,6 +235,6 @@ def check_range(output: Values, axis: int | None) -> None:
         channel = int(outside.nonzero()[0])
         raise ValueError(
             f"the largest magnitude{f' in channel {channel}' if axis else ''} is {float(peak[channel]):.3g}, in "
-            f"float64; {smallest:g} to {RANGE[1]:g} is valid: scale them"
+            f"float64; {smallest:g} to {RANGE[1]:g} is needed: scale them"
             f"{', or count them with samples=None' if axis else ''}"
         )

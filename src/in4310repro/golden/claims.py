@@ -43,9 +43,9 @@ class Claim:
 
     def __post_init__(self) -> None:
         if self.tier not in ("exact", "bitwise", "numerical"):
-            raise ValueError(f"tier {self.tier!r} of a claim; valid values are exact, bitwise and numerical")
+            raise ValueError(f"tier is {self.tier!r}; it must be exact, bitwise or numerical")
         if self.otherwise not in (None, "numerical", "statistical"):
-            raise ValueError(f"otherwise {self.otherwise!r} of a claim; numerical, statistical and None are valid")
+            raise ValueError(f"otherwise is {self.otherwise!r}; it must be numerical, statistical or None")
         weaker = self.otherwise is not None or self.tier == "numerical"
         if weaker != (self.tolerance is not None) or (weaker and not self.reason):
             raise ValueError(
@@ -53,7 +53,7 @@ class Claim:
                 "and no tolerance with another"
             )
         if weaker and _dtype_name(_as_array(self.value)) == "str":
-            raise ValueError("a text has no tolerance; valid tiers are exact and bitwise")
+            raise ValueError("a text has no tolerance; its tier must be exact or bitwise")
         if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in DTYPES):
             raise ValueError(
                 f"an array of {self.value.dtype} with shape {self.value.shape}; expected at least one value of bool, "
@@ -73,7 +73,7 @@ def _as_array(value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"a value of type {type(value).__name__} that is no array: {error}") from None
+        raise ValueError(f"a value of type {type(value).__name__} that is not an array: {error}") from None
 
 
 KINDS: dict[str, Any] = {"a truth value": bool, "a number": (int, float), "a text": str, "None": type(None)}
@@ -96,22 +96,22 @@ def check_value(name: str, value: Any) -> str:
     if isinstance(value, dict):
         for key, each in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"{name} has the key {key!r}; texts are valid keys")
+                raise ValueError(f"{name} has the key {key!r}; a key must be a text")
             check_value(f"{name}[{key!r}]", each)
         return "a mapping"
     if isinstance(value, list | tuple):
         kinds = [check_value(f"{name}[{place}]", each) for place, each in enumerate(value)]
         for place, kind in enumerate(kinds):
             if kind != kinds[0]:
-                raise ValueError(f"{name}[{place}] is {kind}, and {name}[0] is {kinds[0]}; a list is of one kind")
+                raise ValueError(f"{name}[{place}] is {kind}, and {name}[0] is {kinds[0]}; all must be of one kind")
         return f"a list of {len(kinds)}" + (f", each {kinds[0]}" if kinds else "")
     if (found := next((kind for kind, types in KINDS.items() if isinstance(value, types)), None)) is None:
         raise ValueError(
-            f"{name} is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid"
+            f"{name} is of type {type(value).__name__}; it must be a number, text, list of one kind or NumPy array"
         )
     if found == "a number" and not abs(value) < 2**MOST_BITS:
-        integer = f"an integer of {value.bit_length()} bits; up to {MOST_BITS} are" if isinstance(value, int) else ""
-        raise ValueError(f"{name} is {integer or f'{value}; finite numbers are'} valid")
+        integer = f"an integer of {value.bit_length()} bits; at most {MOST_BITS} are" if isinstance(value, int) else ""
+        raise ValueError(f"{name} is {integer or f'{value}; only finite numbers are'} allowed")
     return found
 
 

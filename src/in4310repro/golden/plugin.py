@@ -127,7 +127,7 @@ class GoldenSession(MetaPathFinder):
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
-        # Of the files to write.
+        # Names of the files to write.
         given: list[str] = config.getoption("golden_update")
         self.names = [*dict.fromkeys(name.strip() for each in given for name in each.split(","))]
         self.mode = config.getini("golden_numerics")

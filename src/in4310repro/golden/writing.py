@@ -44,7 +44,7 @@ def update(
         OSError: a file cannot be written; files and folders are then as before.
     """
     if case not in cases:
-        raise ValueError(f"no case {case!r}; valid cases are {', '.join(sorted(cases))}, one at a time")
+        raise ValueError(f"unknown case {case!r}; give one of {', '.join(sorted(cases))}")
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     listed = _begin(folder, f"{case}{device}", reason, environment, command)
     content = _describe(case, cases[case], listed, numerics, _entries(case, cases[case]()), versions)
@@ -65,7 +65,7 @@ def update(
 
 
 def _begin(folder: Path, case: str, reason: str, environment: Words, command: golden.Command) -> golden.Environments:
-    """Return the environments that are listed, none where there is no list, as the list of a new origin.
+    """Return the environments that are listed, an empty list where there is no file.
 
     A damaged list is thus refused before anything is computed.
     """
@@ -92,9 +92,9 @@ def _entries(case: str, claims: Claims) -> Content:
             for same in (True, False):
                 wrong += compare_values(case, {key: entry}, {key: claim}, same).differences
         except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{name} cannot be held by a golden file: {error}") from None
+            raise ValueError(f"{name} cannot be stored in a golden file: {error}") from None
         if wrong:
-            raise ValueError(f"{wrong[0]}, when it is read again; a golden file cannot hold it")
+            raise ValueError(f"{wrong[0]}, when it is read again; a golden file cannot store it")
     return {key: claim.to_json() for key, claim in claims.items()}
 
 

@@ -45,4 +45,4 @@ def __getattr__(name: str) -> object:
     for module in _LATER if name in __all__ else ():
         if hasattr(found := import_module(f"{__name__}.{module}"), name):
             return getattr(found, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; valid are {', '.join(__all__)}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -85,7 +85,7 @@ def mean_interval(correct: Sequence[int], images: Sequence[int]) -> Interval:
 
     It holds every mean m that lies within z standard errors of the measured one. The standard error is that of the
     most likely class rates p_i with mean m, for which k_i - n_i p_i = t p_i (1 - p_i) with one t for all classes; the
-    variance of each is p_i (1 - p_i) / (n_i - 1), of a single image p_i (1 - p_i). So the interval is no point where
+    variance of each is p_i (1 - p_i) / (n_i - 1), of a single image p_i (1 - p_i). So the interval is not a point where
     all images are right.
 
     Raises:

@@ -28,10 +28,10 @@ def check(labels: ImageLabels, scores: ImageScores, *, every_class: bool = True)
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
         image = int((~scores.isfinite()).any(dim=1).nonzero()[0])
-        raise ValueError(f"image {image} has the scores {scores[image].tolist()}; finite scores are valid")
+        raise ValueError(f"image {image} has the scores {scores[image].tolist()}; they must be finite")
     classes = scores.shape[1]
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(f"labels reach from {int(labels.min())} to {int(labels.max())}; 0 to {classes - 1} are valid")
+        raise ValueError(f"labels are {int(labels.min())} to {int(labels.max())}; they must be 0 to {classes - 1}")
     if every_class and 0 in (counts := torch.bincount(labels, minlength=classes).tolist()):
         wrong = f"class {counts.index(0)} has no image, so its recall is undefined"
         raise ValueError(f"{wrong}; at least 1 image of each class is needed")
@@ -41,14 +41,14 @@ def _check_shapes(labels: Tensor, scores: Tensor) -> None:
     """Raise ValueError unless each image has one integer label and one row of floating-point scores."""
     for name, value in (("labels", labels), ("scores", scores)):
         if not isinstance(value, Tensor):
-            raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")
+            raise ValueError(f"{name} is of type {type(value).__name__}; it must be a torch.Tensor")
     of_labels, of_scores = (f"has shape {tuple(each.shape)} of {each.dtype}" for each in (labels, scores))
     if labels.ndim != 1 or labels.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
-        raise ValueError(f"labels {of_labels}; one integer for each image is valid, the index of its class")
+        raise ValueError(f"labels {of_labels}; they must be one integer for each image, the index of its class")
     if scores.ndim != 2 or not scores.is_floating_point():
-        raise ValueError(f"scores {of_scores}; floating-point values of shape (images, classes) are valid")
+        raise ValueError(f"scores {of_scores}; they must be floating-point values of shape (images, classes)")
     if len(labels) != len(scores):
-        raise ValueError(f"there are {len(labels)} labels and scores of {len(scores)} images; one for each is valid")
+        raise ValueError(f"there are {len(labels)} labels and scores of {len(scores)} images; each image needs both")
     if scores.numel() == 0:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; at least one image and one class are needed")
 
@@ -126,7 +126,7 @@ def summary(
     """
     if ranked is not None and ranked.shape != scores.shape:
         raise ValueError(
-            f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; equal shapes are valid"
+            f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the shapes must be equal"
         )
     ranked = scores if ranked is None else ranked
     for each in (scores, ranked):

@@ -8,7 +8,7 @@ from typing import Any
 
 from in4310repro.metrics.counts import accuracy, macro_f1, recall
 
-# What a metric that is no mean of another one reads: counts of each class; scores, or what ranks images in their place;
+# What a metric that is not a mean of another one reads: counts of each class; scores, or values that rank images;
 # and scores alone, as a `ranking.Ranking` too.
 COUNTS, RANKING, SCORES = "counts", "ranking", "scores"
 
@@ -65,7 +65,7 @@ def average_precisions(ranking: Any) -> list[float]:
 
 EXACT, ORDER = Tolerance.NONE, Tolerance.ORDER
 EACH = {"per_class": True, "in_every_run": True}
-# A metric reads nothing that stands below it. In the order in which records and tables show them.
+# A metric reads nothing below it. They are in the order in which records and tables show them.
 METRICS = {
     each.name: each
     for each in (

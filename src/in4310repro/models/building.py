@@ -46,10 +46,10 @@ def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
 def _create(network: Network, classes: int) -> nn.Module:
     model = network.create(classes)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{network.name} returned {type(model).__name__}; a torch.nn.Module is valid")
+        raise ValueError(f"{network.name} returned {type(model).__name__}; it must return a torch.nn.Module")
     for key, value in model.state_dict().items():
         if value.is_floating_point() and value.dtype != torch.float32:
-            raise ValueError(f"{network.name}: {key} is {value.dtype}; torch.float32 is valid")
+            raise ValueError(f"{network.name}: {key} is {value.dtype}; it must be torch.float32")
     return model
 
 
@@ -120,7 +120,7 @@ def fit_state(
             a value is unusable, for example not finite, sparse or complex.
     """
     if not given:
-        raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
+        raise ValueError(f"{source} holds no tensors; it must hold the weights of the network")
     shapes, expected = ({name: tuple(value.shape) for name, value in state.items()} for state in (given, initial))
     needed = [*expected]
     if network:
@@ -128,7 +128,7 @@ def fit_state(
         resized = {name for name in expected.keys() & shapes if expected[name] != shapes[name]}
         if resized and all(expected[name][1:] == shapes[name][1:] for name in resized) and resized <= head(network):
             needed = [name for name in needed if name not in resized]
-        # Counters of batches are no weights, and files of old torch versions lack them.
+        # Counters of batches are not weights, and files of old torch versions lack them.
         needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
     mismatches = [f"{name} is missing" for name in needed if name not in given]
     mismatches += [f"{name} is extra" for name in sorted(given) if name not in expected]
@@ -152,18 +152,18 @@ def _convert(name: str, value: torch.Tensor, expected: torch.Tensor, source: str
     """
     floating = expected.is_floating_point()
     if value.layout != torch.strided or value.is_quantized or value.is_nested:
-        problem = f"{name} is a sparse, quantized or nested tensor; dense values are valid"
+        problem = f"{name} is a sparse, quantized or nested tensor; it must be dense"
     elif value.is_meta:
         problem = f"{name} has a shape and no values (device meta); save the weights themselves"
     elif value.is_floating_point() != floating or value.is_complex() or value.dtype == torch.bool:
-        problem = f"{name} holds {f'{value.dtype}'[6:]}; {'floating-point' if floating else 'whole'} numbers are valid"
+        problem = f"{name} holds {f'{value.dtype}'[6:]}; {'floating-point' if floating else 'whole'} numbers are needed"
     else:
         converted = value.to(expected.dtype)
         if wrong := int((~converted.isfinite()).sum()):
             what = "too large for float32" if value.double().isfinite().all() else "nan or infinite"
             problem = f"{wrong} of {value.numel()} values of {name} are {what}"
         elif name.endswith("running_var") and (converted < 0).any():
-            problem = f"{name} has values below 0, which no variance is"
+            problem = f"{name} has values below 0, which a variance cannot be"
         elif of_file and floating and value.ndim > 1 and not converted.any() and (expected.is_meta or expected.any()):
             problem = f"all values of {name} are 0, as in a file that was not written completely"
         else:
@@ -189,7 +189,7 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
     if layer not in named:
         raise ValueError(
             f"no layer {layer!r} to train from; the network has {', '.join(dict(model.named_children()))}, and modules "
-            "inside of these are valid too"
+            "inside of these"
         )
     before = itertools.takewhile(layer.__ne__, named)
     return [named[name] for name in before if name and not layer.startswith(f"{name}.")]

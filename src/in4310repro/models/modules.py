@@ -63,10 +63,10 @@ def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         size = getattr(model, "image_size", None) or getattr(getattr(model, "patch_embed", None), "img_size", None)
         takes = f"it takes {size[0] if isinstance(size, tuple) else size} px" if size else str(error).split("\n")[0]
-        raise ValueError(f"{name} takes no images of {side} px a side: {takes}; --image-size gives another") from None
+        raise ValueError(f"{name} cannot take images of {side} px a side: {takes}; try another --image-size") from None
     if not isinstance(scores, Tensor) or scores.ndim != 2:
         what = f"a tensor of shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(f"{name} returns {what} for one image; scores [image, class] are valid")
+        raise ValueError(f"{name} returns {what} for one image; it must return scores [image, class]")
     return scores
 
 
@@ -76,10 +76,10 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
     if scores.shape != (1, classes):
         raise ValueError(
             f"{name} returns {scores.shape[1] if len(scores) == 1 else tuple(scores.shape)} scores for one image; "
-            f"{classes} are valid, one for each class"
+            f"{classes} are needed, one for each class"
         )
     if not bool(scores.isfinite().all()):
-        raise ValueError(f"{name} returns scores that are infinite or nan for one image; finite ones are valid")
+        raise ValueError(f"{name} returns scores that are infinite or nan for one image; they must be finite")
 
 
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
         return FIVE_MODULES
     seen = outputs(model, name, side) if seen is None else seen
     convolutions = [each.name for each in seen if isinstance(named[each.name], nn.Conv2d) and len(each.shape) == 3]
-    # Of kinds that are equally many, the outermost, which ends last.
+    # Where several kinds are equally frequent, the outermost one, which ends last.
     kinds = Counter(e.kind for e in reversed(seen) if len(e.shape) == 2 and next(named[e.name].children(), None))
     common = max(kinds, key=kinds.__getitem__, default="")
     blocks = [each.name for each in seen if each.kind == common]

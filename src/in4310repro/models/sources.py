@@ -50,7 +50,7 @@ def refuse_no_weights(weights: str) -> None:
     known = ("none", "imagenet")
     if weights not in known and not Path(weights).exists():
         near = did_you_mean(weights, known)
-        raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
+        raise ValueError(f"weights is {weights!r}; it must be none, imagenet or a .safetensors or .pth file{near}")
 
 
 class Published(NamedTuple):
@@ -58,7 +58,7 @@ class Published(NamedTuple):
 
     evaluation: Preprocessing  # by which the authors evaluate the weights
     label: str  # in a list of networks
-    file: Path | None = None  # even before a download; None: they are no file
+    file: Path | None = None  # even before a download; None: they are not a file
     url: str | None = None  # None: they are in a package
     top_1: float = 0.0  # accuracy in [0, 1]; 0: unknown
     parameters: int = 0  # of the network, with 1,000 classes
@@ -83,7 +83,7 @@ class Network:
     example = ""  # how a message shows its names
     # Whether others wrote the code: it is called as it is, not on the meta device, and its exceptions are wrong input.
     foreign = False
-    # Whether the code is run only where the user names it, since a name that stands in a file must not run code.
+    # Whether the code is run only where the user names it, since a name that comes from a file must not run code.
     named_by_user = False
 
     @classmethod
@@ -113,7 +113,7 @@ class Network:
         """Raise ValueError if the network does not exist, its library is missing, or its code is not allowed to run."""
         if self.name not in self.names():
             raise ValueError(
-                f"no model {self.name!r}{did_you_mean(self.name, known_names()) or ';'} {VALID_NAMES} are valid"
+                f"model is {self.name!r}; it must be {VALID_NAMES}{did_you_mean(self.name, known_names())}"
             )
 
     def create(self, classes: int) -> object:
@@ -439,7 +439,7 @@ SOURCES: tuple[type[Network], ...] = (Lite, Timm, Functions, Torchvision)
 
 # One example of a name from each source, for messages.
 *_FIRST, _LAST = (source.example for source in reversed(SOURCES))
-VALID_NAMES = f"{', '.join(_FIRST)} and {_LAST}"
+VALID_NAMES = f"{', '.join(_FIRST)} or {_LAST}"
 
 
 def known_names(pattern: str = "*") -> list[str]:
@@ -459,6 +459,6 @@ def open_network(name: str) -> Network:
             return source(name)
     near = as_function(name[:100])
     raise ValueError(
-        f"no model {name[:100]!r}; {VALID_NAMES} are valid"
+        f"model is {name[:100]!r}; it must be {VALID_NAMES}"
         f"{f'; did you mean {near}?' if near else did_you_mean(name, RESNETS)}"
     )

@@ -45,8 +45,8 @@ def read_content(file: Path, published: Callable[[], Published | None] = lambda:
             how = from_json(json.loads(text))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{file}: preprocessing in its metadata is {text[:100]}; JSON with {', '.join(DECIDED_BY_WEIGHTS)} is "
-                f"valid ({error})"
+                f"{file}: preprocessing in its metadata is {text[:100]}; it must be JSON with "
+                f"{', '.join(DECIDED_BY_WEIGHTS)} ({error})"
             ) from None
     elif (known := published()) and known.file and known.file.name == file.name:
         is_known = hashlib.sha256(data).hexdigest().startswith(file.stem.rsplit("-", 1)[1])
@@ -70,7 +70,7 @@ def _unpickle(data: bytes, file: str) -> State:
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
     ):
         raise ValueError(
-            f"{file} is no state dict, a dictionary of tensors by name: it holds "
+            f"{file} is not a state dict, a dictionary of tensors by name: it holds "
             f"{'keys ' + ', '.join(map(str, loaded))[:80] if isinstance(loaded, Mapping) else type(loaded).__name__}"
         )
     return dict(loaded)
@@ -78,9 +78,9 @@ def _unpickle(data: bytes, file: str) -> State:
 
 def _why_unreadable(data: bytes, error: Exception) -> str:
     if "TorchScript" in str(error) or "torch.jit" in str(error):
-        return "it is a TorchScript archive; a state dict is valid"
+        return "it is a TorchScript archive; a state dict is needed"
     if not data.startswith((b"PK\3\4", b"\x80")):
-        return "it is no file that torch.save writes"
+        return "it is not a file that torch.save writes"
     if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
-        return "it holds Python objects, which could run code; a state dict of tensors alone is valid"
+        return "it holds Python objects, which could run code; a state dict of tensors alone is needed"
     return "it is cut off or damaged"

@@ -15,12 +15,12 @@ from in4310repro.runs.selection import best_epochs, describe_ties, unit
 from in4310repro.system.text import MOST_NAMED, join_names
 
 TEST = 4
-# Of the originals beside our validation.
+# A clause on the original's numbers beside our validation.
 UNNAMED = "; they are of 3,000 images by its class sizes, and it does not call them validation"
 DRAWN = {"chance": "chance", "interval": "intervals", "printed": "original", "dot": "ours"}  # shape in a row -> numbers
 # By their keys in history.json; a run has the last one by a deviation.
 LOSSES = {"train_loss": "training", "val_loss": "validation", "test_loss": "test"}
-# Of epochs and of fits, and of a deviation.
+# Captions of the losses by epochs and by fits, and what a deviation adds.
 CAPTIONS = {
     "epoch": "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, "
     "the validation loss after each epoch.",
@@ -92,7 +92,7 @@ def _numbers(run: FinishedRun, part: str, metrics: Numbers, printed: str) -> Any
     """Return the content of the JSON file of a figure from 1 to 4.
 
     Intervals are Wilson's, of all metrics that are proportions of images; for a metric of each class a list.
-    `printed` is the name of an optimizer in lower case, or `test`: what the published report prints for it stands
+    `printed` is the name of an optimizer in lower case, or `test`: what the published report prints for it is
     beside, if it prints anything and has the classes of the run.
     """
     supports = run.metrics["supports"][run.config.protocol.part_read_as(part)]

@@ -210,7 +210,7 @@ def compare_with_interval(value: float, interval: Interval, below: str = "", abo
 def describe_overlap(first: Interval, second: Interval) -> str:
     """Return the clause "; their intervals overlap", or an empty string if they do not overlap.
 
-    An overlap is no test: two values may differ by more than chance although their intervals overlap.
+    An overlap is not a test: two values may differ by more than chance although their intervals overlap.
 
     Examples:
         >>> describe_overlap([0.66, 0.93], [0.89, 1.0])

@@ -37,7 +37,7 @@ FILE = (
     'aria-label="%s"><style>%s</style><rect width="100%%" height="100%%" class="paper"></rect>%s</svg>\n'
 )
 MOST_MARKS = 40  # points of a line that have a sign each
-SMALLEST = -10  # power of ten that is drawn for less; equal values are on the lowest line
+SMALLEST = -10  # power of ten at which smaller values are drawn; equal values are on the lowest line
 TEMPLATES = resources.files("in4310repro.report") / "templates"
 # Signs of series, each with a colour, filled, then hollow: a circle, and paths with their starts beside the point.
 SIGNS = ((-3.2, -3.2, "h6.4v6.4h-6.4z"), (0, -4.2, "l4.2 7.4h-8.4z"), (0, -4.4, "l4.4 4.4l-4.4 4.4l-4.4 -4.4z"),
@@ -262,7 +262,7 @@ def draw_rows(
         heading: above the rows.
         rows: name, and what the row shows: a value for each of the SHAPES, in the order of drawing; None shows nothing.
         axis: domain and ticks of the horizontal axis.
-        apart: number of rows at the end that stand below a small gap.
+        apart: number of rows at the end, which a small gap separates.
         note: heading of the column at the right; a line marks zero below it.
     """
     widest = max(measure_text(visible(name)) for name, _ in rows)

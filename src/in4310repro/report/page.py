@@ -236,7 +236,7 @@ def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: M
         "claimed": expected.grouped_claims,
         "manifest_sha256": run.files.manifest_sha256(),
         "drawn": [each.name for each in all_exhibits if each.panels or (photographs and each.draw_photographs)],
-        # Of the HTML page alone.
+        # Only the HTML page uses these.
         "link": places.link,
         "say": places.say,
         "words": verdict.keep_together,

@@ -1,4 +1,4 @@
-"""Uncertainty of test results: 95 % intervals of metrics that are no shares of images, and precision-recall curves."""
+"""Uncertainty of test results: 95 % intervals of metrics that are not shares of images, and precision-recall curves."""
 
 import json
 import math
@@ -27,7 +27,7 @@ Estimate = tuple[float, Array, float]
 
 
 def intervals(scores: Scores) -> dict[str, Any]:
-    """Return the 95 % intervals of the test metrics that are no shares of images, by name; of AP a list by class.
+    """Return the 95 % intervals of the test metrics that are not shares of images, by name; of AP a list by class.
 
     That of the mean class accuracy is `metrics.mean_interval`. The others are Wilson's, of as many images as give the
     variance that the influence of the images on the metric shows (the infinitesimal jackknife of Jaeckel, 1972, with

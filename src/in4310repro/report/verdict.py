@@ -61,7 +61,7 @@ def make_verdict(run: FinishedRun, test: Source) -> dict[str, Sentence]:
     answers: dict[str, Sentence] = {
         "Asked": _question(run, test),
         "Came out": (*test.say(text, f"{sum(test.values['images'])}"), *extremes, "."),
-        "Caution": (f"As the training said at its end: {advice}.",) if advice else (),
+        "Caution": (f"Advice at the end of the training: {advice}.",) if advice else (),
         "Repeats": _repeatability(run),
     }
     if has_original_classes(run.classes):
@@ -156,7 +156,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
         f"three disjoint image sets ({'identical files' if config.group == IDENTICAL else 'copies and look-alikes'} "
         "share a side), equal initial weights for every setting, the test set opened once in this run"
     )
-    # By subject: True where it is as the assignment asks, or what it is.
+    # Subject -> True if it is as the assignment asks, else what it is.
     conditions = {
         "Data": (bool(config.data) and "/".join(map(str, sizes)) == course.split)
         or f"{training} training, {validation} validation and {test} test {pictures}; the course's split of 17,034 "
@@ -221,7 +221,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     where = f"figure05 /train_loss; figure05 /val_loss{', /test_loss' * test} and figure06 at other epochs"
     if fitted:
         what, where = "validation metrics of other epochs", "figure06 at other epochs"
-    # Of epochs and of fits of the last layer that were not selected.
+    # Epochs and fits of the last layer that were not selected.
     unselected = {
         "losses": Tier("losses of every fit of the head", "figure05", "numerical",
                        f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY),

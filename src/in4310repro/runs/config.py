@@ -59,7 +59,7 @@ def from_json(value: Any, source: str) -> Config:
         ValueError: unsupported format, unknown key, or value out of range; the message names the source.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
-        raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
+        raise ValueError(f"{source} holds no configuration, which is an object with preset, seed and so on")
     check_format(value, source, OF_REPORTS)
     number, given = value["format"], {name: each for name, each in value.items() if name != "format"}
     if number <= s.LAST_WITHOUT_ORIENTATION:
@@ -170,7 +170,7 @@ def _convert(record: type, values: Values, source: str) -> Values:
         for name, value in values.items():
             if name not in options:
                 valid = f"{', '.join(sorted(options))}{text.did_you_mean(name[:100], options)}"
-                raise ValueError(f"no setting {name[:100]!r}; valid are {valid}")
+                raise ValueError(f"unknown setting {name[:100]!r}; it must be one of {valid}")
             converted[name] = _convert_value(name, options[name], value)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
@@ -188,19 +188,19 @@ def _convert_value(name: str, option: Option, value: Any) -> Any:
         expected = " or ".join(each.__name__ for each in accepted)
         raise ValueError(f"{name} is {reprlib.repr(value)}; it takes {expected}")
     if value == "" or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{name} is {value!r}; a value is needed")
+        raise ValueError(f"{name} is {value!r}; it needs a value")
     if isinstance(value, str) and "\0" in value:
-        raise ValueError(f"{name} is {value[:100]!r}; a text without the character 0 is valid")
+        raise ValueError(f"{name} is {value[:100]!r}; it must be a text without the character 0")
     names = value if kind in (deviations.Protocol, tuple[str, ...]) and not isinstance(value, str) else ()
     if not all(isinstance(each, str) and each.isprintable() and each for each in names):
-        raise ValueError(f"{name} is {reprlib.repr(value)}; a list of names is valid")
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it must be a list of names")
     if name == "model":
         open_network(value)
     if option.choices:
         s.check_choice(name, value)
     if kind is float:
         if abs(value) > LARGEST:
-            raise ValueError(f"{name} is {machine.brief(Decimal(value))}; {LARGEST:g} is the largest valid number")
+            raise ValueError(f"{name} is {machine.brief(Decimal(value))}; it must be at most {LARGEST:g}")
         return float(value)
     return tuple(value) if isinstance(value, list) else value
 
@@ -214,16 +214,16 @@ def validate(config: Config) -> Config:
     files.folder_name(config.preset, "preset")
     for name, option in OPTIONS.items():
         if option.high is not None and not option.low <= (value := getattr(config, name)) <= option.high:
-            limit = f"up to {option.high} are valid" if value > option.high else f"it is at least {option.low}"
+            limit = f"it must be at most {option.high}" if value > option.high else f"it must be at least {option.low}"
             raise ValueError(f"{name} is {value if abs(value) < 10**30 else machine.brief(Decimal(value))}; {limit}")
     if not config.modules:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
-        raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+        raise ValueError(f"warm_up is {config.warm_up}; it must be a share of the steps in [0, 1)")
     if config.group == s.LOOK_ALIKES and config.weights == "none":
         raise ValueError(
-            f"group is {s.LOOK_ALIKES}, which are found by the features of weights, and weights is none; imagenet or a "
-            "file is valid"
+            f"group is {s.LOOK_ALIKES}, which are found by the features of weights, and weights is none; it must be "
+            "imagenet or a file"
         )
     refuse_invalid(config.preprocessing)
     _check_settings(config)
@@ -236,12 +236,12 @@ def _check_settings(config: Config) -> None:
     names = [each.name for each in config.settings]
     # In any case of letters, which some file systems do not tell apart.
     if not names or len({name.casefold() for name in names}) != len(names):
-        raise ValueError(f"settings are named {names}; at least one is needed, with a name of its own in any case")
+        raise ValueError(f"settings are named {names}; at least one is needed, and names must differ in more than case")
     for each in config.settings:
         files.folder_name(each.name, "setting")
         rates = each.learning_rate, 1 if each.head_learning_rate is None else each.head_learning_rate
         if min(rates) <= 0 or each.weight_decay < 0 or not 0 <= each.momentum < 1:
-            raise ValueError(f"{each}: [head_]learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1 are valid")
+            raise ValueError(f"{each}: it needs [head_]learning_rate > 0, weight_decay >= 0 and 0 <= momentum < 1")
         _check_part(config, each)
 
 
@@ -249,7 +249,7 @@ def _check_part(config: Config, setting: OptimizerSetting) -> None:
     """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
     part, fits = config.trained_part(setting), config.fits_head(setting)
     if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
-        valid = f"{HEAD}, {ALL} and {FROM}LAYER are valid{text.did_you_mean(part, (HEAD, ALL))}"
+        valid = f"it must be {HEAD}, {ALL} or {FROM}LAYER{text.did_you_mean(part, (HEAD, ALL))}"
         raise ValueError(f"train is {part!r}; {valid}")
     if fits != (setting.optimizer == s.FITS_HEAD):
         raise ValueError(

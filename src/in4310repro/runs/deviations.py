@@ -167,7 +167,7 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
     for name in names:
         if name not in valid[2:]:
             raise ValueError(
-                f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas"
+                f"protocol is {name!r}; it must be one of {', '.join(valid)}, or deviations joined by commas"
                 f"{did_you_mean(name, valid)}"
             )
     return Protocol(each for each in Deviation if each in names)

@@ -193,13 +193,13 @@ def image_root(config: Config, data: str | None) -> Path:
 def _read_scores(files: RunFolder, loss: float) -> Scores:
     arrays, file = files.read_arrays(names.SCORES), files.folder / names.SCORES
     if arrays.keys() != SCORE_ARRAYS.keys():
-        raise ValueError(f"{file} has {sorted(arrays)[:5]}; {', '.join(SCORE_ARRAYS)} are valid")
+        raise ValueError(f"{file} has {sorted(arrays)[:5]}; it must have {', '.join(SCORE_ARRAYS)}")
     for name, (dtype, axes) in SCORE_ARRAYS.items():
         array = arrays[name]
         found = "str_" if array.dtype.kind == "U" else f"{array.dtype}"
         if (found, array.ndim) != (dtype, axes):
             raise ValueError(
-                f"{file}: {name} is {array.dtype} of shape {array.shape}; {dtype} with {axes} axes is valid"
+                f"{file}: {name} is {array.dtype} of shape {array.shape}; it must be {dtype} with {axes} axes"
             )
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -222,7 +222,7 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
         with unchanged(folder):
             run = FinishedRun.open(folder)
             if processes.size > 1:
-                # Of the weights, the selected setting's alone.
+                # Weights of the selected setting alone.
                 needed = [name for name in (*names.OF_RUN, names.MANIFEST) if (folder / name).is_file()]
                 needed += [f"{s}/{name}" for s in run.histories for name in (names.HISTORY, names.TENSORS)]
                 files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in (*needed, run._best)}
@@ -258,10 +258,10 @@ def advise(run: FinishedRun) -> str:
     (lower, upper), chance = wilson(correct, images), largest / images
     if lower <= chance:
         said = "the largest class" if counts.count(largest) == 1 else "one of the largest classes"
-        place = "within its interval: no difference seen" if chance <= upper else "above its interval"
+        place = "within that interval" if chance <= upper else "above that interval"
         return (
-            f"no better than guessing, for all that {images} validation images tell: {correct} are right "
-            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying {said}, lies {place}; try {advice}"
+            f"no better than guessing, as far as {images} validation images show: {correct} are right "
+            f"({lower:.2f} to {upper:.2f}), and always naming {said} reaches {chance:.2f}, {place}; try {advice}"
         )
     smallest = "the smallest class" if [*training.values()].count(fewest) == 1 else "each of the smallest classes"
     return f"{fewest} training images of {smallest} are few; try {advice}" if fewest < FEW else ""
@@ -302,7 +302,7 @@ def _wrong_in_split(run: FinishedRun) -> Faults:
     entries = [entry for part in split.parts.values() for entry in part]
     for path, times in Counter(entry.path for entry in entries).items():
         if times > 1:
-            yield f"path {path} stands in {times} rows; one is valid"
+            yield f"path {path} is in {times} rows; it must be in one"
     labels = split.catalogue().labels()
     # Older versions took the folder that an image is in, and recorded no choice.
     choices = [config.class_folders] if config.class_folders else [None, INNERMOST]

@@ -44,7 +44,7 @@ from in4310repro.system.files import (
     write_file,
 )
 
-# torch is imported where tensors are: that a folder is no run is said before it is loaded.
+# torch is imported where tensors are used, so that a folder that is not a run is refused before torch is loaded.
 if TYPE_CHECKING:
     import torch
 
@@ -87,7 +87,7 @@ class RunFolder:
                 refuse_link_out(Path(place) / name, folder)
         for unfinished in folder.rglob(".*.part"):
             unfinished.unlink()
-        # Of the command before.
+        # The status of the command before.
         (folder / STATUS).unlink(missing_ok=True)
         return cls.open(folder)
 
@@ -99,7 +99,7 @@ class RunFolder:
             ValueError: the folder does not exist, or holds no configuration.
         """
         if not (folder / CONFIG).is_file():
-            raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; {other_runs(folder)}")
+            raise ValueError(f"{folder} is not a run folder: it has no {CONFIG}; {other_runs(folder)}")
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -254,7 +254,7 @@ def written(folder: Path) -> Iterator[bool]:
     Reading needs no lock file where nobody can write: a run on a read-only disk is read as by `unchanged`.
 
     Raises:
-        ValueError: another process works on the run, or the folder is no run.
+        ValueError: another process works on the run, or the folder is not a run.
     """
     RunFolder.open(folder)
     if is_locked_here(folder):
@@ -313,12 +313,11 @@ def refuse_without_run(folder: Path) -> None:
         return
     if any((folder / name).is_file() for name in (MANIFEST, FINGERPRINT, SPLIT)):
         raise ValueError(
-            f"the training in {folder} was stopped before {CONFIG} was written, so there is nothing to resume; without "
-            "--resume it starts"
+            f"the training in {folder} was stopped before {CONFIG} was written, so there is nothing to resume; start "
+            "it without --resume"
         )
     raise ValueError(
-        f"there is no run to resume in {folder}: it has no {CONFIG}; {other_runs(folder)}; without --resume a training "
-        "starts"
+        f"there is no run to resume in {folder}: it has no {CONFIG}; {other_runs(folder)}; start one without --resume"
     )
 
 
@@ -342,10 +341,10 @@ def moves_to(folder: Path) -> Path | None:
     held = [path.name for path in folder.iterdir()] if folder.exists() else []
     if not held:
         return None
-    # A process that is killed as a run begins leaves its first file, or a part of it.
+    # A process that was killed while it created a run has left its first file, or a part of it.
     begun = all(name == FINGERPRINT or fnmatch(name, ".*.part") for name in held)
     if not begun and not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
-        raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
+        raise ValueError(f"{folder} holds other files than a run's; --out takes a new folder or that of a run")
     places = (folder.with_name(f"{folder.name}.{number}") for number in itertools.count(1))
     return next(itertools.filterfalse(Path.exists, places))
 
@@ -378,7 +377,7 @@ def describe_status(files: RunFolder) -> str:
     if not (files.folder / STATUS).exists():
         return ""
     status = files.read_record(STATUS, Status)
-    return f"; its training ended with exit code {status['code']}: {status['message'] or 'nothing was said'}"
+    return f"; its training ended with exit code {status['code']}: {status['message'] or 'no message'}"
 
 
 def array_bytes(arrays: Arrays) -> bytes:
@@ -413,7 +412,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
     if entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{entry.filename} is compressed")
     with archive.open(entry) as stream:
-        # To the end, where the checksum is compared; what is not compressed cannot be longer than the file.
+        # Reads to the end, where the checksum is compared; an uncompressed entry cannot be longer than the file.
         data = io.BytesIO(stream.read())
     if np.lib.format.read_magic(data) != (1, 0):
         raise ValueError(f"{entry.filename} is of another version of the npy format than 1.0")
@@ -421,5 +420,5 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
     values = data.read()
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(values):
         raise ValueError(f"{entry.filename} claims {dtype} of shape {shape} and has {len(values)} bytes")
-    # Copied: what is made of bytes cannot be written to.
+    # A copy, since an array on top of bytes is read-only.
     return np.frombuffer(values, dtype).reshape(shape, order="F" if fortran_order else "C").copy()

@@ -67,7 +67,7 @@ def configure(preset: str, file: Path | None, overrides: Values) -> Config:
         ValueError: an unknown preset or key, or a value outside its range.
     """
     if preset not in PRESETS:
-        raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
+        raise ValueError(f"preset is {preset!r}; it must be one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
     changes = read_toml(file) if file else {}
     chosen, config = {**changes, **overrides}, PRESETS[preset]
     if (part := chosen.get("train", config.train)) != config.train and HEAD in (part, config.train):
@@ -101,7 +101,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     found = [each for each in config.settings if optimizer in (None, each.optimizer)]
     if len(found) != 1:
         valid = list(dict.fromkeys(each.optimizer for each in config.settings))
-        of_one = f"--learning-rate is of one setting, and there are {len(found)}"
+        of_one = f"--learning-rate is for one setting, and there are {len(found)}"
         what = f"--optimizer {optimizer} names {len(found)} of the settings" if optimizer else of_one
         raise ValueError(
             f"{what}; --optimizer chooses one of {', '.join(valid)}, and [[settings]] in a file for --config "

@@ -20,8 +20,8 @@ class Status(TypedDict):
     """Content of `status.json`: how the last command under torchrun in this folder ended."""
 
     code: Annotated[int, Field(ge=0, le=255)]  # the exit code, which torchrun replaces
-    message: Text  # what was said, empty where all went well
-    rank: Count  # of the process whose error it was, or which was lost
+    message: Text  # the error message; empty if there was none
+    rank: Count  # the process that failed or was lost
 
 
 class EpochHashes(TypedDict):
@@ -35,7 +35,7 @@ class EpochHashes(TypedDict):
 
 
 Chain = list[EpochHashes]  # `tensors.json`
-# Of a history row: how long it took is no result.
+# The key of a history row that is not compared: speed is not a result.
 SPEED = "images_per_second"
 
 

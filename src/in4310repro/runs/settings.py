@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from in4310repro.data.folders import Entry
     from in4310repro.data.images import ImageSet
 
-# Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
-# EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
-# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use, and
-# fingerprint.json has the hash of the file of the user's own network.
+# Formats of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them;
+# with 5, the EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785),
+# and pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use,
+# and fingerprint.json has the hash of the file of the user's own network.
 FORMAT, EVERY_VALUE_USED, CODE, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 7, 6, 4, 4
 
 FITS_HEAD = "L-BFGS"  # of the last layer alone, which is fitted without steps of epochs
@@ -99,9 +99,9 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True)
 class Option:
-    """What is said about an option of a run where it is declared, beside its name, its type and its default."""
+    """Help, range and other facts of an option of a run, which its declaration states beside its type and default."""
 
-    text: str = ""  # help of the command line; without it, the option stands only in files for `--config`
+    text: str = ""  # help of the command line; without it, the option is only for files of `--config`
     group: str = ""  # of the help
     low: int = 0  # the lowest valid value
     high: int | None = None  # the highest one; the memory of this machine may allow less (see `capacity`)
@@ -157,7 +157,7 @@ class Config:
     data: str | None = option(None, "Folder of class folders; default: the embedded scenes.", IMAGES, is_place=True)
     class_folders: str | None = option(
         None,
-        "Folders of --data that are the classes: {choices} (the folder of each image); default: as they tell.",
+        "Which folders around an image name its class: {choices}; default: found by names and places.",
         IMAGES,
         choices=CLASS_FOLDERS,
         left_out=True,
@@ -179,14 +179,14 @@ class Config:
     image_size: int = option(224, "Side of the square input, pixels.", IMAGES, *SIZES, hashed=True)
     # How images are prepared (see `preprocessing`); None until a training has asked the weights.
     mean: tuple[float, ...] | None = option(
-        Preprocessing.mean, "Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES
+        Preprocessing.mean, "Mean of red, green and blue, such as 0.5,0.5,0.5; default: from the weights.", IMAGES
     )
     std: tuple[float, ...] | None = option(
         Preprocessing.std, "Standard deviation of red, green and blue; default: from the weights.", IMAGES
     )
     interpolation: str | None = option(
         Preprocessing.interpolation,
-        "{choices}; default: from the weights, or bilinear.",
+        "Method of resizing: {choices}; default: from the weights, or bilinear.",
         IMAGES,
         choices=INTERPOLATIONS,
     )
@@ -198,7 +198,7 @@ class Config:
     evaluation_batch_size: int = option(64, low=1, high=2**20)
     epochs: int = option(20, "Epochs of each setting.", TRAINING, 1, 10**6, hashed=True)
     split: str = option(
-        "12034/2000/3000", "training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES
+        "12034/2000/3000", "Sizes training/validation/test, counts or shares; with --data: the preset's shares.", IMAGES
     )
     # Images that are in one part of the split.
     group: str = option(
@@ -210,8 +210,8 @@ class Config:
     seed: int = option(
         0, "Seed of split, initial weights, image order and augmentation.", TRAINING, high=LARGEST_COUNT, hashed=True
     )
-    device: str = option("auto", "auto, cpu or cuda.", MACHINE, examples=("auto", "cpu", "cuda"))
-    numerics: str = option("auto", "{choices}.", MACHINE, choices=MODES)
+    device: str = option("auto", "Device: auto, cpu or cuda.", MACHINE, examples=("auto", "cpu", "cuda"))
+    numerics: str = option("auto", "Arithmetic: {choices}.", MACHINE, choices=MODES)
     precision: Literal["fast", "exact"] = option(
         "exact", "Precision of feature statistics: {choices}.", MACHINE, choices=("fast", "exact")
     )
@@ -333,6 +333,6 @@ def check_choice(name: str, value: str) -> str:
     """
     if value not in CHOICES[name]:
         raise ValueError(
-            f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{did_you_mean(value, CHOICES[name])}"
+            f"{name} is {value!r}; it must be one of {', '.join(CHOICES[name])}{did_you_mean(value, CHOICES[name])}"
         )
     return value

@@ -22,7 +22,7 @@ from in4310repro.system.machine import refuse_beyond_disk
 LOCAL, DIRECTORY, END = struct.Struct("<4s5H3L2H"), struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s4H2LH")
 END_64 = struct.Struct("<4sQ2H2L4Q4sLQL")  # and where it is
 LOCAL_SIGN = b"PK\x03\x04"
-LARGEST_16, LARGEST_32 = 2**16 - 1, 2**32 - 1  # these and larger numbers stand in zip64 fields
+LARGEST_16, LARGEST_32 = 2**16 - 1, 2**32 - 1  # these and larger numbers are written into zip64 fields
 PLAIN, WITH_64 = 20, 45  # the version that a reader needs
 MADE_BY = 3 << 8 | WITH_64  # Unix, so that the attributes hold a mode
 UTF_8, ENCRYPTED, STORED = 1 << 11, 1, 0
@@ -101,7 +101,7 @@ def _write(file: IO[bytes], names: Sequence[str], contents: Mapping[str, Path | 
             source.seek(0)
             file.write(entry.local)
             entry = entry._replace(crc=copy(source, file, entry.size, contents[name]))
-        # The checksum, which stands before the content, is known only now.
+        # The checksum, which is written before the content, is known only now.
         file.seek(entry.offset)
         file.write(entry.local)
         file.seek(entry.end)
@@ -133,8 +133,8 @@ def unpack(path: Path, folder: Path, refuse: Callable[[str], str]) -> list[str]:
         refuse: returns why an entry of this name does not belong into the archive; empty if it does.
 
     Raises:
-        ValueError: the file is no such archive: any of its bytes besides names, sizes, checksums and contents differs
-            from what is written for these; a name is refused; a content has another checksum; or the disk is full.
+        ValueError: the file is not such an archive: a byte besides names, sizes, checksums and contents differs from
+            what is written for these; a name is refused; a content has another checksum; or the disk is full.
         OSError: the archive cannot be read, or a file cannot be written.
     """
     with open_regular(path, LARGEST_ARCHIVE) as file:
@@ -168,27 +168,27 @@ def _entries(file: IO[bytes], path: Path) -> list[Entry]:
         except UnicodeDecodeError:
             raise ValueError(f"{path}: the entry {encoded[:100]!r} has a name that is not UTF-8") from None
         if wrong := "encrypted" if flags & ENCRYPTED else "compressed" if method != STORED else "":
-            raise ValueError(f"{named} is {wrong}; only regular files that are stored are valid")
+            raise ValueError(f"{named} is {wrong}; it must be a regular file, stored uncompressed")
         size = int.from_bytes(extra[4:12], "little") if size == LARGEST_32 else size
         entry = Entry(encoded.decode(), size, crc, offset)
         if header + encoded + extra != entry.local:
-            raise ValueError(f"{named} has other fields than are written for its name and size")
+            raise ValueError(f"{named} has header fields that do not match its name and size")
         if entries and encoded <= before:
-            raise ValueError(f"{named} is there twice, or not in the order of names")
+            raise ValueError(f"{named} appears twice, or is not in the order of names")
         if (offset := entry.end) > total:
-            raise ValueError(f"{named} was cut off, or has a size that is not true")
+            raise ValueError(f"{named} was cut off, or its size is wrong")
         file.seek(offset)
         entries.append(entry)
         directory += entry.central
         before = encoded
         if len(entries) > MOST_ENTRIES or len(directory) > LONGEST_DIRECTORY:
-            raise ValueError(f"{path}: up to {MOST_ENTRIES} entries in {LONGEST_DIRECTORY} bytes are valid")
+            raise ValueError(f"{path}: at most {MOST_ENTRIES} entries in {LONGEST_DIRECTORY} bytes are allowed")
     expected = directory + ending(len(entries), len(directory), offset)
     file.seek(offset)
     if file.read(len(expected) + 1) != expected:
         raise ValueError(
-            f"{path} is no zip file, or it was cut off, or has a comment or other bytes between or behind its files "
-            "than are written for their names and sizes; only regular files that are stored are valid"
+            f"{path} is not a zip file, was cut off, or has a comment or other bytes between or after its files; it "
+            "must hold regular files, stored uncompressed, and nothing else"
         )
     return entries
 
@@ -214,7 +214,7 @@ def refuse_names(names: Iterable[str], archive: str) -> None:
         if not fault and (
             len(name.encode()) > LONGEST_PATH or max(len(part.encode()) for part in parts) > LONGEST_PART
         ):
-            fault = f"is too long; {LONGEST_PATH} bytes are valid, {LONGEST_PART} for each folder or file"
+            fault = f"is too long; at most {LONGEST_PATH} bytes are allowed, {LONGEST_PART} for each folder or file"
         if not fault and any(
             REFUSED_BY_WINDOWS & set(part) or part[-1] in " ." or part.partition(".")[0].rstrip().upper() in DEVICES
             for part in parts

@@ -38,7 +38,7 @@ REASONS = {
     errno.EMFILE: "too many files are open; a higher `ulimit -n` allows more",
     errno.ENFILE: "too many files are open on this machine",
     errno.ENOENT: "it is not there",
-    errno.ENOTDIR: "a part of the path is no folder",
+    errno.ENOTDIR: "a part of the path is not a folder",
     errno.EISDIR: "it is a folder",
     errno.EEXIST: "there is a file in the place of a folder",
     errno.ELOOP: "its links lead in a circle",
@@ -90,7 +90,7 @@ def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]
         status = os.fstat(file.fileno())
         _refuse_irregular(path, status)
         if status.st_size > largest:
-            raise ValueError(f"{path} has {status.st_size} bytes; up to {largest} are valid")
+            raise ValueError(f"{path} has {status.st_size} bytes; at most {largest} are allowed")
         yield file
 
 
@@ -100,7 +100,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _refuse_irregular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        kind = KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file")
         raise ValueError(f"{path} is {kind}; a regular file is needed")
 
 
@@ -127,7 +127,7 @@ def decode(content: bytes, errors: str = "strict") -> str:
     """Decode bytes as UTF-16 if they begin with its mark, as PowerShell's `>` may write them, and else as UTF-8.
 
     Raises:
-        UnicodeDecodeError: the bytes are no such text.
+        UnicodeDecodeError: the bytes are not such text.
     """
     return content.decode("utf-16" if content.startswith(MARKS[:2]) else "utf-8-sig", errors)
 
@@ -234,11 +234,11 @@ def relative_path(path: str) -> str:
         'sea/1.png'
         >>> relative_path("sea/../../1.png")
         Traceback (most recent call last):
-        ValueError: 'sea/../../1.png' is not valid: FOLDER/FILE is, relative, without .., drive or backslash
+        ValueError: 'sea/../../1.png' is not valid: it must be a relative FOLDER/FILE, no .., drive or backslash
     """
     strays = any(part in ("", ".", "..") for part in path.split("/"))
     if strays or "\\" in path or PureWindowsPath(path).drive or not path.isprintable():
-        raise ValueError(f"{path[:100]!r} is not valid: FOLDER/FILE is, relative, without .., drive or backslash")
+        raise ValueError(f"{path[:100]!r} is not valid: it must be a relative FOLDER/FILE, no .., drive or backslash")
     return path
 
 
@@ -256,8 +256,8 @@ def folder_name(name: str, what: str) -> str:
     letters = name.replace("-", "").replace("_", "")
     if not letters.isalnum() or len(name) > LONGEST_NAME or name.upper() in DEVICES_OF_WINDOWS:
         raise ValueError(
-            f"{what} {name[:100]!r} names a folder: up to {LONGEST_NAME} letters and digits are valid, with - and _ "
-            "beside them, but for the names of Windows' devices"
+            f"{what} {name[:100]!r} names a folder: it must be at most {LONGEST_NAME} letters, digits, - and _, "
+            "and not the name of a Windows device"
         )
     return name
 
@@ -291,7 +291,7 @@ def regular_file(folder: Path, name: str) -> Path:
     """
     path = path_below(folder, name)
     if not path.is_file():
-        raise ValueError(f"{path} is {'no regular file' if path.exists() else 'not there'}")
+        raise ValueError(f"{path} is {'not a regular file' if path.exists() else 'not there'}")
     return path
 
 

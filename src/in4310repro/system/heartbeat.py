@@ -24,7 +24,7 @@ from in4310repro.system.text import visible
 
 BEAT = 1.0  # seconds between beats
 SILENCE = 30.0  # seconds without a beat, after which a process is lost
-DOUBT = 8.0  # as SILENCE, once a connection broke or a signal came
+DOUBT = 8.0  # the same once a connection broke or a signal came
 PATIENCE = 15.0  # seconds in which others say what they know of a broken connection or a signal; torchrun waits 30
 GRACE = 3.0  # seconds in which the main thread may come to its end
 SOON = 0.1  # seconds between beats while the command ends
@@ -61,11 +61,11 @@ class Heartbeat:
         # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         self.store = PrefixStore(start, TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SILENCE)))
-        # What this process says, and what each has said last: the number of its beats, its state, and what is kept.
+        # What this process sends, and what each sent last: number of beats, state, and what an interruption keeps.
         self.beats, self.state, self.heard = 0, RUNNING, [(0, RUNNING, "")] * self.size
-        # Done before torch connects the processes, so that one that stops during this is noticed.
+        # The first beat is sent before torch connects the processes, so that one that stops meanwhile is noticed.
         self._beat()
-        # Whether every process has come, the store is gone, and this process has finished or waits for its end.
+        # Whether every process has joined, the store is gone, this process has finished, or it waits for the end.
         self.together = self.alone = self.finished = self.waits = False
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
         self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
@@ -117,7 +117,7 @@ class Heartbeat:
         while not self.finished:
             if self.hurry.wait(BEAT):
                 time.sleep(SOON)
-            # Of a main thread that does not end by itself, this is the end.
+            # A main thread that does not end in time is ended here, with its process.
             if self._look() and (self.waits or time.monotonic() - self.known > GRACE):
                 self._end(*self.ending or ())
 
@@ -148,7 +148,7 @@ class Heartbeat:
         This updates `silent`, the number of seconds since each process last sent one: 0 for one that has finished.
         """
         now, said = time.monotonic(), self.alone
-        # Where this process was itself stopped for a while, it knows nothing of that time.
+        # If this process was itself stopped for a while, it must not count that time against the others.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
         try:
             if not self.alone:
@@ -163,7 +163,7 @@ class Heartbeat:
                     ]
                 seconds, states = max(self.silent), {self.state, *(state for _, state, _ in self.heard)}
                 rank, silence = self.silent.index(seconds), SILENCE if self.trouble == math.inf else DOUBT
-                # If not all processes have joined, nobody knows more about the missing ones.
+                # Processes that have never joined cannot tell the cause, so nothing is gained by waiting for them.
                 agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
                 proposed, message = self.own, f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
                 if not proposed and seconds >= silence:
@@ -182,7 +182,7 @@ class Heartbeat:
             self.known = now
             self.hurry.set()
             self.ended.set()
-        # Others hear of an error as soon as the connections of its process end, where they have any.
+        # The others notice an error when the connections of the failed process close, if they have any.
         leaves = said or (self.own and self.together) or now - self.known > PATIENCE
         return self.ending is not None and bool(leaves or self._speaks())
 

@@ -55,5 +55,5 @@ def record_nothing(_code: int, _message: str, _rank: int) -> None:
     """Record nothing; this is the default, for commands that keep no record of how they ended."""
 
 
-# Keeps how the command ended, where torchrun hides its exit code: the code, what was said, and the rank whose it is.
+# Records how the command ended, since torchrun hides its exit code: the code, the message, and the rank that failed.
 record: Callable[[int, str, int], None] = record_nothing

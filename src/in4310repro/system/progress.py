@@ -120,7 +120,7 @@ class Progress:
         from rich.padding import Padding
         from rich.text import Text
 
-        # Of a bare Text, a status would take the letters alone.
+        # A status shows only the letters of a bare Text, not how it is to be wrapped.
         def as_line(text: str) -> Padding:
             return Padding(Text(text, no_wrap=True, overflow="ellipsis"), 0)
 

@@ -21,7 +21,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("characters that can be printed are valid")
+        raise ValueError("every character should be printable")
     return text
 
 
@@ -47,7 +47,7 @@ def check(value: Any, kind: Any, source: str) -> Any:
 
     Raises:
         ValueError: the value does not fit `kind`. The message names the source, the first wrong key, its value
-            and what is valid.
+            and what was expected.
 
     Examples:
         >>> check({"sea": 0.5}, dict[str, Share], "accuracy.json")

@@ -23,7 +23,7 @@ INTERRUPTED = 130
 PATIENCE = 20.0  # seconds
 ONE_SIGNAL = 3.0  # seconds in which torchrun may send on what a terminal has sent to all its processes
 
-# Of the signals that Python has told us of.
+# Numbers of the signals that Python's handlers have received.
 handled: list[int] = []
 
 
@@ -113,7 +113,7 @@ def take_over_process() -> None:
     sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks is no reason to stop.
+            # A character that the terminal's encoding lacks must not stop the command.
             stream.reconfigure(errors="backslashreplace")
 
 

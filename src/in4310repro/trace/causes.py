@@ -59,9 +59,7 @@ def explain(
             In the last case the message has the last lines of the user's code.
     """
     if ":" not in function or steps < 1 or limit <= 0:
-        raise ValueError(
-            f"{function} with {steps} steps of {limit:g} s; MODULE:FUNCTION and positive numbers are valid"
-        )
+        raise ValueError(f"{function} with {steps} steps of {limit:g} s; it takes MODULE:FUNCTION and positive numbers")
     chosen = changes.choose(only)
     training = Training(function, tuple(arguments), steps, limit, tuple(path), str(Path.cwd()), tuple(libraries))
     with ExitStack() as stack:
@@ -275,7 +273,7 @@ def assert_same_training(
             fails.
     """
     if not under:
-        raise ValueError(f"under is empty; valid are {', '.join(each.name for each in changes.CHANGES)}")
+        raise ValueError(f"under is empty; it must name some of {', '.join(each.name for each in changes.CHANGES)}")
     name, folders = (make, [""]) if isinstance(make, str) else _name(make)
     found = explain(name, steps=steps, only=under, limit=limit, path=[*folders, *sys.path], processes=processes)
     wrong = [f"{each.change.name} {each.describe()}" for each in found.effects if each.moved or each.comparison is None]
@@ -290,6 +288,6 @@ def _name(make: Callable[[], Any]) -> tuple[str, list[str]]:
     name = getattr(make, "__qualname__", "")
     file = inspect.getsourcefile(make)
     if not name or "<" in name or not file:
-        raise ValueError(f"{make!r} is no function at the top of a module; another process has to import it")
+        raise ValueError(f"{make!r} is not a function at the top of a module; another process has to import it")
     folder = Path(file).parents[make.__module__.count(".")]
     return f"{make.__module__}:{name}", [str(folder)]

@@ -191,5 +191,5 @@ def choose(only: Collection[str]) -> list[Change]:
     """
     names = [each.name for each in CHANGES]
     if unknown := [each for each in only if each not in names]:
-        raise ValueError(f"no change {', '.join(map(repr, unknown))}; valid are {', '.join(names)}")
+        raise ValueError(f"no change {', '.join(map(repr, unknown))}; there are {', '.join(names)}")
     return [each for each in CHANGES if each.name in only or (not only and each.name != SLOW)]

@@ -216,7 +216,7 @@ def _layout(dtype: torch.dtype, shape: torch.Size, strides: tuple[int, ...]) -> 
     size, is_float = math.prod(shape) * dtype.itemsize, dtype is torch.float32
     if _is_in_order(shape, strides):
         return _Layout(size, is_float, 0, 0, 0)
-    # Of few channels a copy is as fast.
+    # For few channels a copy is as fast.
     if len(shape) == 4 and dtype.itemsize == 4 and shape[1] >= 8:
         images, channels, height, width = shape
         order = (0, 2, 3, 1)

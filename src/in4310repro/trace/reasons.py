@@ -37,7 +37,7 @@ PHASES = {
 }
 # Parts of the names of those classes of torch.nn that draw random numbers in training.
 DRAWING = ("Drop", "RReLU", "FractionalMaxPool")
-# Of those that do if they were made with dropout.
+# Parts of the names of classes that draw if they were made with dropout.
 MAY_DRAW = ("RNN", "LSTM", "GRU", "Attention", "Transformer")
 EQUAL = {
     DATA: "tensors that it starts from and reads",

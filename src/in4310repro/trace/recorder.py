@@ -98,7 +98,7 @@ class Trace:
         for each in self._optimizers:
             if not isinstance(each, torch.optim.Optimizer):
                 raise ValueError(
-                    f"optimizer is {type(each).__name__}; a torch.optim.Optimizer, several or None is valid"
+                    f"optimizer is {type(each).__name__}; it must be a torch.optim.Optimizer, several or None"
                 )
         self._steps, self._every, self._rows, self._with_modules = steps, every, rows, modules
         kept = [keep] if isinstance(keep, Mapping) else list(keep)

@@ -95,7 +95,7 @@ class Recording:
         """Return the index at which the loss that was recorded last belongs in the order of execution.
 
         Loops often record a loss only after the backward pass, but it belongs before the events of that pass. If a
-        loop records the losses of several passes together, they all stand before the last one.
+        loop records the losses of several passes together, they are all before the last one.
         """
         place = len(self._events) - 1
         while place and self._events[place - 1][0].phase == BACKWARD:

@@ -79,7 +79,7 @@ def read_trace(path: Path | str) -> TraceFile:
     """Read and check a trace file.
 
     Raises:
-        ValueError: the file is no trace, has an unknown format, or a line is damaged; the message names the line.
+        ValueError: the file is not a trace, has an unknown format, or a line is damaged; the message names the line.
         OSError: the file cannot be read.
     """
     header: dict[str, Any] | None = None
@@ -94,7 +94,7 @@ def read_trace(path: Path | str) -> TraceFile:
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is no JSON: {error}; each line of a trace is an object") from error
+            raise ValueError(f"{where} is not JSON: {error}; each line of a trace is an object") from error
         if not isinstance(content, dict):
             raise ValueError(f"{where} is {type(content).__name__}; each line of a trace is an object")
         if header is None:
@@ -106,7 +106,7 @@ def read_trace(path: Path | str) -> TraceFile:
             if len(steps) > 1 and steps[-1].number <= steps[-2].number:
                 raise ValueError(f"{where} is step {steps[-1].number} after {steps[-2].number}; numbers must rise")
     if header is None:
-        raise ValueError(f"{path} is no trace: it has no header line")
+        raise ValueError(f"{path} is not a trace: it has no header line")
     return TraceFile(str(path), header, tuple(steps), cut)
 
 
@@ -117,7 +117,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             number += 1
             if len(line) > LONGEST_LINE:
                 raise ValueError(
-                    f"{path}, line {number} has more than {LONGEST_LINE:,} bytes; it is no line of a trace"
+                    f"{path}, line {number} has more than {LONGEST_LINE:,} bytes; it is not a line of a trace"
                 )
             yield number, line
 

@@ -61,7 +61,7 @@ def batch_tensors(images: object) -> Iterator[Named]:
     found = list(iterate_tensors(images, "images"))
     if not found:
         raise ValueError(
-            f"images is {type(images).__name__} without a tensor; a tensor, or a container of them, is valid"
+            f"images is {type(images).__name__} without a tensor; it must be a tensor or a container of them"
         )
     yield from found
     if isinstance(images, Tensor) and images.layout is torch.strided and images.ndim:

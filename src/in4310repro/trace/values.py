@@ -145,7 +145,7 @@ def read_values(trace: Path, step: int) -> dict[str, Tensor]:
         raise ValueError(f'no values in {file}; record them with keep={{"step": {step}, "tensors": [NAME, ...]}}')
     try:
         with zipfile.ZipFile(file) as archive:
-            # What is not compressed is no larger than the file says.
+            # An uncompressed entry is not larger than its size in the file says.
             if any(
                 each.compress_type != zipfile.ZIP_STORED or each.file_size > file.stat().st_size
                 for each in archive.infolist()

@@ -61,13 +61,13 @@ def check_position(position: Position, epochs: float, batches: float) -> None:
     for name in ("history", "tensors"):
         numbers = [each["epoch"] for each in getattr(position, name)]
         if len(numbers) != epoch or numbers != [*range(1, epoch + 1)]:
-            raise ValueError(f"epoch is {epoch}, and {name} has epochs {numbers[:9]}; valid are 1 to {epoch} in order")
+            raise ValueError(f"epoch is {epoch}, and {name} has epochs {numbers[:9]}, not 1 to {epoch} in order")
     if (epoch, min(batch, 1)) > (epochs, 0):
-        raise ValueError(f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}, valid up to there")
+        raise ValueError(f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}")
     if batch > batches:
-        raise ValueError(f"batch is {batch}; valid are up to {batches}, those of an epoch")
+        raise ValueError(f"batch is {batch}; it must be at most {batches}, as in an epoch")
     if loss and not batch:
-        raise ValueError(f"loss is {loss} before the first batch of an epoch; 0 is valid")
+        raise ValueError(f"loss is {loss} before the first batch of an epoch; it must be 0")
 
 
 KEPT, FILES = 2, "[0-9]*.safetensors"  # in the order of epoch and batch
@@ -227,14 +227,14 @@ def _load(tensors: Tensors, model: Module, optimizer: Optimizer, begun: bool) ->
     expected = _prefixed(model.state_dict(), {})
     for key, needed in expected.items():
         if ((value := tensors[key]).dtype, value.shape) != (needed.dtype, needed.shape):
-            valid = f"{needed.dtype} of shape {tuple(needed.shape)} is valid"
+            valid = f"it must be {needed.dtype} of shape {tuple(needed.shape)}"
             raise ValueError(f"{key} is {value.dtype} of shape {tuple(value.shape)}; {valid}")
         # NaN weights are accepted, since they occur if training diverges.
         if key.endswith("num_batches_tracked") and (value < 0).any():
-            raise ValueError(f"{key} is {value.min().item()}; valid are 0 and more")
+            raise ValueError(f"{key} is {value.min().item()}; it must be 0 or more")
     state = _part(tensors, OF_OPTIMIZER)
     if surplus := [key for key in tensors if key not in expected and not key.startswith(OF_OPTIMIZER)]:
-        raise ValueError(f"{surplus[0]} is no weight of the network and no state of the optimizer")
+        raise ValueError(f"{surplus[0]} is neither a weight of the network nor a state of the optimizer")
     of_all = bool(state) and type(model).__module__.partition(".")[0] in LIBRARIES
     new = {parameter: tensors[OF_MODEL + name] for name, parameter in model.named_parameters()}
     states = optimizers.states_of(optimizer, state, new, begun, of_all)

@@ -42,7 +42,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     Raises:
         ValueError: a training run would fail before or in its first steps, or the disk has too little space.
     """
-    moves_to(folder)  # refuses files that are no run
+    moves_to(folder)  # refuses other files than a run's
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
     plan, numerics = preparation.plan_training(config, context), context.numerics

@@ -196,7 +196,7 @@ def _fit_setting(
             # Also where the file is there: a kill may have come between it and its manifest entry.
             last_weights = f"{setting.name}/{names.LAST_WEIGHTS}"
             files.write_weights(last_weights, task.model.state_dict(), config.preprocessing)
-    # The files of the finished setting make its checkpoints needless, and a checkpoint takes 3 times their space.
+    # Checkpoints of a finished setting are no longer needed, and each takes 3 times the space of its weights.
     shutil.rmtree(files.folder / setting.name / names.CHECKPOINTS, ignore_errors=True)
     return history
 
@@ -320,7 +320,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     # A kill may have come between this file and its manifest entry.
     files.write_json(names.CONFIG, configuration.to_json(config))
     if is_finished and any(0 < len(read_history(files, each.name)) < _rows(each, config) for each in config.settings):
-        # Of before its extension to more epochs.
+        # Results from before the run was extended to more epochs.
         files.remove(*RESULTS)
     return files
 

@@ -91,7 +91,7 @@ def features_of(inputs: TrainingInputs, *, cache: bool = True) -> Features:
         for images in (inputs.training, inputs.validation)
     ]
     width = building.last_layer(inputs.model, config.network)[1].in_features
-    # As float64, twice: the features, and what scikit-learn makes of them.
+    # Twice, as float64: the features, and scikit-learn's copy of them.
     machine.refuse_beyond_memory(
         f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
     )
@@ -147,12 +147,12 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength:
     values = features.take(range(len(features))).astype(np.float64)
     regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
     with threadpool_limits(1), warnings.catch_warnings():
-        # A weak penalty may leave something to gain after so many steps; what was reached is what is measured.
+        # With a weak penalty the loss may still be falling after so many steps; the weights by then are measured.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(values, labels)
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:
-        # Of two classes there is one row, of the difference between the two scores.
+        # For two classes there is one row, for the difference between the two scores.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
 

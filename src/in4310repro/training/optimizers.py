@@ -76,7 +76,7 @@ def states_of(
         elif of_all or len(missing) < len(names):
             raise ValueError(f"{missing[0]} is missing; {keeper} keeps {', '.join(names)}")
     if left:
-        raise ValueError(f"{sorted(left)[0]} is no state of {len(pairs)} parameters in {keeper}")
+        raise ValueError(f"{sorted(left)[0]} is not a state of {len(pairs)} parameters in {keeper}")
     if begun and not states:
         raise ValueError(f"it has no state of {keeper}, which a training has after a step")
     counts = {float(state["step"]): index for index, state in states.items() if "step" in state}
@@ -93,12 +93,12 @@ def _check_kept(kept: Kept, key: str, value: Tensor, parameter: Tensor, new: Ten
     value = library.check(key, value, like.dtype, like.shape)
     if kept is Kept.FACTOR:
         if not 0 <= value.item() <= 1:
-            raise ValueError(f"{key} is {value.item()}; valid is {kept.value}")
+            raise ValueError(f"{key} is {value.item()}; it must be {kept.value}")
         return value
     if kept is Kept.SQUARES:
         # Infinite averages are accepted, since they occur if training diverges.
         for first in value[(value < 0) | (value.isnan() & ~new.isnan())].tolist():
-            raise ValueError(f"{key} is {first}; valid are 0 and more, and nan where the weight is nan")
+            raise ValueError(f"{key} is {first}; it must be 0 or more, or nan where the weight is nan")
     return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
 
 

@@ -51,7 +51,7 @@ def describe_check(weights: str, correct: int, images: int, expected: float) -> 
         weights: what the weights are called.
         correct: number of correctly classified images.
         images: number of all images.
-        expected: top-1 accuracy that is said of the weights on the validation images of ImageNet.
+        expected: top-1 accuracy that is reported for the weights on the validation images of ImageNet.
     """
     low, high = wilson(correct, images)
     line = f"{weights} name the class of {correct} of {images}, {correct / images:.2f} ({low:.2f} to {high:.2f}) images"
@@ -60,7 +60,7 @@ def describe_check(weights: str, correct: int, images: int, expected: float) -> 
         return line
     return (
         f"warning: {line}, and {expected:.2f} is expected: the weights are of another network, or images are "
-        "prepared otherwise than for them (--mean, --std, --interpolation)"
+        "not prepared as they need (--mean, --std, --interpolation)"
     )
 
 

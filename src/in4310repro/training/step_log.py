@@ -125,7 +125,7 @@ def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
     whole = config.epochs * len(training_ranges(images, config.batch_size))
     if steps and steps.start >= whole:
         raise ValueError(
-            f"--trace {steps.start}:{steps.stop} begins after the last step of the training; valid are 0 to {whole - 1}"
+            f"--trace {steps.start}:{steps.stop} begins after the last step of the training; steps are 0 to {whole - 1}"
         )
 
 

@@ -20,7 +20,7 @@ from in4310repro.system.schema import differences
 from in4310repro.verification.folder import Unchecked, first_of
 
 README = "README.txt"
-# Of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.
+# Files of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.
 CRATE, VERIFICATION = "ro-crate-metadata.json", "verification.json"
 RUN, REPORT, STATEMENT, IMAGES = "run", "report", "statement", "images"  # folders
 OTHER_FILES, OTHER_FOLDERS = (README, CRATE, VERIFICATION), (REPORT, STATEMENT, IMAGES)
@@ -51,7 +51,7 @@ class Bundle:
 
     @cached_property
     def descriptions(self) -> dict[str, Any]:
-        """The JSON of the RO-Crate and of each in-toto statement by its file; None of a crate that is no JSON."""
+        """The JSON of the RO-Crate and of each in-toto statement by its file; None for a crate that is not JSON."""
         described: dict[str, Any] = {}
         for name in self.names:
             if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
@@ -75,12 +75,12 @@ def unpacked(file: Path) -> Iterator[Bundle]:
     Errors that are raised in the block name the bundle in place of the folder.
 
     Raises:
-        ValueError: the file is no bundle in exactly the form in which `export --as bundle` writes one.
+        ValueError: the file is not a bundle in exactly the form in which `export --as bundle` writes one.
         OSError: the file cannot be read, or its content cannot be written.
     """
     with file.open("rb") as beginning:
         if beginning.read(2) != b"PK":
-            raise ValueError(f"{file} is no run folder, and no bundle that `in4310repro export RUN --as bundle` writes")
+            raise ValueError(f"{file} is not a run folder, nor a bundle of `in4310repro export RUN --as bundle`")
     with signals.temporary_folder() as folder:
         listed = archive.unpack(file, folder, _refusal)
         others = (place if (place := folder / name).is_dir() else None for name in (REPORT, IMAGES))
@@ -99,7 +99,7 @@ def _refusal(name: str) -> str:
     if name in OTHER_FILES or (of_run if folder == RUN else rest and folder in OTHER_FOLDERS):
         return ""
     valid = f"{', '.join(OTHER_FILES)}, {RUN}/ with the files of a run, {'/, '.join(OTHER_FOLDERS)}/"
-    return f"does not belong in a bundle; valid are {valid}"
+    return f"does not belong in a bundle, which holds {valid}"
 
 
 def bundle_differences(bundle: Bundle) -> list[str]:
@@ -141,7 +141,7 @@ def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, r
     """Yield a message for each text of a description that does not fit the run or the bundle.
 
     These are the hashes of the run in a statement's predicate, and its selection, if they are others; texts of 64 or
-    more hex digits that are no hash of the bundle or its run, whose hashes are also those that its files hold, such
+    more hex digits that are not a hash of the bundle or its run, whose hashes are also those that its files hold, such
     as of weights and images; and places in the folders of a bundle that are not there.
     """
     said, place = _inside(content, "predicate"), f"{bundle.file}/{source}"
@@ -151,7 +151,7 @@ def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, r
         ours["selected"] = {name: value for name, value in run.metrics.items() if name in SELECTED}
         theirs["selected"] = {name: _inside(said, "selected").get(name) for name in SELECTED}
     for each in differences(ours, theirs, rules={}):
-        words = f"{each.second}"[:100] if isinstance(each.second, type(each.first)) else "no text"
+        words = f"{each.second}"[:100] if isinstance(each.second, type(each.first)) else "not a text"
         yield f"{place}: {each.path} is {words}; the run has {each.first}"
     listed, text = run.files.manifest(), json.dumps(content)
     texts = [read_text(run.folder / name) for name in listed if name.endswith((".json", ".csv"))]
@@ -163,7 +163,7 @@ def _contradictions(bundle: Bundle, source: str, content: Any, named: Digests, r
     }
     for sha256 in dict.fromkeys(HEX.findall(text)):
         if sha256 not in known:
-            yield f"{place} names {sha256[:200]}, which is no hash of the bundle or of its run"
+            yield f"{place} names {sha256[:200]}, which is not a hash of the bundle or of its run"
     places: list[Any] = []
     # Called with each object anywhere in the description.
     json.loads(text, object_hook=lambda inner: places.append(inner.get("@id")))

@@ -71,7 +71,7 @@ class Verification:
     bitwise: bool = False  # equal bits are required, else values within tolerances, in another numeric class
     fits_repeat: bool = False  # every fit of a head, made again, has the bits of the run's
     found: Sequence[ev.Claim] = ()  # by the checks themselves, such as average precisions that close scores leave open
-    notes: Sequence[str] = ()  # what is no difference and worth a look
+    notes: Sequence[str] = ()  # not differences, but worth a look
     replayed: Mapping[str, Collection[int]] = field(default_factory=dict)  # setting -> epochs trained again, equal
     feature_tier: str = ""  # how far feature maps may differ, as words after them
     absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable

@@ -122,7 +122,7 @@ def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:
     If a step was repeated after an interruption, it is taken from the later trace.
 
     Raises:
-        ValueError: a trace is damaged, is no regular file, or is a link that leads out of the folder.
+        ValueError: a trace is damaged, is not a regular file, or is a link that leads out of the folder.
         OSError: a trace cannot be read.
     """
     paths = [file.relative_to(run.folder).as_posix() for file in (run.folder / names.LOGS).glob("*.trace")]

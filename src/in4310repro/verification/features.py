@@ -12,17 +12,17 @@ from in4310repro.verification import files
 from in4310repro.verification.evidence import Evidence, Finding, requires_bits
 from in4310repro.verification.records import around, contradictions
 
-# Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
-# files); what the covariance is summed in makes the rest.
+# Shares of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
+# files); the rest is the precision in which the covariance is summed.
 SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
-# Of the sets beside the test images, by position.
+# Names of the image sets beside the test images, by position.
 SET_NAMES = {1: (comparison.PHOTOGRAPHS, comparison.IMAGENET), 2: (comparison.DIGITS, comparison.CIFAR10)}
-# Where the activations themselves may have other bits: of the share of values, and of the largest eigenvalue.
+# Used where the activations themselves may have other bits: a share of the values, and of the largest eigenvalue.
 SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
-# A value beside a border may come onto its other side by a last bit, in a small layer, too. That needs a value within
-# about 1e-6 of a border, so that four of a few thousand values do it by no chance.
+# A difference in the last bit can move a value across a border, also in a small layer. Only values within about 1e-6
+# of a border can move, so four among a few thousand are too many for chance.
 FEW_VALUES = 3
-# A value beside the border of a bin may come into the next one, whose middle is a 32nd further; of the value.
+# A quantile at the border of a bin may move into the next bin, whose middle is 1/32 of the value further.
 NEXT_BIN = 2 * RELATIVE_ERROR
 
 
@@ -93,7 +93,7 @@ def module_differences(
     """
     allowed = (SPECTRUM_TOLERANCE[precision] if bitwise else OTHER_SPECTRUM_TOLERANCE) * max(now["eigenvalues"])
     rules = {f"eigenvalues.{n}": around(value, allowed) for n, value in enumerate(now["eigenvalues"])}
-    # Records of earlier versions have none, and claim none.
+    # Records of earlier versions have no activations, so there is nothing to compare.
     before, ours = saved.get("activations", now["activations"]), now["activations"]
     if not bitwise:
         then, counts, quantiles = before["powers_of_two"], ours["powers_of_two"], ours["quantiles"]

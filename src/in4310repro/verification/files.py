@@ -248,15 +248,15 @@ def decodes_training(run: finished.FinishedRun) -> bool:
 
 
 def wrong_in_pixels(run: finished.FinishedRun) -> Iterator[str]:
-    """Yield a message if `pixels.json` has not one hash for each image that the run read.
+    """Yield a message unless `pixels.json` has one hash for each image that the run read.
 
-    Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
+    Also yield one for each part whose hash in `fingerprint.json` does not follow from these hashes.
     """
     file, pixels, parts = run.folder / names.PIXELS, run.pixel_hashes(), run.split.parts
     paths = {part: [entry.path for entry in parts[run.config.protocol.part_read_as(part)]] for part in parts}
     needed = {path for each in paths.values() for path in each}
     if others := sorted(pixels.keys() ^ needed):
-        fault = f"{'missing' if others[0] in needed else f'no image that the run of {names.CONFIG} reads'}"
+        fault = f"{'missing' if others[0] in needed else f'not an image that the run of {names.CONFIG} reads'}"
         yield f"{file}: {others[0]} is {fault}"
         return
     recorded = run.fingerprint.get("pixels_sha256", {})
@@ -306,7 +306,7 @@ def group_differences(evidence: Evidence) -> Iterator[str]:
     run, config = evidence.run, evidence.run.config
     if config.group != settings.LOOK_ALIKES or not (evidence.start_at_hand and evidence.bitwise):
         return
-    # A copy, since it is placed.
+    # A copy, since placing the images changes it.
     network, images = copy.deepcopy(evidence.initial_network), evidence.split.catalogue()
     again = find_groups(images, network, config, evidence.context, cache=False)
     if again == run.groups:

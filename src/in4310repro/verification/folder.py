@@ -62,18 +62,18 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
     if sha256 is None:
         return []
     if not SHA256.fullmatch(sha256):
-        raise ValueError(f"--manifest-sha256 is {sha256[:100]!r}; 64 hex digits in lower case are valid")
+        raise ValueError(f"--manifest-sha256 is {sha256[:100]!r}; it must be 64 hex digits in lower case")
     try:
         now = files.manifest_sha256()
     except (ValueError, OSError) as error:
         return [f"{error}"]
-    return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now}, and not {sha256}"]
+    return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now} instead of {sha256}"]
 
 
 def altered_files(files: RunFolder) -> list[str]:
     """Return a message for each difference between a run's files and its manifest, in either direction."""
     found = changed_files(files)
-    # Of a damaged manifest `changed_files` says so.
+    # If the manifest is damaged, `changed_files` reports it.
     with suppress(ValueError, OSError):
         listed = files.manifest()
         unlisted = [name for name in files_of_run(files.folder) if name not in listed]
@@ -99,7 +99,7 @@ def wrong_in_manifest(run: finished.FinishedRun) -> list[str]:
     missing, others = sorted(needed - listed), sorted(listed - needed - {names.FEATURES})
     return [
         *(f"{run.folder} has no manifest entry for {name}" for name in missing),
-        *(f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run" for name in others),
+        *(f"{run.folder / names.MANIFEST} lists {name}, which is not a file of this run" for name in others),
     ]
 
 
@@ -120,7 +120,7 @@ def recorded_files(folder: Path) -> RunFolder:
     the manifest, or if the manifest cannot be read.
 
     Raises:
-        ValueError: the folder is no run, or the run is not finished.
+        ValueError: the folder is not a run, or the run is not finished.
     """
     files, present = RunFolder(folder), files_of_run(folder)
     try:
@@ -141,7 +141,7 @@ def changed_essentials(files: RunFolder) -> list[str]:
     Raises:
         ValueError: the configuration is intact, but this version cannot read its format.
     """
-    # Of all files only where they are wanted: a run's weights take long to hash, and `verify` does it once more.
+    # All files are hashed only after damage: a run's weights take long to hash, and `verify` hashes them anyway.
     if changed_files(files, ESSENTIAL) or not files.manifest().keys() >= {names.CONFIG, names.FINGERPRINT}:
         absent = [file for file in map(files.folder.joinpath, ESSENTIAL) if not file.exists()]
         return altered_files(files) or [f"{file} is not there" for file in absent]

@@ -16,9 +16,10 @@ from in4310repro.training import head, training
 from in4310repro.verification import records
 from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
 
-# Of another machine's fit: BLAS adds in another order, and L-BFGS ends near the minimum and not at it. With OpenBLAS's
-# kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength 0.001, 2e-5 at
-# 0.003, 6e-5 at 0.01, 7e-4 at 0.03, 4e-4 at 0.1, 0.002 at 0.3 and 0.01 at 1; on 12,034 by up to 0.003, losses by 3e-6.
+# A fit on another machine differs: BLAS adds in another order, and L-BFGS ends near the minimum, not at it. With
+# OpenBLAS's kernels for five processors, on 1,272 photographs, scores of any part differ by up to 5e-8 at strength
+# 0.001, 2e-5 at 0.003, 6e-5 at 0.01, 7e-4 at 0.03, 4e-4 at 0.1, 0.002 at 0.3 and 0.01 at 1; on 12,034 photographs by
+# up to 0.003, losses by 3e-6.
 LOSS_TOLERANCE = 1e-4
 SOFTMAX_TOLERANCE = 0.03  # at most
 SOFTMAX_PER_STRENGTH = 0.1
@@ -38,7 +39,7 @@ def score_tolerance(strength: float) -> float:
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """Fit the head (last layer) of a setting again, and yield messages on records that contradict it, and notes.
 
-    On a different processor, a repeated fit may give weights with different bits. This is no contradiction, but a
+    On a different processor, a repeated fit may give weights with different bits. This is not a contradiction, but a
     note reports it. Yield nothing for a setting whose head was not fitted.
 
     Raises:

@@ -21,16 +21,16 @@ from in4310repro.system import tensors
 from in4310repro.system.schema import Difference, Limits, differences
 from in4310repro.verification.evidence import IN_CLASS, Claim, Evidence, Finding, SettingEvidence
 
-# Of scores in another numeric class, at most. Those of one network by two instruction sets, with and without oneDNN,
-# and in portable arithmetic differ by up to 1.9e-6 (EfficientNet-Lite0, 317 photographs, logits up to 5).
+# The largest difference of scores in another numeric class. Those of one network by two instruction sets, with and
+# without oneDNN, and in portable arithmetic differ by up to 1.9e-6 (EfficientNet-Lite0, 317 photographs, logits to 5).
 SCORE_TOLERANCE = 1e-4
-# Of the logits, as a share of their size: there they differ by up to 2.7e-6 (ResNet-18). Weights that are scaled up
-# push scores towards 0 and 1, where all are closer than `SCORE_TOLERANCE`; their logits stay apart.
+# The same for logits, as a share of their size: they differ by up to 2.7e-6 (ResNet-18). Weights that are scaled up
+# push scores towards 0 and 1, where all are closer than `SCORE_TOLERANCE`; their logits still differ.
 LOGIT_TOLERANCE = 2e-5
 # A softmax in float32 is a rounded exponential over a rounded sum; below the least normal number bits are lost.
 ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
 Logits = Float64[np.ndarray, "image label"]
-# Of what another numeric class computes: a mean of logarithms, whose error is that of the scores divided by them.
+# The loss in another numeric class: a mean of logarithms, whose error is that of the scores divided by them.
 LOSS_TOLERANCE = 1e-5
 OPEN = 1e-3  # of an average precision: a wider range is reported
 MEAN_ROUNDING = 1e-12  # of a mean of float64

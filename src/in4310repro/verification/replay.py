@@ -278,7 +278,7 @@ def plan_replays(
     config, chosen = run.config, setting or run.metrics["setting"]
     trained = [each.name for each in config.settings if not config.fits_head(each)]
     if chosen != EVERY and chosen not in run.histories:
-        valid = f"{', '.join((*trained, EVERY))} are valid"
+        valid = f"it must be one of {', '.join((*trained, EVERY))}"
         raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid}")
     if chosen not in (EVERY, *trained) or not trained:
         others = f"; --setting {' or '.join(trained)} has epochs" * bool(trained)
@@ -404,9 +404,9 @@ def difference_lines(*results: Replay) -> list[str]:
     """
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
-        "one of the machines computes otherwise"
+        "one of the machines computes differently"
         if results[0].portable
-        else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
+        else "native arithmetic is known to repeat on one machine only, so this is a reason to look, not a proof"
     )
     of_each = [(f"{each.plan.setting} " if len(results) > 1 else "", _listed(each.plan.drawn)) for each in results]
     drawn = "; ".join(f"{name}{epochs or 'none'}" for name, epochs in of_each)

@@ -40,7 +40,7 @@ def verify(
         context: arithmetic and progress of the computation; None: this process alone, without progress.
 
     Raises:
-        ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.
+        ValueError: the folder is not a run, the run is not finished, or an image of an intact run is missing.
     """
     folder, context = Path(folder), context or Context()
     evidence = Evidence(folder, context, data)
@@ -84,7 +84,7 @@ def make_checks(evidence: Evidence) -> list[Finding]:
             # What was found before an error is there too.
             found.extend(check.find(evidence))
         except (DamagedRunError, ValueError, OSError) as error:
-            # Damage is a difference. Others are no fault of the run; differences before them are reported all the same.
+            # Damage is a difference. Other errors are not the run's fault, but differences found before are reported.
             if not (isinstance(error, DamagedRunError) or any(isinstance(each, str) for each in found)):
                 raise
             found.append(f"{error}")
@@ -156,7 +156,7 @@ def answer(
         document["not_checked_in_report"] = in_report
     missing = ""
     if replays and ended:
-        # With one setting its epochs stand beside the rest, as before others could be replayed.
+        # With one setting its epochs are beside the rest, as in versions that replayed only one.
         document |= replays[0].to_json() if len(replays) == 1 else {}
         document["replays"] = {result.plan.setting: result.to_json() for result in replays}
         lines += [*fewer, *(replay.difference_lines if found else replay.result_lines)(*replays)]

@@ -83,7 +83,7 @@ def test_numbers_that_are_no_matrix_accuse_nobody(name: str) -> None:
 def test_a_matrix_that_may_be_something_else_is_a_condition(name: str) -> None:
     findings = audit(HONEST[name], power=False).findings
     assert [each.rank for each in findings] == [Rank.UNLESS]
-    assert any("no confusion matrix" in condition for condition in findings[0].conditions)
+    assert any("not a confusion matrix" in condition for condition in findings[0].conditions)
 
 
 def test_a_matrix_is_read_only_where_it_can_be_one() -> None:

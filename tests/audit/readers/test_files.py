@@ -102,7 +102,7 @@ def test_the_numbers_of_a_notebook_stand_in_its_lines_and_code_has_none() -> Non
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, message in (("", "is a folder"), ("pipe", "is no regular file"), ("none", "does not exist")):
+    for name, message in (("", "is a folder"), ("pipe", "is not a regular file"), ("none", "does not exist")):
         with pytest.raises(ValueError, match=message):
             read(tmp_path / name)
 

@@ -113,7 +113,7 @@ def test_a_name_that_stands_twice_is_kept_twice_and_named_as_unclear() -> None:
     document = read("Accuracy of dune: 71 %\nAccuracy of sea: 58 %\nAccuracy of sea: 81 %\nAccuracy of bay: 62 %")
     (table,) = document.tables
     assert len(table.values) == 4
-    assert [(each.line, each.why) for each in document.unread] == [(3, "accuracy of class sea stands in line 2, too")]
+    assert [(each.line, each.why) for each in document.unread] == [(3, "accuracy of class sea is in line 2, too")]
 
 
 LOG = (

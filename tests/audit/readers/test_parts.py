@@ -204,7 +204,7 @@ def test_a_file_has_up_to_100_megabytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("sea", encoding="utf-8")
     assert files.LARGEST == 100_000_000
     assert files.load_text(tmp_path / "a.txt", largest=3) == "sea"
-    with pytest.raises(ValueError, match=r"a\.txt has 3 bytes; up to 2 are valid"):
+    with pytest.raises(ValueError, match=r"a\.txt has 3 bytes; at most 2 are allowed"):
         files.load_text(tmp_path / "a.txt", largest=2)
 
 
@@ -335,7 +335,7 @@ def test_tables_of_one_name_get_numbers_and_sizes_come_from_counts() -> None:
 def test_a_class_with_two_values_is_named_once_for_each_measure() -> None:
     values = [value("0.5", name="a"), value("0.50", name="a"), value("0.5", name="a"), value("0.6", M.RECALL, "a")]
     assert list(find_repeated([value("0.9"), *values, value("0.7"), value("0.8")])) == [
-        Unread(line=1, text="0.50", why="accuracy of class a stands in line 1, too")
+        Unread(line=1, text="0.50", why="accuracy of class a is in line 1, too")
     ]
 
 

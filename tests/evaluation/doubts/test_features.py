@@ -102,10 +102,10 @@ def test_what_is_missing_or_too_much_is_one_sentence(
     refused(
         call, (*command, pth, "--model", "shufflenet_v2_x0_5"), "does not say how images are prepared", "--mean, --std"
     )
-    refused(call, (*command, run, "--image-size", "64"), "--image-size is decided by the run")
+    refused(call, (*command, run, "--image-size", "64"), "--image-size is set by the run")
     refused(call, (*command, run, "--model", "vgg11"), "--model vgg11", "resnet18")
     refused(call, (*command, "nowhere"), "--model NAME")
-    refused(call, (*command, "none", "--model", "vgg11"), "--weights 'none' is no run folder")
+    refused(call, (*command, "none", "--model", "vgg11"), "--weights 'none' is not a run folder")
     refused(call, ("data", "check", f"{tmp_path}", "--model", "vgg11"), "--model goes with --weights")
     refused(call, ("data", "check", f"{tmp_path}", "--page", "a.html"), "--page goes with --weights")
 

@@ -98,7 +98,7 @@ def test_a_fit_goes_on_until_it_has_converged() -> None:
 def test_a_class_of_copies_alone_is_refused() -> None:
     features, labels, keys = shown_classes()
     keys = ["same" if label == 1 else key for label, key in zip(labels, keys, strict=True)]
-    with pytest.raises(ValueError, match=re.escape("class b has 1 readable images that are no copies of each other")):
+    with pytest.raises(ValueError, match=re.escape("class b has 1 readable images that are not copies of each other")):
         out_of_fold(features, labels, keys, CLASSES)
 
 

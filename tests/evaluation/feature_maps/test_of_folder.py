@@ -240,9 +240,9 @@ def test_modules_are_named_listed_or_matched() -> None:
     assert parse_modules("leaves") == "leaves"
     assert getattr(parse_modules("/layer1.*/"), "pattern", None) == "layer1.*"
     assert parse_modules("//") == ["//"]
-    with pytest.raises(ValueError, match="is no regular expression"):
+    with pytest.raises(ValueError, match="is not a regular expression"):
         parse_modules("/(/")
-    with pytest.raises(ValueError, match="modules is 'conv1,'; NAME,NAME or leaves"):
+    with pytest.raises(ValueError, match="modules is 'conv1,'; it must be NAME,NAME or leaves"):
         parse_modules("conv1,")
 
 
@@ -318,13 +318,13 @@ def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measur
     part = interrupt(options, out)
     content = part.read_bytes()
     with pytest.raises(
-        ValueError, match=r"result.0of1.part is the partial result of an interrupted call; --resume continues"
+        ValueError, match=r"result.0of1.part is the partial result of an interrupted call; continue it with --resume"
     ):
         measure_folder(options, Context(active()), out=out)
     with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
         measure_folder(replace(options, batch_size=8, precision="exact"), Context(active()), out=out, resume=True)
     part.rename(tmp_path / "result.1of2.part")
-    with pytest.raises(ValueError, match=r"result.1of2.part is of another number of processes"):
+    with pytest.raises(ValueError, match=r"result.1of2.part is from another number of processes"):
         measure_folder(options, Context(active()), out=out, resume=True)
     (tmp_path / "result.1of2.part").rename(part)
     assert part.read_bytes() == content
@@ -337,7 +337,7 @@ def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path) -> 
     flipped = [content[:place] + bytes([content[place] ^ 1]) + content[place:][1:] for place in (9, -2000, -1)]
     for data in (*flipped, safetensors.torch.save({"weight": torch.ones(2)})):
         part.write_bytes(data)
-        with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
+        with pytest.raises(ValueError, match=r"result.0of1.part is corrupt or not a partial result"):
             measure_folder(options, Context(active()), out=out, resume=True)
 
 
@@ -386,10 +386,10 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_meas
             measure_folder(request(unreadable), Context(active()), out=result)
         assert "--resume" not in str(caught.value)
     for out, message in (
-        ("file/result.json", r"file does not take result.0of1.trial .*; --out takes FILE.json"),
+        ("file/result.json", r"result.0of1.trial cannot be written to .*file .*; --out takes FILE.json"),
         ("folder", r"folder is a folder; --out takes FILE.json"),
         ("chart.json", r"chart.png is a folder; --out takes FILE.json"),
-        (f"{'long' * 61}.json", r"does not take .*; --out takes FILE.json"),
+        (f"{'long' * 61}.json", r"cannot be written to .*; --out takes FILE.json"),
     ):
         with pytest.raises(ValueError, match=message):
             measure_folder(request(unreadable), Context(active()), out=tmp_path / out)
@@ -443,7 +443,7 @@ def test_the_command_line_takes_axes_of_channels_and_the_result_names_them(
         "features.1.0.block.1": 96,
         "features.1.0.block.4": 384,
     }
-    refused(call, (*small, "features.1.0.block.4=1"), "features.1.0.block.4", "384 channels on axis 3", "3 is valid")
+    refused(call, (*small, "features.1.0.block.4=1"), "features.1.0.block.4", "384 channels on axis 3", "it must be 3")
     for option, valid in (("features.1.0.block.4", "NAME=AXIS"), ("a=0", "axis from 1"), ("a=1", "the modules are")):
         refused(call, (*small, option), option.partition("=")[0], valid)
     refused(call, (*small, "a=1", "--channel-axis", "a=2"), "a=2", "once")

@@ -181,9 +181,9 @@ def test_an_image_or_a_module_of_any_name_has_a_file_that_windows_takes(name: st
         (("--modules", "conv9"), ("no module named ['conv9']", "conv1")),
         (("--modules", "fc"), ("module 'fc' cannot be drawn", "shape (1, 6)", "image x channel x height x width")),
         (("--modules", "/fc/"), ("none of the modules ['fc'] can be drawn",)),
-        (("--images", "0"), ("0 images are requested; at least 1",)),
-        (("--batch-size", "4"), ("--batch-size has no meaning with --pictures; valid with a run are", "--modules")),
-        (("--out", "x.json"), ("--out has no meaning with --pictures",)),
+        (("--images", "0"), ("0 images were requested; at least 1",)),
+        (("--batch-size", "4"), ("--batch-size cannot be used with --pictures; a run takes", "--modules")),
+        (("--out", "x.json"), ("--out cannot be used with --pictures",)),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
 )

@@ -166,7 +166,9 @@ def test_a_setting_that_there_is_not_and_one_whose_head_was_fitted_are_refused(
     finished_run: Path, numerics: Numerics
 ) -> None:
     run = FinishedRun.open(finished_run)
-    with pytest.raises(ValueError, match=r"--setting sdg: .* has no such setting; adamw, rmsprop, sgd, all are valid"):
+    with pytest.raises(
+        ValueError, match=r"--setting sdg: .* has no such .*; it must be one of adamw, rmsprop, sgd, all"
+    ):
         plan_replays(run, 0, 0, numerics, "sdg")
     fitted = replace(run, config=replace(run.config, train="head"))
     for setting in (None, "sgd", "all"):
@@ -403,7 +405,7 @@ def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
     (difference,) = difference_lines(result)[:1]
     assert "this training is not the one that the run records" in difference
     assert "(drawn by --draw 7: 3)" in difference
-    assert "a reason to look and no proof" in difference_lines(replace(result, portable=False))[0]
+    assert "a reason to look, not a proof" in difference_lines(replace(result, portable=False))[0]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ CLASSES = range(2, 51)
 FEWEST = 10  # images of a matrix
 FEWEST_OF_TWO = 20  # of a matrix of two classes, which four numbers look like by chance
 YEARS = range(1900, 2101)
-NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
+NO_MATRIX = "the numbers in lines {} to {} are not a confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:

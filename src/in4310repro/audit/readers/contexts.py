@@ -35,7 +35,7 @@ DIGIT = re.compile(r"\d")
 REPEATED = 3  # so many lines with a loss are a log, fewer a final evaluation
 LINE = 2000  # characters: what is longer is data and no line that somebody reads
 MARK = re.compile(r"(\s{0,12})(#+>?|//+|%+|--|\[[a-z]{2,12}\](?=\s|$))(?=\s|$|\w|\[)")
-FEWEST = 3  # lines in a row with one mark: headings of Markdown stand alone
+FEWEST = 3  # lines in a row with one mark: headings of Markdown are alone
 SHARE = 2  # at least one in so many lines must have a number: comments in prose stay as they are
 WORDS = {
     word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)

@@ -34,7 +34,7 @@ def load_text(path: Path, largest: int = LARGEST) -> str:
         ValueError: no such file, a folder or device, an empty or binary file, or a PDF that cannot be read.
     """
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}; expected a text, table, JSON, TOML or PDF file")
     try:
         content = read_bytes(path, largest)

@@ -11,7 +11,7 @@ from in4310repro.audit.readers.numbers import is_missing, parse_measured
 from in4310repro.audit.readers.words import CLASS, heading, strip_marks
 
 # Marks of the best value, footnotes and arrows around a number.
-# An approximate ~95 % keeps its sign, and so is no value.
+# An approximate ~95 % keeps its sign, and so is not a value.
 DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}?$")
 
 

@@ -33,7 +33,7 @@ ENTRY = re.compile(rf"(?P<name>[^:=|]{{1,60}}?) ?(?:[:=]|->|  ) ?(?P<value>{NUMB
 FEWEST_ENTRIES = 3  # entries of a list
 GAP = 2  # lines between a list and the mean that tells what it measures
 BARE_SET = re.compile(r"train|test|val", re.IGNORECASE)
-NEAR = 3  # lines in which another set would stand
+NEAR = 3  # lines in which another set would be
 SECTIONS = "scores below headings"
 SCORE = re.compile(rf"(?P<label>[^:=]{{2,40}}?)(?: ?[:=] ?|  )(?P<value>{NUMBER} ?%?)(?: ?\(.{{1,40}}\))?")
 NAME = re.compile(r"(?:(?:class|category|label)[ :]{1,2})?['\"]?(?P<name>\S.{0,58}?)['\"]?\s*:?", re.IGNORECASE)

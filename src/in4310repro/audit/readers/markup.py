@@ -22,7 +22,7 @@ COLUMNS = re.compile(r"\[.*?\bcols?=\"?(?P<columns>[^\"\]]+)")
 REPEATED = re.compile(r"(\d{1,4})\*")  # 4* are four columns
 CELL = re.compile(r"(?<!\\)\|")
 STYLE = re.compile(r"(?:^|\s)(?:[\d.]+[+*][<^>.]*|[<^>.]+)[adehlmsv]?$")  # 2+^h before a bar: how the next cell looks
-ABOVE = 3  # lines above a table in which its options and title stand
+ABOVE = 3  # lines above a table in which its options and title are
 LONGEST_TABLE = 1000  # lines of a table
 # |---|:-:|, ---|---, +-----+-----+, ├────┼────┤: below the header, and between the rows of drawn tables.
 RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
@@ -35,7 +35,7 @@ SEPARATORS = (";", "\t", ",")
 LONGEST_LINE = 100_000  # characters of a line
 CORNER = re.compile(r"^(?:true|pred|actual|confusion)", re.IGNORECASE)  # of a confusion matrix
 LONGEST_NAME = 60  # characters
-# Digits after a decimal comma, or a line with a label and a value, are no heading.
+# Digits after a decimal comma, or a line with a label and a value, are not headings.
 NO_NAME = re.compile(r"^\d+ ?%?$|: | = |=\d")
 DELIMITED = "delimited table"
 

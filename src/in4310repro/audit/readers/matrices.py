@@ -38,7 +38,7 @@ OUTCOMES = re.compile(
     re.IGNORECASE,
 )
 MOST_WORDS = 6  # of a class name above a column
-WINDOW = 6  # lines in which all four stand
+WINDOW = 6  # lines in which all four are
 LETTERS = 4  # of the short name of a column
 VALUE = re.compile(rf"{NUMBER} ?%?")
 # `Predicted \ Actual`: what comes first names the rows, unless an arrow says otherwise.

@@ -193,7 +193,7 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
             continue
         other = given.setdefault((value.measure, value.class_name), value)
         if other.printed.text != value.printed.text:
-            why = f"{value.measure} of class {value.class_name} stands in line {other.printed.line}, too"
+            why = f"{value.measure} of class {value.class_name} is in line {other.printed.line}, too"
             yield Unread(line=value.printed.line, text=value.printed.text, why=why)
 
 

@@ -34,9 +34,9 @@ WEAK = re.compile(
     r"(?:teams?|stages?|phases?|systems?|authors?|works?|features?|entit(?:y|ies)|intents?|sentiments?|topics?|domains?"
     r"|tags?|slots?|relations?|targets?|outcomes?|grades?|ratings?|stars?|polarity|language|parameters?|#|)"
 )
-CODES = 2  # letters of a class code such as AA; a longer word that means a mean is no class
-AT_THE_END = 5  # rows in which summaries stand
-BELOW = 3  # rows below the first summary that are no classes; where there are more, classes go on
+CODES = 2  # letters of a class code such as AA; a longer word that means a mean is not a class
+AT_THE_END = 5  # rows in which summaries are
+BELOW = 3  # rows below the first summary that are not classes; where there are more, classes go on
 
 
 class Kind(StrEnum):
@@ -55,7 +55,7 @@ class Columns:
 
     label: int  # the names of classes or networks
     groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
-    values: tuple[tuple[int, Heading], ...]  # of measures, or of networks where the measure stands elsewhere
+    values: tuple[tuple[int, Heading], ...]  # of measures, or of networks where the measure is elsewhere
     sizes: tuple[int, ...] = ()
     correct: int | None = None
 
@@ -93,7 +93,7 @@ def _mostly_networks(labels: Sequence[str]) -> bool:
 
 def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:
     named = [heading(label) for label in labels if label]
-    # Averages such as accuracy stand among the columns where classes do.
+    # Averages such as accuracy are among the columns where classes are.
     of_columns = [
         of for _, of in columns.values if of.measure and not of.average and of.measure is not Measure.ACCURACY
     ]
@@ -116,7 +116,7 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
     if short:
         return (of.summary or of.measure in (Measure.KAPPA, Measure.MATTHEWS)) and at_end and not _are_codes(labels)
     pure = of.measure in (Measure.ACCURACY, Measure.KAPPA, Measure.MATTHEWS, Measure.BALANCED_ACCURACY) and not of.rest
-    # Of three grades one may be called average.
+    # One of three grades may be called average.
     graded = of.average is Average.UNNAMED and not of.measure and not at_end and not _restarts_below(labels, index)
     return (of.summary and not graded) or (pure and (at_end or of.text.lower() == "accuracy"))
 

@@ -41,7 +41,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
             rows = [(line, cells[1:]) for line, cells in rows] if unnamed else rows
             # Weka prints the names of the classes last.
             names = ["class", *names[:-1]] if _last(names) else names
-            # The index of a frame with one row is no class.
+            # The index of a frame with one row is not a class.
             index = len(rows) == 1 and rows[0][1][0].isdecimal()
             header = names if len(names) == len(rows[0][1]) else ["" if index else "class", *names]
             reader = "classification_report" if {"precision", "support"} <= set(names) else "aligned table"

@@ -21,7 +21,7 @@ MARKUP = re.compile(
     r"\\(?:multi(?:row|column)|cmidrule|cline|vspace|cite\w*|ref)\*?(?:\[[^\]]*\]|\{[^{}]*\})|\\[a-z]+\b|\\\\|[{}$]"
 )
 COMMAS = 3  # in a row of a table that has no other sign between its cells
-HEADER = 4  # lines of a table in which its header stands
+HEADER = 4  # lines of a table in which its header is
 SHOWN = 5  # numbers that are listed of one column
 BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from the one before it
 WHY = "it has a number that no rule used"
@@ -122,7 +122,7 @@ def _remove_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[
             if value.printed.line == line:
                 used += [value.spread.text] if value.spread else []
                 used += map(str, value.count or ())
-    # A name may stand on both sides of a row: `3 11 | 1 = 1`.
+    # A name may be on both sides of a row: `3 11 | 1 = 1`.
     for each, times in [
         *[(name, 2) for name in names],
         *[(number, 1) for number in sorted(used, key=len, reverse=True)],

@@ -125,7 +125,7 @@ FILLER = re.compile(
     r"|classes|class|class ?wise|categor(?:y|ies)|label|wise|evaluation|eval|rates?|average)\b"
     r"|[↑↓@#:=,.;()\[\]{}/|*→>-]"
 )
-# PER, persons, is no filler: `PER f1`, `B-PER precision`, `Per Recall`.
+# PER, persons, is not a filler: `PER f1`, `B-PER precision`, `Per Recall`.
 PERSON = re.compile(
     r"\bPER\b(?!.?(?i:class|categor|label|epoch|batch|image|sample|fold))"
     r"|^(?i:per)(?=[ _](?i:precision|recall|f1|f-?score)\b)"
@@ -180,12 +180,12 @@ SPREADS = re.compile(
     r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
     r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
 )
-# Names in `Accuracy of ...` that are no classes.
+# Names in `Accuracy of ...` that are not classes.
 NO_CLASS = re.compile(
     r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
     r"|.*\b(?:guess(?:ing)?|baseline)"
 )
-# Names at the end of a list that are no classes.
+# Names at the end of a list that are not classes.
 AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
 # The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
 SOME = re.compile(
@@ -270,7 +270,7 @@ def heading(text: str) -> Heading:
         measure, average, lowered = Measure.OTHER, None, ""
     for each, pattern in AVERAGES:
         hit, lowered = _take_out(pattern, lowered)
-        # `weighted mAP` is no plain mean.
+        # `weighted mAP` is not a plain mean.
         average = each if hit and each in (Average.WEIGHTED, Average.MICRO) else average
         # `avg / total` is sklearn's weighted mean, and anything elsewhere.
         mixed = hit and each is Average.UNNAMED and average is Average.OVERALL and measure is None

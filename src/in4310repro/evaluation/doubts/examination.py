@@ -86,7 +86,7 @@ def draw_folds(labels: Labels, keys: Sequence[str], classes: Sequence[str], seed
         own = np.flatnonzero(labels == label).tolist()
         if len({*folds[own]}) < 2:
             raise ValueError(
-                f"class {name} has {len({keys[place] for place in own})} readable images that are no copies of each "
+                f"class {name} has {len({keys[place] for place in own})} readable images that are not copies of each "
                 f"other, all in one of {FOLDS} folds, so that none is left to learn from; add images to it: 10 are "
                 "enough"
             )
@@ -267,6 +267,6 @@ def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
     The key decides the image's cross-validation fold, so that copies are in the same fold.
     """
     hashes = zip(copies, (entry.sha256 for entry in entries), strict=True)
-    # Of equal numbers, the last one is kept.
+    # If numbers are equal, the last one is kept.
     smallest = dict(sorted(hashes, reverse=True))
     return [smallest[number] for number in copies]

@@ -54,7 +54,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
             run = FinishedRun.open(folder)
             if decided := sorted(set(options) - {"model"}):
                 option = decided[0].replace("_", "-")
-                raise ValueError(f"--{option} is decided by the run {folder}; it goes with a file of weights")
+                raise ValueError(f"--{option} is set by the run {folder}; give it only with a file of weights")
             config = run.config
             if "model" in options:
                 if options["model"] != config.model:

@@ -182,7 +182,7 @@ def resemblances(
     """Find images that show a part of another image, and similar images with different labels (look-alikes).
 
     Only images with similar features are compared. Images are given by their positions; between the crops and the
-    look-alikes stands the number of each image's group of copies of any kind.
+    look-alikes is the number of each image's group of copies of any kind.
 
     Args:
         root: the folder of the images.

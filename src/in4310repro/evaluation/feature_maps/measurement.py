@@ -58,7 +58,7 @@ class Request:
             first_image=first_image,
             channel_axis=self.channel_axis,
             histogram=True,
-            # What is not cut into images has no channels either.
+            # Values that are not grouped by image have no channels either.
             top_images=IMAGES if self.samples else 0,
         )
 
@@ -66,7 +66,7 @@ class Request:
 def parse_modules(modules: str) -> ModuleChoice:
     """Parse a choice of modules as given on the command line.
 
-    Three forms are valid: names separated by commas; `leaves`, for all modules without submodules; and a regular
+    There are three forms: names separated by commas; `leaves`, for all modules without submodules; and a regular
     expression between slashes (`/PATTERN/`), for all modules whose whole name matches it.
 
     Raises:
@@ -78,10 +78,10 @@ def parse_modules(modules: str) -> ModuleChoice:
         try:
             return re.compile(modules[1:-1])
         except re.error as error:
-            raise ValueError(f"modules {modules} is no regular expression: {error}") from None
+            raise ValueError(f"modules {modules} is not a regular expression: {error}") from None
     names = [name.strip() for name in modules.split(",")]
     if "" in names:
-        raise ValueError(f"modules is {modules!r}; NAME,NAME or leaves or /PATTERN/ is valid")
+        raise ValueError(f"modules is {modules!r}; it must be NAME,NAME or leaves or /PATTERN/")
     return names
 
 
@@ -99,9 +99,9 @@ def parse_axes(options: Sequence[str]) -> dict[str, int]:
     for option in options:
         name, _, axis = option.rpartition("=")
         if not name or not re.fullmatch(r"[1-9]", axis):
-            raise ValueError(f"channel axis {option!r}; NAME=AXIS is valid, with an axis from 1 to 9")
+            raise ValueError(f"channel axis is {option!r}; it must be NAME=AXIS, with an axis from 1 to 9")
         if name in axes:
-            raise ValueError(f"channel axis {option!r} comes after {name}={axes[name]}; each name is given once")
+            raise ValueError(f"channel axis {option!r} follows {name}={axes[name]}; give each name once")
         axes[name] = int(axis)
     return axes
 

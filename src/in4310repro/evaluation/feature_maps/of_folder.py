@@ -80,14 +80,14 @@ class PartialResult:
         ending = f"of{self.processes.size}.part"
         if others := [file for file in partial_results(self.out) if not file.name.endswith(ending)]:
             raise ValueError(
-                f"{others[0]} is of another number of processes; continue with as many as it names after 'of', or "
-                "remove it"
+                f"{others[0]} is from another number of processes; continue with the number after 'of' in its name, "
+                "or remove it"
             )
         if not self.file.exists():
             return
         if not resume:
             raise ValueError(
-                f"{self.file} is the partial result of an interrupted call; --resume continues from it, or remove it"
+                f"{self.file} is the partial result of an interrupted call; continue it with --resume, or remove it"
             )
         data = read_bytes(self.file)
         try:
@@ -97,7 +97,7 @@ class PartialResult:
         except (safetensors.SafetensorError, KeyError, ValueError, RecursionError):
             intact = False
         if not intact:
-            raise ValueError(f"{self.file} is corrupt, or no partial result; remove it and measure again")
+            raise ValueError(f"{self.file} is corrupt or not a partial result; remove it and measure again")
         schema.refuse_other_configuration(identity, self.identity, f"{self.file}")
         self.add(files[:images])
         if self.files_digest.hexdigest() != metadata["files_sha256"]:
@@ -123,7 +123,7 @@ class PartialResult:
                 lock(targets[0])
         except OSError as error:
             raise ValueError(
-                f"{trial.parent} does not take {trial.name} ({reason(error)}); --out takes FILE.json"
+                f"{trial.name} cannot be written to {trial.parent} ({reason(error)}); --out takes FILE.json"
             ) from None
 
     def add(self, files: list[Path]) -> None:
@@ -217,7 +217,7 @@ def measure_folder(
             partial = PartialResult(out, processes, identity, statistics)
             partial.begin(list(chain(*own)), resume=resume)
             if resume and not partial.images:
-                context.progress.message(f"{partial.file} is not there; all its images are measured")
+                context.progress.message(f"{partial.file} is not there, so all images are measured")
             own = [batch for batch, end in zip(own, accumulate(map(len, own)), strict=True) if end > partial.images]
         with statistics:
             _pass_files(model, own, request, context, partial)

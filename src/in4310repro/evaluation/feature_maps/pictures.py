@@ -113,7 +113,7 @@ def draw_pictures(
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ValueError(f"{to} is not an empty folder; --pictures takes a new or empty one")
     if images < 1:
-        raise ValueError(f"{images} images are requested; at least 1 is needed")
+        raise ValueError(f"{images} images were requested; at least 1 is needed")
     asked = list(run.config.modules) if modules is None else parse_modules(modules)
     model = context.numerics.place(run.selected_network())
     chosen, split = choose(model, asked), run.split_below(data)

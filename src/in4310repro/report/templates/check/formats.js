@@ -4,7 +4,7 @@ const view = bytes => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLen
 
 /** Return the files in a zip archive without compression, with paths below the archive's. */
 async function zipEntries(archive) {
-  const fault = what => new Fault(archive.path, `it is no zip archive of stored files: ${what}`);
+  const fault = what => new Fault(archive.path, `it is not a zip archive of stored files: ${what}`);
   const tail = await archive.read(Math.max(0, archive.size - 65557));
   const ends = view(tail);
   let at = tail.length - 22;
@@ -16,9 +16,9 @@ async function zipEntries(archive) {
     ends.getUint32(at + 16, true),
   ];
   if (count === 0xffff || size === 0xffffffff || start === 0xffffffff) {
-    throw fault("it is of the larger form zip64, which this page does not read; drop its content as a folder");
+    throw fault("it is in the format zip64, which this page does not read; drop its content as a folder");
   }
-  if (start + size > archive.size) throw fault("its directory lies behind its end");
+  if (start + size > archive.size) throw fault("its directory is beyond its end");
   const directory = await archive.read(start, start + size);
   const fields = view(directory);
   const entries = new Map();
@@ -45,7 +45,7 @@ async function zipEntries(archive) {
 /** Return the array in a file of npy format 1.0 as {type, shape, values}; types are <f4, <i8 and <U, in C order. */
 async function readNpy(file) {
   const bytes = (await file.read()).slice();
-  const fault = what => new Fault(file.path, `it is no npy array of a run: ${what}`);
+  const fault = what => new Fault(file.path, `it is not an npy array of a run: ${what}`);
   const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0];
   if (magic.some((value, place) => bytes[place] !== value)) throw fault("its format is not 1.0");
   const start = 10 + view(bytes).getUint16(8, true);
@@ -102,7 +102,7 @@ async function readSafetensors(file) {
       one[1].data_offsets[0] - other[1].data_offsets[0] || one[1].data_offsets[1] - other[1].data_offsets[1],
   )) {
     const bytes = shape.reduce((product, size) => product * size, BYTES_OF[dtype]);
-    if (place[0] !== end || place[1] - place[0] !== bytes) throw fault(`${name} has not the bytes of its shape`);
+    if (place[0] !== end || place[1] - place[0] !== bytes) throw fault(`${name} does not have the bytes of its shape`);
     end = place[1];
     tensors.set(name, { dtype, shape, start: 8 + length + place[0], end: 8 + length + place[1] });
   }
@@ -137,7 +137,7 @@ function parseCsv(text) {
 /** Return {height, width, pixels} of a BMP of 24 bits without compression, or a sentence that says what else it is. */
 function decodeBmp(bytes) {
   if (bytes.length < 54 || bytes[0] !== 0x42 || bytes[1] !== 0x4d)
-    return "it is no BMP, and this page decodes no other picture";
+    return "it is not a BMP, and this page decodes no other picture";
   const fields = view(bytes);
   const [start, header, width, signed] = [10, 14, 18, 22].map(at => fields.getInt32(at, true));
   const height = Math.abs(signed);

@@ -70,7 +70,7 @@ const TYPES = {
   integer: ({ text }) => /^-?\d+$/.test(text),
   number: ({ text, value }) => /^-?\d.*[.eE]/.test(text) && Number.isFinite(value),
 };
-// Of JSON Schema, what the schemas of a run use: whether a value keeps to a rule, and what the rule asks for.
+// The rules of JSON Schema that the schemas of a run use: whether a value keeps to it, and what it asks for.
 const RULES = {
   minimum: [(value, limit) => value >= limit, "at least"],
   maximum: [(value, limit) => value <= limit, "at most"],

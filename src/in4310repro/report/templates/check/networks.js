@@ -142,7 +142,7 @@ function invertedResidual(network, names, { kernel, stride, expansion, padding }
     network.norm(names.expand[1], "relu6");
   }
   if (network.channels !== before * expansion)
-    throw new Fault("", `${names.expand[0]}.weight has not ${before * expansion} outputs`);
+    throw new Fault("", `${names.expand[0]}.weight does not have ${before * expansion} outputs`);
   network.convolution(names.depthwise[0], { kernel, stride, padding, depthwise: true });
   network.norm(names.depthwise[1], "relu6");
   network.convolution(names.project[0], { kernel: 1 });

@@ -99,7 +99,7 @@ function checkRow(section, file, row, images) {
   for (const { name, measure, reads, per_class: perClass } of FACTS.metrics) {
     if (row[name] === undefined) continue;
     if (perClass && row[name].length !== images.length)
-      throw new Fault(file, `${name} ${of} has not a value for each class`);
+      throw new Fault(file, `${name} ${of} does not have a value for each class`);
     if (row[reads] && FUNCTIONS[measure])
       compare(section, file, `${name} ${of}, from its classes`, row[name], FUNCTIONS[measure](row[reads]));
   }
@@ -223,7 +223,7 @@ async function checkImagesRead({ run }, section) {
     const needed = new Set(PARTS.flatMap(paths));
     for (const path of Object.keys(pixels)) {
       if (!needed.has(path))
-        section.different("pixels.json", path, "", "", "it is no image that a run of this configuration reads");
+        section.different("pixels.json", path, "", "", "it is not an image that a run of this configuration reads");
     }
     for (const name of PARTS) {
       const lost = paths(name).find(path => !Object.hasOwn(pixels, path));

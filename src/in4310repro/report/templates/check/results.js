@@ -175,7 +175,7 @@ async function openImage({ images, reasons, withoutFile }, section, config, entr
     const bytes = await file.read();
     const digest = await sha256(bytes);
     if (digest !== entry.sha256) {
-      // Of several files of this path, one with the recorded bytes is enough.
+      // If several files have this path, one with the recorded bytes is enough.
       if (number + 1 < candidates.length) continue;
       section.different(entry.path, "sha256, from split.csv", entry.sha256, digest);
       reasons.set(entry.path, "their bytes are not those of split.csv");

@@ -2,7 +2,7 @@
 
 const PARTS = ["training", "validation", "test"];
 const CONFIG = "config.json";
-// Files of a training that are no results and in no manifest, below the run folder.
+// Files of a training below the run folder that are not results and in no manifest.
 const OF_TRAINING =
   /^(status\.json|logs\/[^/.]+(\/steps\.csv|\/events\.out\.tfevents\.[^/]+|(\.\d+)?\.trace)|[^/]+\/(epochs\/\d{6,}|checkpoint\/\d{6,}-\d{8,}-[0-9a-f]{16})\.safetensors)$/;
 
@@ -72,7 +72,7 @@ class Run {
     });
   }
 
-  /** Note that a value, with all that is inside of it, follows from what is no record: weights, scores, images, split. */
+  /** Note that a value, with all that is inside of it, follows from weights, scores, images or the split, not from a record. */
   prove(name, ...path) {
     this.proven.add([name, ...path].join("\0"));
   }

@@ -2,7 +2,7 @@
 
 /** Return the images of each part by TRAINING/VALIDATION/TEST, as counts or as shares of all images. */
 function partSizes(text, images) {
-  const fault = new Fault(CONFIG, `split is ${describe(text)}; three counts or shares of ${images} images are valid`);
+  const fault = new Fault(CONFIG, `split is ${describe(text)}; it must be three counts or shares of ${images} images`);
   const numbers = `${text}`.split("/").map(each => (/^\s*[+]?[\d.]+(e[+-]?\d+)?\s*$/i.test(each) ? Number(each) : NaN));
   if (numbers.length !== 3 || !numbers.every(each => each > 0)) throw fault;
   const isShare = numbers.every(each => each < 1);
@@ -81,7 +81,7 @@ async function checkSplit({ run }, section) {
   const places = new Map();
   const hashes = new Map();
   for (const entry of entries) {
-    if (places.has(entry.path)) section.different(file, entry.path, "", "", "its path stands in two rows");
+    if (places.has(entry.path)) section.different(file, entry.path, "", "", "its path is in two rows");
     places.set(entry.path, entry);
     const parts = entry.path.split("/");
     // The outermost folder or another one, by class_folders of config.json and the names of folders.

@@ -2,7 +2,7 @@
 
 const REPLAY = "in4310repro verify --replay trains again";
 const VERIFY = "in4310repro verify computes it again";
-// What would show a value that follows from no weights, scores, images or split here; the first that fits is said.
+// What would check a value that does not follow from weights, scores, images or split here; the first that fits is shown.
 const SHOWN_BY = [
   [/^SETTING\S+ (train_loss|optimizer_sha256)/, REPLAY],
   [/^SETTING\S+ images_per_second/, "nothing in a run shows it"],
