@@ -21,7 +21,7 @@ UNLIKELY = Fraction(1, 20)
 CEILINGS = SCENES.ceilings
 INDEPENDENCE = (
     "the two tables are of different images; errors fall independently; each class errs at its rate over both tables. "
-    "Of the same images, or of one network, equal counts are no surprise. Every pair of tables of one set of class "
+    "Of the same images, or of one network, equal counts are not surprising. Every pair of tables of one set of class "
     "sizes is looked at, so that one in twenty is expected to look odd"
 )
 BINOMIAL = "images are independent, and each is classified correctly with the probability of the ceiling"

@@ -75,7 +75,7 @@ def _verify_bundle(file: Path, asked: SimpleNamespace) -> Verdict:
     """Verify the run of a bundle like a folder, its report and images with it; return output that names the bundle.
 
     Raises:
-        ValueError: the file is no bundle, or as for a folder.
+        ValueError: the file is not a bundle, or as for a folder.
     """
     from in4310repro.verification.bundle import bundle_differences, describe_unchecked, unchecked_in_bundle, unpacked
 
