@@ -68,7 +68,7 @@ def ablation(
     for name in protocols:
         if name not in EACH_THEN_ALL:
             parse(name)
-            raise ValueError(f"no deviation {name!r}; valid are {', '.join(EACH_THEN_ALL)}")
+            raise ValueError(f"no deviation {name!r}; it must be one of {', '.join(EACH_THEN_ALL)}")
     measured: dict[str, Numbers] = {}
     finished: dict[Protocol, FinishedRun] = {}
     for protocol in dict.fromkeys((CORRECTED, *protocols)):

@@ -282,9 +282,14 @@ def context_of(kept: Kept) -> dict[str, Any]:
             "cells": {cell: kept.get(network, {}).get(cell, {}) for cell in (*predictions["cells"], PUBLISHED)},
             "comparison": computed[network],
         }
+    published = read_json(PUBLISHED_NUMBERS)
+    levels_of_first = [next(iter(run["settings"].values()))["mean_class_accuracy"] for run in published["published"]]
     return {
         "predictions": predictions,
         "networks": networks,
+        "scored": sum(each["brier"]["statements"] for each in networks.values() if each["brier"]),
+        "open_chances": sum(each["open"]["statements"] for each in networks.values() if each["open"]),
+        "first_levels": (min(levels_of_first), max(levels_of_first)),
         "all_hold": [
             f"`{cell}` of {each['name']}"
             for each in networks.values()
@@ -293,7 +298,7 @@ def context_of(kept: Kept) -> dict[str, Any]:
         ],
         "printed": original(),
         "optimizers": dict(zip(original()["optimizers"], levels.COLUMNS, strict=False)),
-        "consequences": read_json(PUBLISHED_NUMBERS)["consequences"],
+        "consequences": published["consequences"],
         "first_shares": first_shares(),
         "two_looks": computed["looks"],
         "factors": bayes_factors,

@@ -125,7 +125,7 @@ def test_only_named_deviations_are_run_and_a_finished_training_is_taken_as_it_is
     [
         ("sum", "protocol is 'sum'; it must be one of corrected, published, shared-split"),
         # It is no part of the hypothesis, and changes no number.
-        ("test-loss-each-epoch", "no deviation 'test-loss-each-epoch'; valid are shared-split, .*, published$"),
+        ("test-loss-each-epoch", "no deviation 'test-loss-each-epoch'; it must be one of shared-split, .*, published$"),
     ],
 )
 def test_what_is_no_deviation_of_the_hypothesis_is_refused_before_a_training(
@@ -142,7 +142,7 @@ def test_deviations_that_change_no_training_share_one_and_the_first_eigenvalue_i
     monkeypatch.setattr("in4310repro.evaluation.feature_maps.of_run.measure_run", lambda run, *_: read_features(run))
     run, trained = FinishedRun.open(finished_run), list[Path]()
 
-    def train(_config: object, _context: Context, folder: Path, **_options: object) -> FinishedRun:
+    def train(_config: object, folder: Path, **_options: object) -> FinishedRun:
         trained.append(folder)
         return run
 
