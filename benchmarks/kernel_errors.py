@@ -8,6 +8,7 @@ writes docs/kernel-errors.json and docs/arithmetic.md. The layers are those of t
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -181,21 +182,22 @@ def _computed(function: Function, values: Sequence[Tensor], gradients: bool) -> 
 
 
 def kernels_table(kernels: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    lines = ["| kernel, data | of | here | torch |", "|---|---|---|---|"]
+    columns = list(dict.fromkeys(what for found in kernels.values() for what in found))
+    lines = [f"| kernel, data | {' | '.join(columns)} |", f"|{'---|' * (1 + len(columns))}"]
     for name, found in kernels.items():
-        for what, (ours, torchs) in found.items():
-            lines.append(f"| {name} | {what} | {ours:.1e} | {torchs:.1e} |")
+        cells = [" / ".join(f"{error:.1e}" for error in found.get(what, ())) for what in columns]
+        # Without sizes, which the JSON file has.
+        short = re.sub(r", \d+( x \d+)+|, \d+ rows of .*|, deviation 1|, largest.*", "", name)
+        lines.append(f"| {short} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def layers_table(layers: dict[str, Any]) -> str:
-    lines = [f"| layers | shapes | {' | '.join(NAMES)} | above |", f"|{'---|' * (3 + len(NAMES))}"]
+    lines = ["| layers | error here / torch's | above |", "|---|---|---|"]
     for name, found in layers.items():
-        cells = [f"{low:.2f} to {high:.2f}" for low, high in (found["ratios"][each] for each in NAMES)]
-        above = sum(found["above"].values())
-        lines.append(
-            f"| {name} | {found['shapes']} | {' | '.join(cells)} | {above} of {found['shapes'] * len(NAMES)} |"
-        )
+        ratios = [ratio for each in NAMES for ratio in found["ratios"][each]]
+        above = f"{sum(found['above'].values())}/{found['shapes'] * len(NAMES)}"
+        lines.append(f"| {name} | {min(ratios):.2f} to {max(ratios):.2f} | {above} |")
     return "\n".join(lines)
 
 
