@@ -24,7 +24,7 @@ OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 HELP = """Trains networks by the assignment of a published report on image classification, and checks its own numbers.
 
     Examples:
-        in4310repro train          # first: three networks on drawn scenes, about a minute
+        in4310repro train          # first: three networks on drawn scenes
         in4310repro report         # then: reports/demo/index.html, which a browser opens
         in4310repro demo --break   # falsify a copy of the run in three ways and see what finds each
         in4310repro train --data photos/mine && in4310repro report runs/mine

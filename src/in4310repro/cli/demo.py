@@ -103,7 +103,7 @@ def demo(run: Place, falsify: bool, data: Text) -> None:
     """Train and report the demo; with --break, falsify a copy of its run and show which check finds each change.
 
     Examples:
-        in4310repro demo               # runs/demo and reports/demo, in two minutes
+        in4310repro demo               # runs/demo and reports/demo
         in4310repro demo --break       # in under a minute; exit code 0 if every change was found, 1 if one was not
         in4310repro demo --break runs/mine
     """

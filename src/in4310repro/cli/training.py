@@ -213,7 +213,7 @@ def train(
     """Train three settings, select on validation, score the test set once.
 
     Examples:
-        in4310repro train                                    # drawn scenes: about a minute, no download
+        in4310repro train                                    # drawn scenes, no download
         in4310repro train --data photos/mine                 # a folder of class folders; writes runs/mine
         in4310repro train --data photos/mine --model resnet50 --epochs 20
         in4310repro train --preset course --data photographs --imagenet imagenet --cifar10 cifar10
