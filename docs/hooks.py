@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import tempfile
@@ -28,6 +29,20 @@ REPORTS = (
     *("bench", "ablation", "ablation-course", "course", "photographs", "photographs-head"),
     *("experiment", "feature-maps", "labels", "training-images", "published", "published.md"),
 )
+
+
+IPYTHON = tempfile.TemporaryDirectory()  # settings of the kernels that execute the notebooks
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Let commands in notebooks print plain lines, and an error of theirs end the build."""
+    from tests.docs.scripts import START_KERNEL
+
+    startup = Path(IPYTHON.name) / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "commands.py").write_text(START_KERNEL, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = IPYTHON.name
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -16,11 +16,16 @@ START = """import subprocess
 
 
 def run_command(line):
-    code = subprocess.run(line, shell=True).returncode
-    if code not in (0, 1):  # 1: a check found a difference
-        raise RuntimeError(f"{line} ended with {code}")
-    return code
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, encoding="utf-8")
+    if done.returncode not in (0, 1):  # 1: a check found a difference
+        raise RuntimeError(f"{line} ended with {done.returncode}: {done.stderr[-2000:]}")
+    print(done.stdout, end="")
+    return done.returncode
 
+"""
+# For a kernel that executes a notebook: output of commands without their progress, which is on standard error.
+START_KERNEL = f"""{START}
+get_ipython().system = lambda line: get_ipython().user_ns.update(_exit_code=run_command(line))
 """
 
 
@@ -32,8 +37,7 @@ def run(blocks: Iterable[str], folder: Path) -> str:
     """
     script = "\n".join(COMMAND.sub(lambda line: f"_exit_code = run_command({line[1]!r})", block) for block in blocks)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # Plain lines and no windows.
-    more = {"PATH": path, "MPLBACKEND": "agg", "TTY_COMPATIBLE": "0", "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
+    more = {"PATH": path, "MPLBACKEND": "agg", "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
     done = subprocess.run(
         [sys.executable, "-c", START + script],
         cwd=folder,
