@@ -197,17 +197,17 @@ def refusal(config: Config, run: Path, numerics: Numerics) -> str:
 
 def test_a_run_goes_on_only_to_more_epochs_and_only_when_it_is_finished(run: Path, numerics: Numerics) -> None:
     fewer = refusal(replace(TWO, epochs=1), run, numerics)
-    assert fewer == f"{run} has 2 epochs already; to go on, --epochs takes more than that"
+    assert fewer == f"{run} has 2 epochs already; to continue it, give more with --epochs"
     assert "batch_size 9 (recorded: 8)" in refusal(replace(THREE, batch_size=9), run, numerics)
     (run / "metrics.json").unlink()
-    assert refusal(THREE, run, numerics) == f"{run} is not finished: --resume --epochs 2 ends it first"
+    assert refusal(THREE, run, numerics) == f"{run} is not finished: --resume --epochs 2 must finish it first"
 
 
 def test_a_run_without_its_last_state_does_not_go_on(run: Path, numerics: Numerics) -> None:
     kept, other = (run / "sgd" / "epochs" / f"00000{epoch}.safetensors" for epoch in (2, 1))
     kept.unlink()
     assert refusal(THREE, run, numerics) == (
-        f"{kept} is not there, from which sgd would go on; train --keep-epochs keeps it"
+        f"{kept} is missing, from which sgd continues; train --keep-epochs keeps it"
     )
     shutil.copy(other, kept)
     assert refusal(THREE, run, numerics) == (f"{kept} holds other weights than tensors.json commits to after epoch 2")

@@ -62,7 +62,7 @@ def check(config: Config, context: Context) -> str:
 
 def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numerics: Numerics) -> None:
     found = check(config(place), Context(numerics))
-    assert found == f"{place}/thousand.safetensors name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
+    assert found == f"{place}/thousand.safetensors classify 4 of 6 images of --imagenet correctly, 0.67 (0.30 to 0.90)"
 
 
 def test_at_most_300_images_are_looked_at(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_imagenet_weights_are_checked_with_the_mean_of_the_run_and_half_is_expec
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
     low, unsure = (preparation.describe_check("w", correct, 300, 0.75) for correct in (120, 220))
-    assert low.startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")
+    assert low.startswith("warning: w classify 120 of 300 images of --imagenet correctly, 0.40 (0.35 to 0.46)")
     assert not unsure.startswith("warning")
 
 

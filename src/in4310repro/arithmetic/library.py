@@ -340,7 +340,7 @@ def check(what: str, values: V, dtype: torch.dtype, shape: Sequence[int]) -> V:
     """
     if values is None or (is_plain(values, dtype) and values.shape == shape):
         return values
-    # What is in the state of an optimizer need not be a tensor.
+    # A value in the state of an optimizer need not be a tensor.
     found = isinstance(values, Tensor) and not values.is_nested and (values.device.type, values.dtype, values.shape)  # type: ignore[redundant-expr]
     if found != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; it must be {dtype} of shape {tuple(shape)} on the CPU")

@@ -54,7 +54,7 @@ def values(*shape: int, seed: int = 1) -> Tensor:
     number, multiplier, increment, least = math.prod(shape), 1664525, 1013904223, 2**32 - 1
     states = torch.tensor([seed * multiplier + increment]) & least
     while len(states) < number:
-        # As many steps of the generator at once as there are states.
+        # Take as many steps of the generator at once as there are states.
         states = torch.cat([states, (states * multiplier + increment) & least])
         increment = increment * (multiplier + 1) & least
         multiplier = multiplier * multiplier & least

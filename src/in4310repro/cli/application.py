@@ -126,7 +126,7 @@ def invoke(words: Sequence[str] | None) -> int:
     if words is None:
         words = sys.argv[1:]
         if os.name == "nt":
-            # What other systems' shells do.
+            # The same as shells do on other systems.
             words = [found for word in words for found in glob(word, recursive=True) or [word]]  # noqa: PTH207
     try:
         with app.make_context(PROGRAM, [*words]) as context:

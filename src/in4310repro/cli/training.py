@@ -181,7 +181,7 @@ def check_training(config: Config) -> None:
         try:
             refuse_too_many(config.scenes, config.image_size, config.seed)
         except ValueError:
-            # What else does not fit is told before it, by the preparation of the training.
+            # Other misfits were refused before, by the preparation of the training.
             return
         images = config.scenes * len(CLASSES)
     if config.split != presets.SHARES:

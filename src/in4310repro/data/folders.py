@@ -171,7 +171,7 @@ def _list_images(root: Path, progress: Progress, report: Report, chosen: str | N
         report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; each must be in {valid}")
     if reading.doubt:
         report(f"{root}: {reading.doubt}")
-    # So that a missing class is noticed.
+    # A class folder without images is reported, so that a missing class is noticed.
     inner = {path.rpartition("/")[0] for path in paths}
     filled = {f"{around}" for folder in inner for around in (folder, *PurePosixPath(folder).parents)}
     for folder in folders:

@@ -112,7 +112,7 @@ class CachedPixels:
                         )
                     self._fill(progress, claims)
             except (ValueError, OSError):
-                # What an interrupted process has decoded stays.
+                # Images that an interrupted process has decoded are kept.
                 if not length:
                     cache.remove(file)
                 raise

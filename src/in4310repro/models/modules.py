@@ -113,14 +113,14 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
     return tuple(candidates[round(place * last / max(1, number - 1))] for place in range(number))
 
 
-# What a network may compute between its modules in portable arithmetic: nothing that adds in an order of torch's.
+# Operations allowed between modules in portable arithmetic: none that adds in an order that torch chooses.
 EQUAL_EVERYWHERE = """
     _to_copy _unsafe_view add add_ alias as_strided cat chunk clone constant_pad_nd contiguous copy_ detach empty
     empty_like empty_strided fill_ flatten ge hardtanh hardtanh_ lift_fresh masked_fill masked_fill_ narrow ones pad
     permute relu relu6 relu_ reshape resolve_neg select set_ slice split squeeze stack t to transpose unbind unsqueeze
     view view_as zero_ zeros zeros_like
 """
-# What is added to them by their gradients.
+# Operations that their gradients add.
 EQUAL_BACKWARD = "hardtanh_backward new_empty_strided select_backward slice_backward threshold_backward"
 
 
@@ -170,7 +170,7 @@ def obstacle(network: Network, side: int) -> str:
         try:
             with heard, torch.random.fork_rng([]), torch.inference_mode(not training), torch.set_grad_enabled(training):
                 scores = model.train(training)(images)
-                # What else a network may return in training, its loss refuses.
+                # The loss refuses anything else that a network may return in training.
                 if training and isinstance(scores, Tensor) and scores.requires_grad:
                     # Numbers that are drawn already: to draw others would be heard.
                     scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ LITE_NAMES = """
     _project_conv.=project.0. ._bn2.=.project.1. _conv_stem.=stem.0. _bn0.=stem.1. _conv_head.=last.0. _bn1.=last.1.
     _fc.=classifier.
 """
-# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
+# Values of `train`: the last layer alone, which is fitted; everything; or a layer and those after it.
 HEAD, ALL, FROM = "head", "all", "from:"
 # Names of the user's functions that the user has given in this process.
 TRUSTED: set[str] = set()
@@ -403,7 +403,7 @@ class Functions(Network):
         return file_sha256(file) if file.is_file() else ""
 
     def _module(self) -> ModuleType:
-        # So that modules in the current folder are found, as in an interactive Python.
+        # Finds modules in the current folder, as an interactive Python does.
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:

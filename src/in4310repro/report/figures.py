@@ -55,7 +55,7 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     for axes in spectra:
         axes.set(xlabel="eigenvalue index", ylabel="eigenvalue")
         if len(with_spectrum) <= MOST_SIGNS:
-            # Where falling lines leave room; to look for the best place takes matplotlib seconds on a busy machine.
+            # Falling lines leave room there; matplotlib's search for the best place takes seconds on a busy machine.
             axes.legend(frameon=False, fontsize=8, loc="upper right")
     for axes in panels:
         simplify(axes)

@@ -297,7 +297,7 @@ def _draw_interval(x: Scale, y: float, ends: Sequence[float]) -> Markup:
     return join([line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))])
 
 
-# What a row can show, drawn from the map of values to pixels, its vertical position and a value.
+# Shapes in a row, drawn from the map of values to pixels, the row's vertical position and a value.
 SHAPES: dict[str, Callable[[Scale, float, Any], Markup]] = {
     "bar": lambda x, y, to: element(BAR, x(0), y - 6, x(to) - x(0), 12),
     "chance": lambda x, y, value: (

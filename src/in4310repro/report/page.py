@@ -39,7 +39,7 @@ def _test_exhibits(run: FinishedRun) -> Iterator[Exhibit]:
     yield score_exhibits.curves_exhibit(run, test.numbers["intervals"].get("average_precision"))
 
 
-# What builds the figures of each group of the page: one of them, several, or None where the run has not their numbers.
+# Functions that build the figures of each group of the page: one, several, or None if the run lacks their numbers.
 FIGURES: dict[str, Sequence[Callable[..., Any]]] = {
     "On the test set": (
         _test_exhibits,
@@ -181,7 +181,7 @@ def make_record(run: FinishedRun) -> dict[str, Any]:
     The configuration has names of folders instead of full paths.
     """
     config, chosen = run.config, list[str]()
-    # What training chooses needs no option. The user's code is not run here, and may choose any modules.
+    # Values that training chooses need no option. The user's code is not run here, and may choose any modules.
     with suppress(ValueError):
         if not config.network.is_resnet:
             by_default = default_modules(run.saved_network(), config.model, config.image_size)

@@ -83,7 +83,7 @@ def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]
         ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
         OSError: the file does not exist or cannot be opened.
     """
-    # Before it is opened too: to open a device can have an effect, and a socket cannot be opened.
+    # Also checked before it is opened: opening a device can have an effect, and a socket cannot be opened.
     _refuse_irregular(path, path.stat())
     # A pipe that took the file's place since would wait for its writer.
     with open(path, "rb", opener=_open_without_waiting) as file:

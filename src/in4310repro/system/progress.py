@@ -52,7 +52,7 @@ class Progress:
     def time_left(self, now: float, share: float) -> str:
         """Return the time left at the speed until now, where this share of the part is done; empty if it is unknown."""
         share, end = self.begin + self.length * share, self.begin + self.length
-        # What a resumed training did before took none of this time.
+        # The steps that a resumed training did before took none of this time.
         began, first = self.start[0] if self.start else (now, share)
         self.start[:] = [(began, first)]
         if share <= first:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from in4310repro.system.files import relative_path
 
-# As floating-point numbers hold them exactly.
+# Floating-point numbers hold whole numbers up to this one exactly.
 LARGEST = 2**53
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60

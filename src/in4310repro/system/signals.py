@@ -28,7 +28,7 @@ handled: list[int] = []
 
 
 keep_nothing: Callable[[], str] = str  # the default, for commands that keep no results when they are interrupted
-# What the command keeps if it is interrupted now, in words; empty where it is nothing.
+# Says what the command keeps if it is interrupted now; empty if nothing.
 kept: Callable[[], str] = keep_nothing
 
 

@@ -10,12 +10,12 @@ from pathlib import Path, PureWindowsPath
 
 # Controls (ESC among them), signs of direction and joining, halves of surrogate pairs, separators of lines.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-# What means something in CommonMark, in GitHub's tables, strike-through and formulas, and what GitHub makes a link of.
+# Characters with a meaning in CommonMark, in GitHub's tables, strike-through, formulas and automatic links.
 SPECIAL = re.compile(r"[\\`*_\[\]|~$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
-# What begins a heading, a list, a quotation, a rule or an underline; a number with a sign begins none.
+# Beginnings of a heading, a list, a quotation, a rule or an underline; a number with a sign is none of these.
 START_OF_BLOCK = re.compile(r"^(?:(\d{1,9})(?=[.)](?:\s|$))|([#>]|[-+=](?![\w.])))")
 OUTER_SPACE = re.compile(r"^ +| +$")
-# What stands for a place whose last name cannot be published either.
+# The text in place of a path whose last name cannot be published either.
 UNNAMED = "PATH"
 MOST_NAMED = 3  # of several, in a sentence
 

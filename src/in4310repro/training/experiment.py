@@ -242,7 +242,7 @@ def as_recorded(config: Config, folder: Path, progress: Progress) -> Begun:
     files = RunFolder(folder)
     recorded = files.read_config()
     if recorded.orientation != config.orientation:
-        progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and goes on so")
+        progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and continues with it")
     options = {name: getattr(recorded, name) for name in ("orientation", "format")}
     options["class_folders"] = config.class_folders or recorded.class_folders
     return options, chosen_in(from_csv(files.file(names.SPLIT), folder).catalogue().labels())
@@ -298,9 +298,9 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     )
     is_finished, extends = (folder / names.METRICS).is_file(), recorded.epochs != config.epochs
     if extends and not is_finished:
-        raise ValueError(f"{folder} is not finished: --resume --epochs {recorded.epochs} ends it first")
+        raise ValueError(f"{folder} is not finished: --resume --epochs {recorded.epochs} must finish it first")
     if recorded.epochs > config.epochs:
-        raise ValueError(f"{folder} has {recorded.epochs} epochs already; to go on, --epochs takes more than that")
+        raise ValueError(f"{folder} has {recorded.epochs} epochs already; to continue it, give more with --epochs")
     if read_bytes(files.file(names.SPLIT)) != plan.split_csv:
         raise ValueError(
             f"{folder} was begun with other images than {plan.split.root} holds now; restore those that its "
@@ -312,8 +312,8 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     for name in ("numeric_class", "versions", "initial_weights_sha256", "code_sha256", *pixels):
         if (before := begun.get(name)) != (now := plan.fingerprint.get(name)):
             raise ValueError(
-                f"{folder} was begun with {name} {before} and now it is {now}, so that it would not end with the same "
-                "bits. Resume where they are equal, or start again without --resume"
+                f"{folder} was begun with {name} {before} and now it is {now}, so its bits would differ in the end; "
+                "resume it where they are equal, or start again without --resume"
             )
     if extends:
         begin_extension(files, config)
@@ -330,7 +330,7 @@ def _rows(setting: OptimizerSetting, config: Config) -> int:
     return len(settings.STRENGTHS) if config.fits_head(setting) else config.epochs
 
 
-# What is computed from all epochs; metrics.json last, since with it a run counts as finished.
+# Files computed from all epochs; metrics.json last, since with it a run counts as finished.
 RESULTS = (names.FEATURES, names.SCORES, names.METRICS)
 
 
@@ -361,14 +361,14 @@ def begin_extension(files: RunFolder, config: Config) -> None:
             f"{run.folder} has warm-start: each setting started where the one before ended, so no epochs can follow"
         )
     if changed := files.changed_files():
-        raise ValueError(f"{files.folder / changed[0]} has other bytes than were written; restore it to go on")
+        raise ValueError(f"{files.folder / changed[0]} has other bytes than were written; restore it to continue")
     kept = {name: path_below(run.folder, names.kept_epoch(name, run.config.epochs)) for name in run.histories}
     for setting, file in kept.items():
         if not file.exists():
-            raise ValueError(f"{file} is not there, from which {setting} would go on; train --keep-epochs keeps it")
+            raise ValueError(f"{file} is missing, from which {setting} continues; train --keep-epochs keeps it")
         checkpoints.read_kept_epoch(file, run.tensors[setting][-1])
     need = sum(file.stat().st_size for file in kept.values())
-    machine.refuse_beyond_disk("checkpoints to go on from take", need, files.folder)
+    machine.refuse_beyond_disk("checkpoints to continue from take", need, files.folder)
     starts = chain.starts(config, run.fingerprint, run.split, run.tensors)
     for setting, file in kept.items():
         entries = chain.relink(run.tensors[setting], starts[setting], config)

@@ -54,8 +54,8 @@ def describe_check(weights: str, correct: int, images: int, expected: float) -> 
         expected: top-1 accuracy that is reported for the weights on the validation images of ImageNet.
     """
     low, high = wilson(correct, images)
-    line = f"{weights} name the class of {correct} of {images}, {correct / images:.2f} ({low:.2f} to {high:.2f}) images"
-    line = f"{line} of --imagenet"
+    share = f"{correct / images:.2f} ({low:.2f} to {high:.2f})"
+    line = f"{weights} classify {correct} of {images} images of --imagenet correctly, {share}"
     if high >= expected:
         return line
     return (

@@ -246,7 +246,7 @@ class Epochs:
             group["lr"] = group["initial_lr"] * factor
         self.optimizer.zero_grad()
         if not config.network.is_resnet:
-            # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
+            # Random numbers of a network, such as dropout's, depend on the step, not on what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", self.task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
 

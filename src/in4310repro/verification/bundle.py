@@ -124,7 +124,7 @@ def bundle_differences(bundle: Bundle) -> list[str]:
         if not match and HEX.search(line)
     ]
     run = None
-    # What is wrong with the run `verify` says.
+    # Errors of the run itself are reported by `verify`.
     with suppress(ValueError, OSError):
         run = FinishedRun.open(bundle.run)
     for source, content in bundle.descriptions.items():

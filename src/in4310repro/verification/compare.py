@@ -17,7 +17,7 @@ from in4310repro.trace import Comparison, TraceFile, compare, read_trace
 from in4310repro.verification.folder import changed_files, wrong_in_manifest
 from in4310repro.verification.records import best_hash_differences, known_differences
 
-# What is equal where there is no mismatch; feature maps are not compared.
+# The parts that are equal if there is no mismatch; feature maps are not compared.
 COMPARED = (
     "split, losses and metrics of each epoch with the hashes of its weights, buffers and optimizer state, best weights "
     "and buffers of each setting, test scores and metrics"

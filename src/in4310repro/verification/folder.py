@@ -216,7 +216,7 @@ def first_of(listed: Sequence[str]) -> str:
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the path and kind of each file, link, empty folder and unreadable folder anywhere inside a folder."""
-    # Not by recursion: folders may lie in each other deeper than Python's stack.
+    # Not by recursion: folders may be nested deeper than Python's stack.
     waiting = [""]
     while waiting:
         below = waiting.pop()

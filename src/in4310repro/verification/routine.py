@@ -81,7 +81,7 @@ def make_checks(evidence: Evidence) -> list[Finding]:
     for check in CHECKS.values():
         before = len(found)
         try:
-            # What was found before an error is there too.
+            # Differences found before an error are kept.
             found.extend(check.find(evidence))
         except (DamagedRunError, ValueError, OSError) as error:
             # Damage is a difference. Other errors are not the run's fault, but differences found before are reported.
