@@ -53,7 +53,7 @@ class Digest(NamedTuple):
     not_finite: int  # values that are infinite or NaN
 
 
-# Values that the kernel returns for a tensor: hash, largest magnitude, sum of squares, number of values that are not finite.
+# Values that the kernel returns for a tensor: hash, largest magnitude, sum of squares, number of non-finite values.
 _RESULT = struct.Struct("=Qddq")
 _PROCESS = os.getpid()
 # Dispatch keys of a plain CPU tensor; one that is nested, negated, wrapped or without values has others.
