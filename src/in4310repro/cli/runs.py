@@ -51,7 +51,7 @@ def verify(run: Path, **given: Any) -> None:
             raise ValueError(f"--{name} {given[name]}; expected at least 0")
     for name in ("draw", "setting"):
         if asked.replay is None and given[name] is not None:
-            raise ValueError(f"--{name} {given[name]} says what --replay K trains again, and --replay is not given")
+            raise ValueError(f"--{name} {given[name]} is for --replay K, and --replay is not given")
     try:
         # A folder with any file of a run counts as one, even if others are missing.
         if not (run.is_file() or any((run / name).is_file() for name in (names.MANIFEST, *names.OF_RUN))):
