@@ -157,7 +157,7 @@ def test_a_verified_run_exits_with_0_and_a_damaged_one_with_1(call: Call, own_ru
     assert call("verify", str(own_run), "--manifest-sha256", sha256[:-1])[0] == 2
     code, printed, _ = call("verify", str(own_run), "--data", "nowhere", "--manifest-sha256", "0" * 64)
     assert code == 1
-    assert f"manifest.json has the sha256 {sha256}, and not 000" in printed
+    assert f"manifest.json has the sha256 {sha256} instead of 000" in printed
     data = bytearray((own_run / "scores.npz").read_bytes())
     data[-5] ^= 1
     (own_run / "scores.npz").write_bytes(bytes(data))

@@ -147,7 +147,7 @@ def test_the_hash_of_a_run_ignores_its_feature_maps_alone(small: RunFolder) -> N
     assert other_manifest(small, before) == []
     small.write_json("metrics.json", {"loss": 0.25})
     (sentence,) = other_manifest(small, before)
-    assert sentence.endswith(f"has the sha256 {small.manifest_sha256()}, and not {before}")
+    assert sentence.endswith(f"has the sha256 {small.manifest_sha256()} instead of {before}")
     assert other_manifest(small, None) == []
 
 
