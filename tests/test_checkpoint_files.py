@@ -379,17 +379,17 @@ ROWS, HASHES = asdict(at(3))["history"], asdict(at(3))["tensors"]
 WRONG_POSITIONS: dict[str, tuple[dict[str, object], str]] = {
     "batches that no epoch has": ({"batch": 10**6}, "batch is 1000000; it must be at most 5"),
     "one batch too many": ({"batch": 6}, "batch is 6; it must be at most 5"),
-    "more epochs than rows": ({"epoch": 3, "batch": 0, "loss": 0.0}, "epoch is 3, and history has epochs [1, 2]"),
-    "very many epochs": ({"epoch": 2**50}, "epoch is 1125899906842624, and history has epochs [1, 2]"),
-    "fewer epochs than rows": ({"epoch": 1}, "epoch is 1, and history has epochs [1, 2]"),
-    "no rows": ({"history": []}, "epoch is 2, and history has epochs []"),
-    "no hashes": ({"tensors": []}, "epoch is 2, and tensors has epochs []"),
+    "more epochs than rows": ({"epoch": 3, "batch": 0, "loss": 0.0}, "epoch is 3, history has epochs [1, 2]"),
+    "very many epochs": ({"epoch": 2**50}, "epoch is 1125899906842624, history has epochs [1, 2]"),
+    "fewer epochs than rows": ({"epoch": 1}, "epoch is 1, history has epochs [1, 2]"),
+    "no rows": ({"history": []}, "epoch is 2, history has epochs []"),
+    "no hashes": ({"tensors": []}, "epoch is 2, tensors has epochs []"),
     "rows of other epochs": ({"history": ROWS[1:]}, "history has epochs [2, 3]"),
     "a row twice": ({"history": [ROWS[0], ROWS[0]]}, "history has epochs [1, 1]"),
     "hashes in another order": ({"tensors": HASHES[1::-1]}, "tensors has epochs [2, 1]"),
     "beyond the last epoch": (
         {"epoch": 3, "history": ROWS, "tensors": HASHES},
-        "epoch is 3 and batch 3; the training ends at",
+        "epoch is 3 and batch 3; they must be at most",
     ),
     "a loss below 0": ({"loss": -1e308}, "loss is -1e+308"),
     "a loss that is nan": ({"loss": math.nan}, "loss is nan"),
@@ -406,7 +406,7 @@ def test_a_position_that_contradicts_itself_or_the_training_is_refused(wrong: st
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         restore(tmp_path, *ours, CONFIG, 5)
     assert str(raised.value).startswith(f"checkpoint {file}")
-    assert "valid" in str(raised.value) or "should be" in str(raised.value)
+    assert "must be" in str(raised.value) or "should be" in str(raised.value)
     assert same(ours, untouched)
 
 

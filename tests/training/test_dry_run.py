@@ -131,7 +131,7 @@ def test_what_a_training_would_refuse_a_dry_run_refuses(
     code, _, error = call(*COMMAND, "--data", "mine")
     assert (code, "0.png is not a readable image" in error.splitlines()[-1]) == (2, True)
     refused(call, (*COMMAND, "--out", "mine"), "mine holds other files than a run's")
-    refused(call, (*COMMAND, "--weights", "mine.pth"), "no weights 'mine.pth'")
+    refused(call, (*COMMAND, "--weights", "mine.pth"), "weights is 'mine.pth'")
     refused(call, (*COMMAND, "--resume"), "--resume continues one; give one of them")
     # Its scenes are drawn now, and take no more room.
     assert call(*COMMAND, "--model", SMALL.model)[0] == 0

@@ -61,9 +61,9 @@ def check_position(position: Position, epochs: float, batches: float) -> None:
     for name in ("history", "tensors"):
         numbers = [each["epoch"] for each in getattr(position, name)]
         if len(numbers) != epoch or numbers != [*range(1, epoch + 1)]:
-            raise ValueError(f"epoch is {epoch}, and {name} has epochs {numbers[:9]}, not 1 to {epoch} in order")
+            raise ValueError(f"epoch is {epoch}, {name} has epochs {numbers[:9]}; they must be 1 to {epoch} in order")
     if (epoch, min(batch, 1)) > (epochs, 0):
-        raise ValueError(f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}")
+        raise ValueError(f"epoch is {epoch} and batch {batch}; they must be at most {epochs} and 0, the end")
     if batch > batches:
         raise ValueError(f"batch is {batch}; it must be at most {batches}, as in an epoch")
     if loss and not batch:

@@ -98,7 +98,7 @@ def test_what_is_missing_or_too_much_is_one_sentence(
 ) -> None:
     run, pth = f"{finished_run}", f"{file.with_suffix('.pth')}"
     command = ("data", "check", f"{tmp_path}", "--weights")
-    refused(call, (*command, f"{file}"), "--model NAME", "no run folder")
+    refused(call, (*command, f"{file}"), "--model NAME", "not a run folder")
     refused(
         call, (*command, pth, "--model", "shufflenet_v2_x0_5"), "does not say how images are prepared", "--mean, --std"
     )

@@ -226,7 +226,7 @@ def test_a_run_without_its_groups_cannot_be_read(grouped_run: Path, tmp_path: Pa
 def test_look_alikes_need_weights(call: Call, tmp_path: Path) -> None:
     words = ("train", "--preset", "tiny", "--out", f"{tmp_path / 'run'}", "--group")
     refused(call, (*words, "look-alikes"), "weights is none", "imagenet or a file")
-    refused(call, (*words, "lookalikes"), "no group 'lookalikes'", "identical, look-alikes", "look-alikes?")
+    refused(call, (*words, "lookalikes"), "group is 'lookalikes'", "identical, look-alikes", "look-alikes?")
 
 
 def test_copies_of_every_kind_are_in_the_group_of_their_original(tmp_path: Path, numerics: Numerics) -> None:

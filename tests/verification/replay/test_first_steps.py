@@ -26,7 +26,7 @@ def test_the_first_steps_of_a_run_end_in_the_state_that_it_records_after_its_fir
     ("option", "value", "words"),
     [
         ("train", "head", "was fitted and has no steps"),
-        ("weights", "mine.safetensors", "no weights 'mine.safetensors'"),
+        ("weights", "mine.safetensors", "weights is 'mine.safetensors'"),
     ],
 )
 def test_a_run_whose_first_steps_cannot_be_taken_is_refused(

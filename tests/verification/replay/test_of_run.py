@@ -316,7 +316,7 @@ def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_p
     assert printed.startswith("run: not verified, 1 difference\n")
     assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
     assert "this training is not the one that the run records" in printed
-    assert f"sgd, epoch 1: not trained again, since no weights '{weights}'" in error
+    assert f"sgd, epoch 1: not trained again, since weights is '{weights}'" in error
 
 
 def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_run: Path, numerics: Numerics) -> None:
