@@ -50,7 +50,7 @@ def read_contents(run: FinishedRun) -> dict[str, str]:
 def roles_of(images: ImageSet, contents: Mapping[str, str]) -> list[str]:
     """Return what each image was to a run, given the result of `read_contents`: `TRAINED`, `CHOSE` or `NEW`."""
     hashes = zip(images.keys, images.pixel_hashes().values(), strict=True)
-    # Of two roles the one that is later in the alphabet, so that an image that was trained on is never CHOSE.
+    # The role that is later in the alphabet wins, so that an image that was trained on is never CHOSE.
     return [max(contents.get(each, NEW) for each in pair) for pair in hashes]
 
 
