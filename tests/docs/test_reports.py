@@ -78,3 +78,14 @@ def test_the_comparisons_of_a_committed_report_are_what_its_numbers_give(name: s
     for written in (folder / "report.md", folder / f"{figure}.svg"):
         text = written.read_text(encoding="utf-8")
         assert [sentence for sentence in map(to_text, found) if f"{sentence}." not in text] == [], written.name
+
+
+@pytest.mark.parametrize("name", ["course", "photographs", "photographs-head"])
+def test_a_committed_report_names_files_of_figures_and_no_images(name: str) -> None:
+    text = (REPORTS / name / "report.md").read_text(encoding="utf-8")
+    images = read_json(REPORTS / name / "figure12.json")["images"]
+    paths = [image["path"] for by_class in images.values() for cell in by_class.values() for image in cell]
+    assert len(paths) == 3000
+    assert [path for path in paths if path in text] == []
+    for figure in ("figure07", "figure12"):
+        assert f"Images and scores are listed in [{figure}.json]({figure}.json)." in text
