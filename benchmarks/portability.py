@@ -321,7 +321,7 @@ def main() -> None:
         return
     emulated = sys.argv[1:] or [*X86, ARM]
     if not set(emulated) <= {*X86, ARM}:
-        sys.exit(f"portability: no processors {' '.join(emulated)}; valid are {' '.join([*X86, ARM])}")
+        sys.exit(f"portability: unknown processors {' '.join(emulated)}; each must be one of {' '.join([*X86, ARM])}")
     if shutil.which("qemu-x86_64") is None:
         sys.exit("portability: qemu-x86_64 is not installed; on Debian and Ubuntu: apt-get install qemu-user")
     everywhere = not sys.argv[1:]

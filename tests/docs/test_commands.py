@@ -116,7 +116,7 @@ def test_evidence_without_a_name_lists_the_names_and_an_unknown_one_is_refused_w
     assert [line.split()[0] for line in listed.splitlines()] == list(EVIDENCE)
     refused = subprocess.run([*command, "zoos"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert f"no 'zoos'; valid are {', '.join(EVIDENCE)}; did you mean zoo?" in refused.stderr
+    assert f"no 'zoos'; it must be one of {', '.join(EVIDENCE)}; did you mean zoo?" in refused.stderr
 
 
 def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:

@@ -177,7 +177,7 @@ def main() -> None:
     elif name not in EVIDENCE:
         close = difflib.get_close_matches(name, EVIDENCE, 1)
         meant = f"; did you mean {close[0]}?" if close else ""
-        sys.exit(f"evidence: no {name!r}; valid are {', '.join(EVIDENCE)}{meant}")
+        sys.exit(f"evidence: no {name!r}; it must be one of {', '.join(EVIDENCE)}{meant}")
     else:
         sys.argv = [EVIDENCE[name].module, *options]
         runpy.run_module(EVIDENCE[name].module, run_name="__main__", alter_sys=True)
