@@ -91,5 +91,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 # mkdocs gives all four by name.
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Keep each option of a command on one line: a browser breaks lines after hyphens."""
+    """Keep each option of a command on one line, and make links of notebooks, which mkdocs leaves alone, lead to pages.
+
+    A browser breaks lines after hyphens.
+    """
+    if page.file.src_uri.endswith(".ipynb"):
+        from tests.docs.site import link_pages
+
+        html = link_pages(html)
     return CODE.sub(lambda code: OPTION.sub(r'<span class="option">\g<0></span>', code.group()), html)

@@ -1,4 +1,4 @@
-"""Check of a built site for external loads and cut content; `nox -s docs` runs python -m tests.docs.site FOLDER."""
+"""Check of a site: external loads, dead links, cut content; `nox -s docs` runs python -m tests.docs.site FOLDER."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urldefrag
 
 ELSEWHERE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
+SOURCE = re.compile(r'(?<=href=")([^":]+)\.(?:md|ipynb)(?=[#"])')
+SCHEME = re.compile(r"/|[a-z]+:", re.IGNORECASE)
 # What a browser follows by itself; `canonical`, `next` and the like it does not.
 LOADED_BY_LINK = {
     "stylesheet",
@@ -25,16 +28,21 @@ IN_STYLES = re.compile(r"(?:@import\s*|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)
 
 
 class _Page(HTMLParser):
-    """HTML parser that collects the external addresses that a page loads."""
+    """HTML parser that collects the external addresses that a page loads, its links and its anchors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loads: list[str] = []
+        self.links: list[str] = []
+        self.anchors = {""}
         self._in_style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         self._in_style = tag == "style"
+        self.anchors.add(values.get("id", ""))
+        if tag == "a" and not SCHEME.match(values.get("href", "/")):
+            self.links.append(values["href"])
         if tag == "link" and LOADED_BY_LINK & {*values.get("rel", "").lower().split()}:
             self._add(values.get("href", ""))
         for name in ("src", "srcset", "poster", "data"):
@@ -54,9 +62,30 @@ def find_loads(text: str, suffix: str) -> list[str]:
     """Return the external addresses of the files that a page or a style sheet loads."""
     if suffix == ".css":
         return IN_STYLES.findall(text)
+    return _read(text).loads
+
+
+def _read(text: str) -> _Page:
     page = _Page()
     page.feed(text)
-    return page.loads
+    return page
+
+
+def link_pages(html: str) -> str:
+    """Return a page with its links to sources of pages, as in notebooks, led to the pages."""
+    return SOURCE.sub(r"\1.html", html)
+
+
+def find_dead_links(folder: Path) -> Iterator[str]:
+    """Yield a sentence for each link to a file or an anchor that a site lacks, or to the source of a page."""
+    pages = {file.resolve(): _read(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob("*.html"))}
+    for file, page in pages.items():
+        for link in dict.fromkeys(page.links):
+            name, anchor = map(unquote, urldefrag(link))
+            target = (file.parent / name).resolve() if name else file
+            there = target.exists() and target.suffix not in (".md", ".ipynb")
+            if not there or (target in pages and anchor not in pages[target].anchors):
+                yield f"{file.relative_to(folder.resolve()).as_posix()} has a dead link to {link}"
 
 
 def find_faults(folder: Path) -> Iterator[str]:
@@ -90,7 +119,7 @@ def find_cuts(folder: Path, chromium: str) -> Iterator[str]:
 
 def main(folder: Path) -> int:
     """Print every fault of a site; return 1 if there is one."""
-    found = list(find_faults(folder))
+    found = [*find_faults(folder), *find_dead_links(folder)]
     if chromium := shutil.which("chromium"):
         found += find_cuts(folder, chromium)
     else:

@@ -1,10 +1,10 @@
-"""The check of a built site for addresses that a browser would load from elsewhere."""
+"""The check of a built site for addresses that a browser would load from elsewhere, and for dead links."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.docs.site import find_faults, find_loads
+from tests.docs.site import find_dead_links, find_faults, find_loads, link_pages
 
 X = "https://x.org/a"
 
@@ -40,3 +40,27 @@ def test_a_font_of_a_style_sheet_and_a_site_without_pages_are_faults(tmp_path: P
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.css").write_text(f"@font-face {{src: url('{X}')}}", encoding="utf-8")
     assert list(find_faults(tmp_path)) == [f"a/x.css loads {X}"]
+
+
+def test_a_link_to_a_missing_file_a_missing_anchor_or_the_source_of_a_page_is_dead(tmp_path: Path) -> None:
+    dead = ["b.html#y", "b.md", "c.html", "#z", "d.ipynb"]
+    alive = ["b.html#x%20y", "b.html", "../a", "#", X, "mailto:a@x.org"]
+    (tmp_path / "a").mkdir()
+    page = "".join(f'<a href="{link}">' for link in (*dead, *alive))
+    for name, text in {"a.html": page, "b.html": '<h2 id="x y">', "b.md": "", "d.ipynb": ""}.items():
+        (tmp_path / "a" / name).write_text(text, encoding="utf-8")
+    assert list(find_dead_links(tmp_path)) == [f"a/a.html has a dead link to {link}" for link in dead]
+
+
+@pytest.mark.parametrize(
+    ("link", "on_the_site"),
+    [
+        ("export.md#in-toto", "export.html#in-toto"),
+        ("hand-in.ipynb", "hand-in.html"),
+        ("api/runs.md", "api/runs.html"),
+        ("a.json", "a.json"),
+        ("https://x.org/a.md", "https://x.org/a.md"),
+    ],
+)
+def test_a_link_of_a_notebook_leads_to_a_page_of_the_site(link: str, on_the_site: str) -> None:
+    assert link_pages(f'<a href="{link}">') == f'<a href="{on_the_site}">'
