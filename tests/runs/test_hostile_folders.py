@@ -100,7 +100,7 @@ DAMAGES: list[tuple[str, Change, tuple[str, ...]]] = [
     ("config.json", put("preset", ""), ("preset is ''",)),
     ("config.json", put("settings/0/name", "../../victim"), ("setting '../../victim'",)),
     ("config.json", put("settings/0/name", "-"), ("setting '-'",)),
-    ("config.json", put("settings/0/name", "SGD"), ("settings are named", "a name of its own")),
+    ("config.json", put("settings/0/name", "SGD"), ("settings are named", "names must differ")),
     ("config.json", put("settings/0/learning_rate", 10**400), ("learning_rate",)),
     ("config.json", put("settings", [[[[[[]]]]]]), ("settings are tables",)),
     ("config.json", put("modules", [["conv1"]]), ("modules", "conv1")),
