@@ -1,8 +1,12 @@
-"""The comparisons reported in docs/processes.md, written from docs/processes.json, which two sessions write."""
+"""The comparisons and times in docs/processes.md, from docs/processes.json, which two sessions write, and the bench.
+
+python -m benchmarks.processes_page    writes the page again, without measuring
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tests.docs.marks import replaced
@@ -11,6 +15,7 @@ from in4310repro.system.files import json_bytes, read_json, write_file
 
 ROOT = Path(__file__).parents[1]
 NUMBERS, PAGE = ROOT / "docs/processes.json", ROOT / "docs/processes.md"
+BENCH = ROOT / "reports/bench/processes.json"
 
 
 def update(name: str, measured: dict[str, Any]) -> None:
@@ -21,7 +26,8 @@ def update(name: str, measured: dict[str, Any]) -> None:
 
 
 def with_tables(text: str, numbers: dict[str, Any]) -> str:
-    return replaced(replaced(text, "shares", shares_table(numbers["shares"])), "kills", kills_line(numbers["kills"]))
+    text = replaced(text, "shares", shares_table(numbers["shares"]))
+    return replaced(replaced(text, "kills", kills_line(numbers["kills"])), "messages", messages_line(read_json(BENCH)))
 
 
 def shares_table(measured: dict[str, Any]) -> str:
@@ -47,3 +53,23 @@ def kills_line(measured: dict[str, Any]) -> str:
     return (
         f"{len(rounds)} rounds, {kills} kills; rounds with a file that differs: {different}. Made {measured['made']}."
     )
+
+
+def messages_line(bench: dict[str, Any]) -> str:
+    """Return the milliseconds of a step of two processes, with and without messages, and of one with two threads."""
+    times = []
+    for workload in bench["workloads"]:
+        runs = {(len(run["ranks"]), run["threads"]): run["ranks"] for run in workload["runs"]}
+        shared, alone, one = (
+            f"{1000 * fmean(rank[key] for rank in ranks):,.0f}"
+            for ranks, key in ((runs[2, 1], "seconds"), (runs[2, 1], "alone"), (runs[1, 2], "seconds"))
+        )
+        times.append(
+            f"At {workload['image_size']} px, two processes take {shared} ms a step ({alone} without messages), "
+            f"one with two threads {one} ms."
+        )
+    return "\n".join(times)
+
+
+if __name__ == "__main__":
+    write_file(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), read_json(NUMBERS)).encode())

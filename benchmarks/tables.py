@@ -6,7 +6,7 @@ python -m benchmarks.tables [FOLDER]    writes bench.md again from the JSON file
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -20,6 +20,7 @@ from benchmarks.records import (
     LayerRow,
     NetworkRow,
     ProcessesBenchmark,
+    RatioRow,
     TraceBenchmark,
 )
 from in4310repro.system.files import json_bytes, read_json, write_file
@@ -50,12 +51,11 @@ def page(records: Mapping[str, Any]) -> str:
 def feature_tables(report: FeatureBenchmark) -> str:
     """Return the section on the cost and the error of feature statistics."""
     environment, settings = report["fingerprint"], report["settings"]
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     lines = [
         "## Feature statistics",
         "",
         f"{markdown(environment['processor'])}, {environment['threads']} threads, {environment['device']}, "
-        f"{environment['numerics']} arithmetic; {versions}. "
+        f"{environment['numerics']} arithmetic, torch {environment['versions']['torch']}. "
         f"Feature statistics on the CPU: {environment.get('feature_kernel')}.",
         f"ResNet-18 at {settings['side']} px, {settings['images']} images in batches of {settings['batch_size']}, "
         f"{settings['repeats']} alternating repeats or more, for {settings['seconds']:g} s. "
@@ -111,14 +111,15 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         f"{markdown(environment['processor'])} ({environment['capability']}), torch "
         f"{environment['versions']['torch']}. Each ratio is portable / native time, the median over "
         f"{report['repeats']} pairs that ran one after the other [lowest, highest]; below 1, portable is faster. "
-        "Each program ran once untimed. No dropout.",
+        "Native is eager float32 PyTorch; images and weights are in channels_last memory. Each program ran once untimed. "
+        "No dropout.",
         *_network_table(report["networks"]),
-        *_bfloat16_lines(report["bfloat16"]),
+        *_bfloat16_lines(report["bfloat16"], report["networks"]),
         "",
         "### Trainings",
         "",
-        "Images per second of a run with SGD at 64 px, from its `history.json`, and of a bare loop of stock PyTorch "
-        "on one batch in memory.",
+        f"Images per second of ResNet-18 with SGD at 64 px, {environment['threads']} threads of the same processor: of a "
+        "run, from its `history.json`, and of a bare loop of stock PyTorch on one batch in memory.",
         "",
         "| batch | native | portable | portable / native | bare loop | native / bare | portable / bare |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -132,7 +133,7 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         "### Convolutions of ResNet-18 beside oneDNN",
         "",
         'Ratio on one thread, and method. "Direct" is the definition; the others compute tiles of 2 x 2, 2 x 4 or '
-        "4 x 4 results, or whole maps of 2 x 2, with fewer products. Times and ranges are in `arithmetic.json`.",
+        "4 x 4 results, or whole maps of 2 x 2, with fewer products.",
         "",
         "| | forward | gradient of the maps | gradient of the weights |",
         "| --- | --- | --- | --- |",
@@ -160,30 +161,39 @@ def _network_table(rows: list[NetworkRow]) -> list[str]:
 
 
 def _layer_rows(rows: list[LayerRow]) -> list[str]:
-    """Return a line for each convolution, with the ratio and the method of its forward pass and gradients."""
+    """Return lines for each batch: one for each convolution, with ratio and method of forward pass and gradients."""
     lines = []
-    for name, group in groupby(rows, key=lambda row: row["name"].rpartition(", ")[0]):
-        found = {row["name"].rpartition(", ")[2]: f"{row['ratio']:.2f} {row['method']}" for row in group}
-        cells = [found.get(kernel, "-") for kernel in ("forward", "gradient of the maps", "gradient of the weights")]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for images, layers in groupby(rows, key=lambda row: row["name"].partition(": ")[0]):
+        lines.append(f"| *{images}* | | | |")
+        for layer, group in groupby(layers, key=lambda row: row["name"].partition(": ")[2].rpartition(", ")[0]):
+            found = {row["name"].rpartition(", ")[2]: f"{row['ratio']:.2f} {row['method']}" for row in group}
+            kernels = ("forward", "gradient of the maps", "gradient of the weights")
+            lines.append(f"| {layer} | {' | '.join(found.get(kernel, '-') for kernel in kernels)} |")
     return lines
 
 
-def _bfloat16_lines(rows: list[Bfloat16Row]) -> list[str]:
+def _bfloat16_lines(rows: list[Bfloat16Row], networks: list[NetworkRow]) -> list[str]:
     """Return the lines on what stock torch gains by bfloat16 for one network; none without rows."""
+    if not rows:
+        return []
+    names = {row["name"] for row in rows}
+    spans = zip(_spans(rows), _spans([row for row in networks if row["name"] in names]), strict=True)
+    ratios = "; ".join(f"{span} (portable: {portable.partition(' for ')[0]})" for span, portable in spans)
+    return [
+        "",
+        "For comparison, stock PyTorch with bfloat16 autocast takes this part of its float32 time for "
+        f"{rows[0]['name'].partition(',')[0]} with these sizes and threads, medians over pairs: {ratios}. "
+        "Its products are of bfloat16 numbers, which have 8 significant bits.",
+    ]
+
+
+def _spans(rows: Sequence[RatioRow]) -> list[str]:
+    """Return the lowest and highest ratio of training steps, and those of inference."""
     ratios = {
         what: [row["ratio"] for row in rows if row["name"].endswith(what.removeprefix("a "))]
         for what in ("a training step", "inference")
     }
-    spans = [f"{min(each):.2f} to {max(each):.2f} for {what}" for what, each in ratios.items() if each]
-    if not spans:
-        return []
-    return [
-        "",
-        "For comparison, stock PyTorch with bfloat16 autocast takes this part of its float32 time for "
-        f"{rows[0]['name'].partition(',')[0]} with these sizes and threads: {', '.join(spans)} (medians over pairs). "
-        "Its results have 8 bits of precision.",
-    ]
+    return [f"{min(each):.2f} to {max(each):.2f} for {what}" for what, each in ratios.items() if each]
 
 
 def processes_table(report: ProcessesBenchmark) -> str:
@@ -197,8 +207,7 @@ def processes_table(report: ProcessesBenchmark) -> str:
         "processes. Without messages: the processes side by side, each on its share alone. Memory: the peak of "
         "resident memory.",
         "",
-        f"{report['cores']} cores show the cost of messages, not the gain of several machines. With more processes "
-        "than cores a process also waits for a core.",
+        f"{report['cores']} cores show the cost of messages, not the gain of several machines.",
     ]
     for workload in report["workloads"]:
         lines += [

@@ -223,7 +223,7 @@ def test_the_first_python_of_a_page_runs_as_it_stands(name: str, numerics: Numer
         "images": images,
         "labels": torch.tensor([0, 1]),
         "batches": [images],
-        "loader": [images],
+        "loader": [(images, torch.tensor([0, 1]))],
     }
     exec(block, names)  # noqa: S102  # of this checkout
     assert "result" not in names or names["result"].images == 2
