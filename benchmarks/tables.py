@@ -111,15 +111,15 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         f"{markdown(environment['processor'])} ({environment['capability']}), torch "
         f"{environment['versions']['torch']}. Each ratio is portable / native time, the median over "
         f"{report['repeats']} pairs that ran one after the other [lowest, highest]; below 1, portable is faster. "
-        "Native is eager float32 PyTorch; images and weights are in channels_last memory. Each program ran once untimed. "
-        "No dropout.",
+        "Native is eager float32 PyTorch; images and weights are in channels_last memory. Each program ran once "
+        "untimed. No dropout.",
         *_network_table(report["networks"]),
         *_bfloat16_lines(report["bfloat16"], report["networks"]),
         "",
         "### Trainings",
         "",
-        f"Images per second of ResNet-18 with SGD at 64 px, {environment['threads']} threads of the same processor: of a "
-        "run, from its `history.json`, and of a bare loop of stock PyTorch on one batch in memory.",
+        f"Images per second of ResNet-18 with SGD at 64 px, {environment['threads']} threads of the same processor: of "
+        "a run, from its `history.json`, and of a bare loop of stock PyTorch on one batch in memory.",
         "",
         "| batch | native | portable | portable / native | bare loop | native / bare | portable / bare |",
         "| --- | --- | --- | --- | --- | --- | --- |",
