@@ -182,7 +182,7 @@ def test_an_update_is_refused_without_a_reason_on_a_dirty_tree_in_ci_and_of_no_c
 
     assert "pytest --golden-update weights --golden-reason" in refused("weights")
     assert "--golden-reason with at least two words" in refused("weights", "because")
-    assert "is the example of the hint" in refused("weights", "why it moved")
+    assert "--golden-reason is still the example text; write what changed and why" in refused("weights", "why it moved")
     assert "case '' names a file" in refused("weights,", "first values")
     monkeypatch.setenv("CI", "true")
     assert "golden: golden files are never written in CI" in refused("weights", "first values")

@@ -257,7 +257,7 @@ def test_what_is_not_to_be_written_is_refused_before_it_is_computed(folder: Path
         with pytest.raises(ValueError, match=words):
             renew(folder, cases, reason, HERE, {})
     for reason in ("why it moved", "Why it moved.", "why the class changed"):
-        with pytest.raises(ValueError, match=r"is the example of the hint; expected --reason"):
+        with pytest.raises(ValueError, match=r"^--reason is still the example text; write what changed and why$"):
             update(folder, "x", cases, reason, HERE, {})
     folder.mkdir()
     (folder / ENVIRONMENTS).write_text("[]")

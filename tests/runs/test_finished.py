@@ -263,11 +263,12 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
     if interval.low > max(validation) / images:
         assert said == ""
     else:
-        assert said.startswith(f"no better than guessing, as far as {images} validation images show: {sum(right)} ")
-        assert f"({interval.low:.2f} to {interval.high:.2f})" in said
-        assert ("within that interval" in said) == (max(validation) / images <= interval.high)
+        chance = max(validation) / images
+        verdict = "not shown to be better" if chance <= interval.high else "worse"
+        assert said.startswith(f"{verdict} than guessing: {sum(right)} of {images} validation images are right ")
+        assert f"(95 % interval {interval.low:.2f} to {interval.high:.2f})" in said
         largest = "the largest class" if len({*validation}) > 1 else "one of the largest classes"
-        assert f"always naming {largest} reaches " in said
+        assert f"always naming {largest} gives {chance:.2f}; " in said
         assert said.endswith("try more images or more --epochs")
 
 

@@ -157,7 +157,7 @@ def refuse_unguarded(reason: str, environment: Words, command: golden.Command) -
     """Raise ValueError if the reason of an update has too few words or is that of a hint, or the process runs in CI."""
     words = re.findall(r"\w+", reason.lower())
     if words in (golden.EXAMPLE.split(), golden.EXAMPLE_OF_CLASSES.split()):
-        raise ValueError(f"reason {reason!r} is the example of the hint; expected {command.reason} with what changed")
+        raise ValueError(f"{command.reason} is still the example text; write what changed and why")
     if len(reason.split()) < 2:
         raise ValueError(
             f"reason {reason!r}; expected {command.reason} with at least two words on why the golden value changes"

@@ -258,10 +258,10 @@ def advise(run: FinishedRun) -> str:
     (lower, upper), chance = wilson(correct, images), largest / images
     if lower <= chance:
         said = "the largest class" if counts.count(largest) == 1 else "one of the largest classes"
-        place = "within that interval" if chance <= upper else "above that interval"
+        verdict = "not shown to be better" if chance <= upper else "worse"
         return (
-            f"no better than guessing, as far as {images} validation images show: {correct} are right "
-            f"({lower:.2f} to {upper:.2f}), and always naming {said} reaches {chance:.2f}, {place}; try {advice}"
+            f"{verdict} than guessing: {correct} of {images} validation images are right (95 % interval "
+            f"{lower:.2f} to {upper:.2f}), and always naming {said} gives {chance:.2f}; try {advice}"
         )
     smallest = "the smallest class" if [*training.values()].count(fewest) == 1 else "each of the smallest classes"
     return f"{fewest} training images of {smallest} are few; try {advice}" if fewest < FEW else ""
