@@ -17,6 +17,7 @@ from matplotlib import pyplot
 empty = [axes for axes in pyplot.gcf().axes if not axes.has_data()]
 if empty or not pyplot.gcf().axes:
     raise ValueError("{name} is an empty picture")
+pyplot.gcf().set_layout_engine("compressed")
 pyplot.savefig("{name}", bbox_inches="tight", dpi=120)
 pyplot.close()
 """
@@ -66,6 +67,6 @@ def place(page: str) -> str:
             return block[0]
         heading = page[: block.start()].rpartition("\n## ")[2].partition("\n")[0]
         picture = f"[![{heading}]({address(mark)})]({address(mark)})"
-        return f'<div class="plot" markdown>\n\n```{language}\n{code}```\n\n{picture}\n\n</div>\n'
+        return f'<div class="plot {language}" markdown>\n\n```{language}\n{code}```\n\n{picture}\n\n</div>\n'
 
     return BLOCK.sub(beside, page)

@@ -246,7 +246,7 @@ CHECKS = {
         "`manifest.json` | the files that a run of this configuration has, each with a line",
         lambda evidence: folder.wrong_in_manifest(evidence.run),
     ),
-    "memory": Check("`config.json` | what this machine can hold", _memory_differences, needed=True),
+    "memory": Check("`config.json` | sizes that this machine's memory can hold", _memory_differences, needed=True),
     "form of files": Check(
         "JSON files, `scores.npz` | the bytes that a run writes for their content",
         lambda evidence: files.form_differences(evidence.run),
