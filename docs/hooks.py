@@ -23,7 +23,7 @@ GALLERY = "gallery.md"  # whose lines draw pictures here
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"<code.*?</code>", re.DOTALL)
 OPTION = re.compile(r"(?<=[\s>])--?[a-zA-Z][\w-]*")
-SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
+SUFFIXES = (".md", ".png", ".svg", ".json", ".toml", ".csv")
 # Those of this project, and none that a run in this checkout wrote.
 REPORTS = (
     *("bench", "ablation", "ablation-course", "course", "photographs", "photographs-head"),

@@ -89,12 +89,12 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
             printed=_describe_looks(first),
             measured="; ".join(map(_describe_looks, looks)),
             holds=all(equal >= 1 and abs(difference) <= 30 for equal, difference in looks),
-            weight="little: two different sets of images have such counts with probability "
-            f"{chances[1]:.2f} at the printed rates, and {first[0]} equal ones, as printed, with "
-            f"{chances[first[0]]:.3f}, for this one of six pairs of tables",
+            weight="little: at the printed rates, two different image sets give such counts with probability "
+            f"{chances[1]:.2f}, and {first[0]} or more equal ones with {chances[first[0]]:.3f}. This pair is one of "
+            "six",
         ),
         Consequence(
-            claim="If all else were equal, each setting would reach the printed level within the range of the seeds",
+            claim="If the printed training were ours, each printed accuracy would lie within the range of our seeds",
             printed=", ".join(f"{value:.4f}" for value in as_printed),
             measured=", ".join(format_span(values) for values in levels),
             holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),

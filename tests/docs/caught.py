@@ -20,7 +20,7 @@ FOLDER = PAGE.with_suffix("")
 SHOWN = 72  # characters of a cell on the page
 # Columns that the page leaves to the files.
 LEFT_OUT = {"group", "number", "unchanged afterwards", "what the check holds"}
-SHARES = ("subpackage", "drawn", "killed at first")
+SHARES = ("subpackage or module", "drawn", "killed at first")
 Rows = list[dict[str, str]]
 
 # The rows that the page shows of each table: the column that names a row, and ten names.
@@ -189,9 +189,9 @@ def mutants() -> str:
     whole = _sum("all", modules)
     return (
         f"Of {int(whole['possible']):,} possible changes in {whole['modules']} modules, {int(whole['drawn']):,} were "
-        f"tried ([all modules](caught/mutants.csv)): {whole['killed at first']} were killed at first, "
-        f"{whole['in the end']} in the end; {whole['equivalent']} are equivalent. Of {drawn} faults of the compiled "
-        f"kernels, written by hand (`tests/mutants/kernels.py`), {killed} are killed.\n\n"
+        f"tried ([all modules](caught/mutants.csv)). Without {whole['equivalent']} equivalent ones, "
+        f"{whole['killed at first']} were killed at first, {whole['in the end']} in the end. Of {drawn} faults of the "
+        f"compiled kernels, written by hand (`tests/mutants/kernels.py`), {killed} are killed.\n\n"
         f"{markdown([{key: each[key] for key in SHARES} for each in lines])}"
     )
 
@@ -203,7 +203,7 @@ def _sum(name: str, rows: Rows) -> dict[str, str]:
     )
     at_first, at_last = (f"{number / max(drawn - equivalent, 1):.1%}".replace("%", " %") for number in (first, killed))
     return {
-        "subpackage": f"`{name}`",
+        "subpackage or module": f"`{name}`",
         "modules": f"{len(rows)}",
         "possible": f"{possible}",
         "drawn": f"{drawn}",

@@ -202,7 +202,10 @@ def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
     assert found == pytest.approx(1 - no_class_equal, rel=1e-9)
     numbers = read_numbers(published_session.REPORTS)
     said = consequences(numbers["corrected"], numbers["published"])
-    assert f"with probability {1 - no_class_equal:.2f} at the printed rates" in said[3]["weight"]
+    assert (
+        f"at the printed rates, two different image sets give such counts with probability {1 - no_class_equal:.2f},"
+        in said[3]["weight"]
+    )
     assert all(each.keys() == Consequence.__annotations__.keys() for each in said)
 
 

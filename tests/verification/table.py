@@ -12,8 +12,8 @@ from tests.docs.marks import replaced
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 SHOWN = {
     REPLAY: "Shown by `verify --replay`, for the epochs that it trains again",
-    NOT_SHOWN: "Shown by nothing in a run",
-    ELSEWHERE: "Shown by `verify` where the files are available",
+    NOT_SHOWN: "Nothing in a run shows",
+    ELSEWHERE: "`verify` checks these if the files are there; otherwise they are claims",
     IN_CLASS: "Shown by `verify` in the run's numeric class",
 }
 
