@@ -86,7 +86,7 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _draw_legend(figure: Figure, place: str, columns: int) -> None:
+def _draw_legend(figure: Figure, place: Any, columns: int) -> None:
     """Draw the legend of a figure with results of the supposed protocol, below the red label of such results."""
     legend = figure.legend(loc=place, ncols=columns, frameon=False, title=parse(PUBLISHED).label, alignment="left")
     legend.get_title().set(color=WRONG, fontweight="bold")
