@@ -222,19 +222,28 @@ def test_the_project_of_the_page_on_golden_files_does_what_the_page_says(project
     (page,) = (page for page in list_pages() if page.name == "golden-files.md")
     conftest, tests = (block for language, block in page.blocks if language == "python")
     assert conftest.splitlines()[1] == 'pytest_plugins = ["in4310repro.golden.plugin"]'
-    first, second, typed, moved, _ = (
+    first, second, typed, *moved, _ = (
         line for language, block in page.blocks if not language for line in block.splitlines()
     )
     project.write(tests)
     for line in (first, second):
         assert line in project.run()[1].splitlines()
     reason = shlex.split(typed)[-1]
-    project.write(tests.replace("0, 1, 5)", "0, 1, 4)"))
     assert project.update("design", reason)[0] == 0
     assert project.run()[0] == 0
-    project.write(tests.replace("0, 1, 5)", "0, 1.01, 4)"))
-    # The last digits are LAPACK's.
-    assert moved.partition("[0]")[0] in project.run()[1]
+    changed = "np.linspace(0, 1.01, 5)"
+    assert f"With `{changed}`" in page.text
+    project.write(tests.replace("np.linspace(0, 1, 5)", changed))
+    failure = project.run()[1]
+    assert len(moved) == 2
+    # The last digits of singular values are LAPACK's.
+    assert moved[0].partition("[0]")[0] in failure
+    assert moved[1].removesuffix("...") in failure
+    # The smallest case of the page.
+    smallest = re.search(r"The smallest case is `(.+?)`", page.text)
+    assert smallest
+    project.write(f"def test_it(golden):\n    {smallest[1]}\n")
+    assert project.run("test_it.py", "--golden-update", "count", "--golden-reason", reason)[0] == 0
 
 
 @pytest.mark.parametrize(
