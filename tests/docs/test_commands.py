@@ -148,14 +148,14 @@ def test_the_table_of_presets_is_that_of_the_package() -> None:
 def test_the_table_of_settings_without_an_option_has_their_names_choices_and_ranges() -> None:
     page = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
     table = page.partition("## Settings without an option\n")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| `(\S+)` \| (.+)$", table, re.MULTILINE))
+    rows: dict[str, str] = dict(re.findall(r"^\| `(\S+)` \| (.+)$", table, re.MULTILINE))
     of_setting = options_of(OptimizerSetting)
     without = {name: each for name, each in OPTIONS.items() if not each.text and name not in ("preset", "format")}
     tables = rows["[[settings]]"]
     assert {name for name in of_setting if f"`{name}`" in tables} == of_setting.keys() - rows.keys()
     assert {name.strip("[]") for name in rows} - of_setting.keys() == without.keys()
     for name, each in without.items():
-        ends = (each.low, each.high) if each.high not in (None, LARGEST_COUNT) else ()
+        ends = () if each.high is None or each.high == LARGEST_COUNT else (each.low, each.high)
         for value in (*(f"`{choice}`" for choice in each.choices), *map(str, ends)):
             assert value in rows.get(name, tables), name
     assert [name for name, each in OPTIMIZERS.items() if each.has_momentum] == ["SGD"]
