@@ -215,7 +215,7 @@ def test_a_folder_with_files_is_refused(call: Call, finished_run: Path, tmp_path
     ("words", "part"),
     [
         (("--pictures", "maps"), "give a run and --pictures FOLDER"),
-        (("RUN",), "give a run and --pictures FOLDER; features.json of a run"),
+        (("RUN",), "give a run and --pictures FOLDER; the statistics of a run"),
         (("--out", "maps.json"), "--data is missing; give --data FOLDER and --out FILE.json"),
         (("--data", "photos"), "--out is missing"),
     ],
