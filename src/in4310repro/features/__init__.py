@@ -1,4 +1,4 @@
-"""Streaming statistics of the outputs of any module: counts, histograms, means, covariances and spectra.
+"""Streaming statistics of the outputs of a model's modules: counts, histograms, means, covariances and spectra.
 
 `FeatureStatistics` measures modules while their model runs, `FeatureResult` holds the result of one.
 """

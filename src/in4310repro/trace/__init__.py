@@ -1,6 +1,6 @@
 """Traces of trainings: what every step read, computed and changed, and the first thing in which two trainings differ.
 
-`Trace` records any PyTorch training, `compare` finds where two differ, `explain` tries what moves bits.
+`Trace` records a training with PyTorch, `compare` finds where two differ, `explain` tries what moves bits.
 """
 
 from in4310repro.trace.causes import assert_same_training, explain
