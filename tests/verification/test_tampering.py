@@ -73,7 +73,7 @@ def test_without_a_run_a_tiny_one_is_trained(
 ) -> None:
     asked = []
 
-    def train(config: Config, *_arguments: object) -> FinishedRun:
+    def train(config: Config, *_arguments: object, **_named: object) -> FinishedRun:
         asked.append(config)
         return FinishedRun.open(finished_run)
 
