@@ -51,8 +51,8 @@ def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
     numbers: dict[str, Any] = {"accuracy": [0.8, 0.9, 0.7], "intervals": [[0.7, 0.85], [0.8, 0.95], [0.6, 0.79]]}
     said = to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",)))
     assert said == (
-        "c is lowest at .70 (95 % 0.600 to 0.790), its interval overlaps that of a; "
-        "b is highest at .90 (95 % 0.800 to 0.950), its interval overlaps that of a"
+        "c is lowest at 0.70 (95 % 0.600 to 0.790), its interval overlaps that of a; "
+        "b is highest at 0.90 (95 % 0.800 to 0.950), its interval overlaps that of a"
     )
     numbers["intervals"][2] = [0.6, 0.81]
     said = to_text(describe_extremes(["a", "b", "c"], figure_source(4, numbers), "accuracy", intervals=("intervals",)))
@@ -62,11 +62,11 @@ def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0.9328, 0.9961, 0.9331], "from .93 (a and c when rounded) to 1.00 (b)"),
-        ([0.7, 0.9, 0.8], "from .70 (a) to .90 (b)"),
-        ([0.701, 0.702, 0.703], "all are at .70 when rounded"),
-        ([0.7, 0.7, 0.7], "all are at .70"),
-        ([0.7, 0.9, 0.7, 0.7, 0.7], "from .70 (4 classes) to .90 (b)"),
+        ([0.9328, 0.9961, 0.9331], "from 0.93 (a and c when rounded) to 1.00 (b)"),
+        ([0.7, 0.9, 0.8], "from 0.70 (a) to 0.90 (b)"),
+        ([0.701, 0.702, 0.703], "all are at 0.70 when rounded"),
+        ([0.7, 0.7, 0.7], "all are at 0.70"),
+        ([0.7, 0.9, 0.7, 0.7, 0.7], "from 0.70 (4 classes) to 0.90 (b)"),
     ],
 )
 def test_values_without_intervals_get_their_range_and_no_verdict(values: list[float], words: str) -> None:
@@ -80,20 +80,20 @@ LOW, HIGH = [0.0, 0.1], [0.9, 1.0]
 @pytest.mark.parametrize(
     ("values", "intervals", "words"),
     [
-        ([1.0, 0.0, 1.0], [HIGH, LOW, HIGH], "b is lowest at .00 (95 % 0.000 to 0.100); a and c are highest at 1.00 "
+        ([1.0, 0.0, 1.0], [HIGH, LOW, HIGH], "b is lowest at 0.00 (95 % 0.000 to 0.100); a and c are highest at 1.00 "
          "(95 % 0.900 to 1.000)"),
-        ([0.0, 0.0, 0.0, 0.0, 1.0], [*[LOW] * 4, HIGH], "4 classes are lowest at .00 (95 % 0.000 to 0.100); e is "
+        ([0.0, 0.0, 0.0, 0.0, 1.0], [*[LOW] * 4, HIGH], "4 classes are lowest at 0.00 (95 % 0.000 to 0.100); e is "
          "highest at 1.00 (95 % 0.900 to 1.000)"),
-        ([0.996, 1.0, 0.5], [HIGH, [0.95, 1.0], [0.4, 0.6]], "c is lowest at .50 (95 % 0.400 to 0.600); a and b are "
+        ([0.996, 1.0, 0.5], [HIGH, [0.95, 1.0], [0.4, 0.6]], "c is lowest at 0.50 (95 % 0.400 to 0.600); a and b are "
          "highest at 1.00 when rounded (95 % 0.900 to 1.000 and 0.950 to 1.000)"),
-        ([0.0, 0.0], [LOW, [0.0, 0.2]], "all are at .00 (95 % 0.000 to 0.100 and 0.000 to 0.200)"),
-        ([0.501, 0.504], [[0.4, 0.6]] * 2, "all are at .50 when rounded (95 % 0.400 to 0.600)"),
-        ([0.5] * 6, [[0.4, 0.6], [0.3, 0.7]] * 3, "all are at .50 (95 % intervals within 0.300 to 0.700)"),
-        ([0.1, 0.1, 0.2, 0.3], [[0.0, 0.25]] * 4, "a and b are lowest at .10 (95 % 0.000 to 0.250), their intervals "
-         "overlap that of c; d is highest at .30 (95 % 0.000 to 0.250), its interval overlaps that of c; intervals of "
+        ([0.0, 0.0], [LOW, [0.0, 0.2]], "all are at 0.00 (95 % 0.000 to 0.100 and 0.000 to 0.200)"),
+        ([0.501, 0.504], [[0.4, 0.6]] * 2, "all are at 0.50 when rounded (95 % 0.400 to 0.600)"),
+        ([0.5] * 6, [[0.4, 0.6], [0.3, 0.7]] * 3, "all are at 0.50 (95 % intervals within 0.300 to 0.700)"),
+        ([0.1, 0.1, 0.2, 0.3], [[0.0, 0.25]] * 4, "a and b are lowest at 0.10 (95 % 0.000 to 0.250), their intervals "
+         "overlap that of c; d is highest at 0.30 (95 % 0.000 to 0.250), its interval overlaps that of c; intervals of "
          "the lowest and the highest overlap"),
-        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.3], [LOW, *[[0.05, 0.4]] * 4, [0.2, 0.5]], "a is lowest at .10 (95 % 0.000 to "
-         "0.100), its interval overlaps 4 other classes; f is highest at .30 (95 % 0.200 to 0.500), its interval "
+        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.3], [LOW, *[[0.05, 0.4]] * 4, [0.2, 0.5]], "a is lowest at 0.10 (95 % 0.000 to "
+         "0.100), its interval overlaps 4 other classes; f is highest at 0.30 (95 % 0.200 to 0.500), its interval "
          "overlaps 4 other classes"),
     ],
 )  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_ends_of_a_precision_recall_curve_stand_in_the_table_and_in_a_senten
         ["sea", "0.8667", "0.6000", "0.6667", "0.6000"],
         ["street", "0.5833", "0.4000", "0", "0.6667"],
     ]
-    assert "sea is highest at .87 (95 % 0.500 to 0.900)" in to_text(exhibit.findings[0])
+    assert "sea is highest at 0.87 (95 % 0.500 to 0.900)" in to_text(exhibit.findings[0])
     assert to_text(exhibit.findings[1]).endswith("precision is 1 up to a recall of 0.6667 and 0.6000 at full recall")
 
 

@@ -51,9 +51,9 @@ def test_a_row_has_its_name_value_interval_chance_and_printed_value_and_the_mean
     numbers |= {"chance": dict.fromkeys(MEANS, chance), "original": metrics}
     for panel in draw_class_metrics(numbers):
         drawn = read(panel.body)
-        assert [each["is"] for each in drawn["tick"]] == ["0", ".25", ".5", ".75", "1"]
+        assert [each["is"] for each in drawn["tick"]] == ["0", "0.25", "0.5", "0.75", "1"]
         start, end = drawn["tick"][0]["x"], drawn["tick"][-1]["x"]
-        assert [each["is"] for each in drawn["value"]] == [".300", ".500", ".900", ".550"]
+        assert [each["is"] for each in drawn["value"]] == ["0.300", "0.500", "0.900", "0.550"]
         assert end < drawn["value"][0]["x"] - 4 * markup.LETTER
         heights = [each["cy"] for each in drawn["m0"]]
         assert [each["cx"] for each in drawn["m0"]] == near(start + value * (end - start) for value in values)

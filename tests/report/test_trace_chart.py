@@ -34,4 +34,4 @@ def test_each_point_of_a_growth_stands_at_the_signs_of_its_step_and_of_its_value
     # A difference below 1e-10 is drawn as none; 1e-5 is halfway from there to 1.
     assert loss == [(x["3"], powers["0"]), (x["5"], powers["0"])]
     assert parameters == [(x["3"], powers["0"]), (x["4"], (powers["0"] + powers["1e0"]) / 2), (x["5"], powers["1e0"])]
-    assert share == [(x["3"], shares["0"]), (x["4"], shares[".5"]), (x["5"], shares["0"])]
+    assert share == [(x["3"], shares["0"]), (x["4"], shares["0.5"]), (x["5"], shares["0"])]

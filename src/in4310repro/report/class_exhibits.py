@@ -168,7 +168,7 @@ def draw_class_metrics(numbers: Numbers) -> list[Panel]:
                 row = {shape: each[place] if isinstance(each, list) else each for shape, each in row.items()}
             ends = (row["dot"], *(row["interval"] or ()), row["printed"])
             lowest.append(min(each for each in ends if each is not None))
-            rows.append((name, row | {"value": f"{row['dot']:.3f}".removeprefix("0")}))
+            rows.append((name, row | {"value": f"{row['dot']:.3f}"}))
         title = PER_CLASS[key].title
         drawn.append(markup.draw_rows(title, title, rows, markup.axis_to_one(min(lowest)), apart=len(totals)))
     return drawn

@@ -70,7 +70,7 @@ class Source(NamedTuple):
 
         Args:
             keys: keys of the number in the file.
-            form: Python format; "share" means two decimals without the leading zero, "brief" three significant digits,
+            form: Python format; "share" means two decimals, "brief" three significant digits,
                 or an integer from 100 up to a million. By default numbers have four decimals, the ends of an interval
                 three, and counts none.
 
@@ -112,7 +112,7 @@ def _text(value: float, form: str) -> str:
     if form == "brief":
         return brief(value)
     if form == "share":
-        return f"{value:.2f}".removeprefix("0")
+        return f"{value:.2f}"
     return format(value, form or ("d" if isinstance(value, int) else ".4f"))
 
 

@@ -49,7 +49,7 @@ Numbers = Mapping[str, Any]  # content of a figure's JSON file
 Points = Sequence[tuple[Any, float]]
 Ticks = Sequence[tuple[float, str]]  # values of an axis and their labels
 Axis = tuple[tuple[float, float], Ticks]  # lowest and highest value, and ticks
-SHARES: Axis = (0, 1), [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]
+SHARES: Axis = (0, 1), [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")]
 
 
 class Panel(NamedTuple):
@@ -314,7 +314,7 @@ def axis_to_one(lowest: float) -> Axis:
     """Return domain and ticks of an axis up to 1 from the largest key of `STARTS` that is not above `lowest`."""
     start, step = next((start, step) for start, step in STARTS.items() if lowest >= start)
     ticks = [start + number * step for number in range(round((1 - start) / step) + 1)]
-    return (start, 1), [(tick, f"{tick:.2g}".removeprefix("0") or "0") for tick in ticks]
+    return (start, 1), [(tick, f"{tick:.2g}") for tick in ticks]
 
 
 def axis_around_zero(low: float, high: float) -> Axis:
