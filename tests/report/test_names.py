@@ -24,6 +24,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from in4310repro import cli, models
+from in4310repro.cli import application
 from in4310repro.report import markup
 from in4310repro.report.markup import read_asset
 from in4310repro.system.files import read_json
@@ -68,8 +69,11 @@ class Session:
         interpreter, option, program, *arguments = words
         assert (interpreter, option) == (sys.executable, "-m")
         run = {"in4310repro": cli.main, "studies.commands": commands.main}[program]
-        with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit) as ended:
-            run(arguments)
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+            # Commands of studies put theirs into its place.
+            patch.setattr(application, "app", application.app)
+            with pytest.raises(SystemExit) as ended:
+                run(arguments)
         assert not ended.value.code
         return printed.getvalue() if silent else True
 
