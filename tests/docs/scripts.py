@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,16 +38,17 @@ def run(blocks: Iterable[str], folder: Path) -> str:
     """
     script = "\n".join(COMMAND.sub(lambda line: f"_exit_code = run_command({line[1]!r})", block) for block in blocks)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    more = {"PATH": path, "MPLBACKEND": "agg", "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
-    done = subprocess.run(
-        [sys.executable, "-c", START + script],
-        cwd=folder,
-        env=os.environ | more,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    # The folder may be that of the pages, in which nothing is left.
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(
+            [sys.executable, "-c", START + script],
+            cwd=folder,
+            env=os.environ | {"PATH": path, "MPLBACKEND": "agg", "IN4310REPRO_CACHE": cache},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     return done.stdout

@@ -240,7 +240,7 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
         )
         for name, (row, *ties) in best.items()
     ]
-    shares = {name: source.at("accuracy", name, form="share") for name in best}
+    shares = {name: source.at("accuracy", name, form=".2f") for name in best}
     text = "Of all images of validation {} is right for {} (95 % {interval:.2f})"
     compared = [source.say(text, selected, shares.pop(selected))]
     for name, share in shares.items():

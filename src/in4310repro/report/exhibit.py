@@ -70,13 +70,12 @@ class Source(NamedTuple):
 
         Args:
             keys: keys of the number in the file.
-            form: Python format; "share" means two decimals, "brief" three significant digits,
-                or an integer from 100 up to a million. By default numbers have four decimals, the ends of an interval
-                three, and counts none.
+            form: Python format; "brief" means three significant digits, or an integer from 100 up to a million.
+                By default numbers have four decimals, the ends of an interval three, and counts none.
 
         Examples:
-            >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form="share"))
-            '.83'
+            >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form=".2f"))
+            '0.83'
             >>> str(Source("figure09.json", {"largest": 9886.8}).at("largest", form="brief"))
             '9887'
         """
@@ -111,8 +110,6 @@ class Source(NamedTuple):
 def _text(value: float, form: str) -> str:
     if form == "brief":
         return brief(value)
-    if form == "share":
-        return f"{value:.2f}"
     return format(value, form or ("d" if isinstance(value, int) else ".4f"))
 
 
@@ -241,7 +238,7 @@ def describe_extremes(
     source: Source,
     *keys: str,
     intervals: tuple[str, ...] = (),
-    form: str = "share",
+    form: str = ".2f",
     unit: str = "",
     kind: str = "classes",
 ) -> Sentence:

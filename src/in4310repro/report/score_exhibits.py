@@ -289,11 +289,11 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
          "interval, over the mean top score. On the dashed line a score is the share that is right. The "
          "expected calibration error is the mean distance from it, weighted by images (Guo et al., 2017).",),
         [
-            source.say("The expected calibration error is {expected_calibration_error:.3f}; {accuracy:share} of the "
-                       "images are right (95 % {interval:.2f}), and the mean top score, {mean_top_score:share}, {}",
+            source.say("The expected calibration error is {expected_calibration_error:.3f}; {accuracy:.2f} of the "
+                       "images are right (95 % {interval:.2f}), and the mean top score, {mean_top_score:.2f}, {}",
                        exhibit.compare_with_interval(numbers["mean_top_score"], numbers["interval"], *conclusions)),
             max(filled, key=lambda each: each.values["images"]).say(
-                "{images} of {} images have a top score above {lower:share} and up to {upper:share}",
+                "{images} of {} images have a top score above {lower:.2f} and up to {upper:.2f}",
                 f"{len(labels)}"),
         ],
         FigureTable.of(*((heading, [each.at(key) for each in filled]) for key, heading in BIN.items())),

@@ -28,7 +28,7 @@ class RunComparison(list[str]):
     """Sentences on how two runs differ: a list of the first differences of results, then of inputs; empty if equal."""
 
     def __init__(self, mismatches: Sequence[str] = (), inputs: Sequence[str] = ()) -> None:
-        super().__init__([*mismatches, *(inputs if mismatches else ())])
+        super().__init__([*mismatches, *inputs])
         self.mismatches, self.inputs = mismatches, inputs
 
     @property
@@ -47,13 +47,14 @@ def compare_runs(first: FinishedRun, second: FinishedRun) -> RunComparison:
     Raises:
         ValueError: weights are missing or damaged.
     """
+    if not (mismatches := [*_result_mismatches(first, second)]):
+        return RunComparison()
     one, other = ({"config": config.to_json(run.config), "fingerprint": run.fingerprint} for run in (first, second))
     explanations = [
         f"{each.path.replace('.', ' differs: ', 1)} {each.first!r} and {each.second!r}"
         for each in schema.differences(one, other)
     ]
-    unexplained = ["configuration and fingerprint are equal"]
-    return RunComparison([*_result_mismatches(first, second)], explanations or unexplained)
+    return RunComparison(mismatches, explanations or ["configuration and fingerprint are equal"])
 
 
 def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
