@@ -107,7 +107,8 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
     for row in report["networks"]:
         assert f"| {row['name']} | {row['portable_ms']:.1f} | {row['ratio']:.2f} [" in text
     for row in report["layers"]:
-        (line,) = {line for line in text.splitlines() if line.startswith(f"| {row['name'].rpartition(', ')[0]} |")}
+        layer = row["name"].partition(": ")[2].rpartition(", ")[0]
+        (line,) = {line for line in text.splitlines() if line.startswith(f"| {layer} |")}
         assert f"{row['ratio']:.2f} {row['method']}" in line
     assert "stock PyTorch with bfloat16 autocast takes this part of its float32 time for resnet18" in text
     (loop,) = report["loop"]
