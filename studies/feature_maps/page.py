@@ -47,7 +47,7 @@ def with_interval(values: Sequence[Sequence[float]], form: str, scale: float = 1
 
 
 def protocol_of(network: Network) -> str:
-    return f"{network['protocol']}, {network['training_images']} images, {network['epochs']} epochs"
+    return f"{network['protocol']}, {network['training_images']:,} images, {network['epochs']} epochs"
 
 
 def count(things: Sized, name: str) -> str:

@@ -108,4 +108,4 @@ def test_the_peak_of_memory_is_in_bytes_whatever_unit_the_system_counts(
 
 def test_a_number_from_100_up_to_a_million_is_printed_whole() -> None:
     numbers = (99.96, 100.4, 1234, 999_999, 1_000_000)
-    assert [machine.brief(number) for number in numbers] == ["100", "100", "1234", "999999", "1e+06"]
+    assert [machine.brief(number) for number in numbers] == ["100", "100", "1,234", "999,999", "1e+06"]

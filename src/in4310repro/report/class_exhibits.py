@@ -81,11 +81,11 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
 def _test_caption(run: FinishedRun) -> Sentence:
     images, unseen = sum(run.metrics["supports"]["test"].values()), run.metrics.get("unseen")
     if not unseen:
-        return (f"{images} images that took no part in this run's training or selection, measured once by it.",)
+        return (f"{images:,} images that took no part in this run's training or selection, measured once by it.",)
     source = Source(RECORD, unseen, ("metrics", "unseen"))
     known = [cell for name, each in SCALARS.items() if name in unseen for cell in (f", {each.label} ", source.at(name))]
     text = "{} images on which the network was trained and selected as well. On the {images} images that it never read"
-    return (*source.say(text, f"{images}"), *known, ".")
+    return (*source.say(text, f"{images:,}"), *known, ".")
 
 
 def _numbers(run: FinishedRun, part: str, metrics: Numbers, printed: str) -> Any:

@@ -77,7 +77,7 @@ class Source(NamedTuple):
             >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form=".2f"))
             '0.83'
             >>> str(Source("figure09.json", {"largest": 9886.8}).at("largest", form="brief"))
-            '9887'
+            '9,887'
         """
         there = self.below(*keys)
         ends, form = (there.values, form or ".3f") if isinstance(there.values, list) else ([there.values], form)
@@ -110,7 +110,7 @@ class Source(NamedTuple):
 def _text(value: float, form: str) -> str:
     if form == "brief":
         return brief(value)
-    return format(value, form or ("d" if isinstance(value, int) else ".4f"))
+    return format(value, form or ("," if isinstance(value, int) else ".4f"))
 
 
 class FigureTable(NamedTuple):

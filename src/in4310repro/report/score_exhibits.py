@@ -155,7 +155,7 @@ def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) 
 
 def _describe_matrix(source: Source) -> Sentence:
     matrix, mistakes = source.values["confusion_matrix"], source.values["frequent_mistakes"]
-    finding: list[Cell] = [f"{np.trace(matrix)} of {np.sum(matrix)} images lie on the diagonal"]
+    finding: list[Cell] = [f"{np.trace(matrix):,} of {np.sum(matrix):,} images lie on the diagonal"]
     groups = [[*each] for _, each in groupby(range(len(mistakes)), key=lambda place: mistakes[place]["images"])]
     for number, places in enumerate(groups):
         each = [source.below("frequent_mistakes", place) for place in places]
@@ -294,7 +294,7 @@ def calibration_exhibit(run: FinishedRun) -> Exhibit:
                        exhibit.compare_with_interval(numbers["mean_top_score"], numbers["interval"], *conclusions)),
             max(filled, key=lambda each: each.values["images"]).say(
                 "{images} of {} images have a top score above {lower:.2f} and up to {upper:.2f}",
-                f"{len(labels)}"),
+                f"{len(labels):,}"),
         ],
         FigureTable.of(*((heading, [each.at(key) for each in filled]) for key, heading in BIN.items())),
         draw_reliability(numbers),

