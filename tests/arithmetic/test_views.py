@@ -296,6 +296,7 @@ def test_the_table_has_every_public_function() -> None:
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
     internal = {"check_maps", "check_norm", "coefficients", "normalise", "normalise_backward", "first_only"}
+    internal |= {"shape_of", "result_sizes"}
     assert public - FACES.keys() - OTHERS - internal == set()
     assert not hasattr(arithmetic, "Sequential")  # of the module that portable() comes from
 

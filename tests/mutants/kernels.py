@@ -110,7 +110,20 @@ _FAULTS = {
         ("running variances divide by n", "variance * (number / (number - 1))", "variance"),
         ("the batch's mean has no gradient", "given ? 0 : float(offset)", "given ? 0 : 0"),
     ),
-    ("arithmetic/convolution.cpp", "convolution"): (("segments of 64 steps", "STEPS = 128;", "STEPS = 64;"),),
+    ("arithmetic/convolution.cpp", "convolution"): (
+        (
+            "rows of a kernel in the order of the maps",
+            "k_y + (high - 1 - a) * s.stride_y",
+            "k_y + a * s.stride_y",
+        ),
+    ),
+    ("arithmetic/residual.cpp", "residuals"): (
+        (
+            "expanded rows stay where the last strip had them",
+            "expanded + (top - begin) * line, size_t(",
+            "expanded, size_t(",
+        ),
+    ),
     ("arithmetic/weights.cpp", "weight_gradient"): (("sections of 128 positions", "SECTION = 64;", "SECTION = 128;"),),
 }
 FAULTS = tuple(

@@ -15,9 +15,12 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor, norm: functions.Norm | None = None) -> Tensor:  # noqa: A002 - torch's name
         """Convolve maps [image, channel, height, width], then apply `norm` if given; the result has the same axes."""
+        return products.convolution(input, *self.arguments(input), norm)
+
+    def arguments(self, maps: Tensor) -> tuple[Tensor, library.Maybe, products.Pair, products.Padding, int]:
+        """Return the arguments of products.convolution after the maps: weight, bias, stride, padding and groups."""
         _refuse(self)
-        stride, padding = pair(self.stride), self._padding(input)
-        return products.convolution(input, self.weight, self.bias, stride, padding, self.groups, norm)
+        return self.weight, self.bias, pair(self.stride), self._padding(maps), self.groups
 
     def _padding(self, _maps: Tensor) -> products.Padding:
         if isinstance(self.padding, str):

@@ -22,16 +22,16 @@ from torch.compiler import is_compiling
 
 from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, describe, in_memory, parse
 
-FIELDS = (
-    "images channels height width outputs kernel_height kernel_width "
-    "stride_y stride_x padding_top padding_bottom padding_left padding_right groups"
-)
+FIELDS = [
+    *("images", "channels", "height", "width", "outputs", "kernel_height", "kernel_width", "stride_y", "stride_x"),
+    *("padding_top", "padding_bottom", "padding_left", "padding_right", "groups"),
+]
 
 
 class Shape(ctypes.Structure):
     """Sizes of a convolution; the fields are those of the struct in convolution.hpp."""
 
-    _fields_ = tuple((name, ctypes.c_ssize_t) for name in FIELDS.split())
+    _fields_ = tuple((name, ctypes.c_ssize_t) for name in FIELDS)
 
     @property
     def rows(self) -> int:
@@ -56,9 +56,15 @@ ptrdiff_t fused_operations(rounds, float sink[1])
 int shared_out(threads, items, rounds, double factor, float results[items], int64_t who[items])
 
 ptrdiff_t method(const Shape *shape, result)
-int convolution(threads, const Shape *shape, maps[images height width channels],
+int convolution(threads, const Shape *shape, room, maps[images height width channels],
     weights[outputs kernel_height kernel_width group_channels], bias?[outputs], norm?[3 outputs], form,
-    float result[images rows columns outputs])
+    float kept?[room], float result[images rows columns outputs])
+int inverted_residual(threads, const Shape *shape, inputs, outputs, form, sum, room, double epsilon,
+    maps[images height width inputs], expand?[channels inputs], expand_weight?[channels], expand_bias?[channels],
+    expand_mean?[channels], expand_variance?[channels], depthwise[channels kernel_height kernel_width],
+    depthwise_weight?[channels], depthwise_bias?[channels], depthwise_mean[channels], depthwise_variance[channels],
+    project[outputs channels], project_weight?[outputs], project_bias?[outputs], project_mean[outputs],
+    project_variance[outputs], float kept[room], float result[images rows columns outputs])
 int convolution_backward(threads, const Shape *shape, gradient[images rows columns outputs],
     weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
 int weight_gradient(threads, const Shape *shape, whole, maps[images height width channels],

@@ -12,8 +12,9 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, resnet
 
-from in4310repro.arithmetic import functions, layers, library, pooling
+from in4310repro.arithmetic import functions, layers, library, pooling, residuals, same
 from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, Conv2dSame, ReLU, ReLU6
+from in4310repro.arithmetic.residuals import is_observed
 
 library.leave_uncompiled()
 
@@ -32,6 +33,9 @@ class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ig
     forward = Sequential.forward
 
 
+SEQUENCES = (Sequential, ConvNormActivation, nn.Identity)  # nn.Identity holds nothing
+
+
 def in_sequence(modules: tuple[Any, ...], maps: Tensor, other: Tensor | None = None) -> Tensor:
     """Pass maps through modules in order, and add `other`, where given, before the last one, a ReLU.
 
@@ -40,11 +44,11 @@ def in_sequence(modules: tuple[Any, ...], maps: Tensor, other: Tensor | None = N
     """
     while modules:
         first = modules[0]
-        convolves = type(first) in (Conv2d, Conv2dSame) and not _is_observed(first)
+        convolves = type(first) in (Conv2d, Conv2dSame) and not is_observed(first)
         norm, relu = (*modules[convolves:], None, None)[:2]
-        normalises = type(norm) is BatchNorm2d and not _is_observed(norm)
+        normalises = type(norm) is BatchNorm2d and not is_observed(norm)
         is_relu = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.reason(relu))
-        acts, number = normalises and is_relu and not _is_observed(relu), 1
+        acts, number = normalises and is_relu and not is_observed(relu), 1
         if acts or (normalises and convolves):
             activation = "none" if not acts else "relu6" if type(relu) is ReLU6 else "relu"
             arguments = norm.arguments(activation, other if acts else None)
@@ -93,15 +97,30 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
         return self.fc(torch.flatten(self.avgpool(maps), 1))  # type: ignore[no-any-return]
 
 
+def _inverted_residual(block: nn.Module, maps: Tensor, adds: bool, *parts: nn.Module) -> Tensor:
+    """Pass maps through the parts of an inverted residual; add the maps to the result if `adds`."""
+    if (result := residuals.evaluate(block, maps, adds, parts, SEQUENCES)) is not None:
+        return result
+    maps, identity = pooling.fork(maps) if adds else (maps, maps)
+    for part in parts:
+        maps = part(maps)
+    return pooling.add(identity, maps) if adds else maps
+
+
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
-    """torchvision's InvertedResidual, with the sum computed by the kernels."""
+    """torchvision's InvertedResidual, computed strip by strip in evaluation, with the sum computed by the kernels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block's convolutions to maps [image, ...]; add the input if the block has a residual connection."""
-        if not self.use_res_connect:
-            return self.conv(x)  # type: ignore[no-any-return]
-        x, identity = pooling.fork(x)
-        return pooling.add(identity, self.conv(x))
+        return _inverted_residual(self, x, self.use_res_connect, self.conv)
+
+
+class NamedInvertedResidual(same.InvertedResidual):
+    """same.InvertedResidual, computed as `InvertedResidual` is."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Apply the block to maps [image, channel, height, width]; the result has the same axes."""
+        return _inverted_residual(self, maps, self.residual, self.expand, self.depthwise, self.project)
 
 
 class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
@@ -113,22 +132,13 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
         return self.classifier(torch.flatten(maps, 1))  # type: ignore[no-any-return]
 
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def _is_observed(module: nn.Module) -> bool:
-    """Return whether a hook, or a forward() assigned to this module object, can see the module's inputs or outputs."""
-    own, everywhere = vars(module), vars(torch.nn.modules.module)
-    return "forward" in own or any(own[name] or everywhere[f"_global{name}"] for name in HOOKS)
-
-
 # The layers' classes first, by the class that each computes.
 EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
     kind.__bases__[-1]: kind
     for kind in (
         *(layers.Conv2d, layers.Linear, layers.BatchNorm2d, layers.AdaptiveAvgPool2d, layers.MaxPool2d, layers.ReLU),
         *(layers.ReLU6, layers.Dropout, layers.Conv2dSame, Sequential, ConvNormActivation, BasicBlock, Bottleneck),
-        *(ResNet, InvertedResidual, MobileNetV2),
+        *(ResNet, InvertedResidual, MobileNetV2, NamedInvertedResidual),
     )
 }
 KEPT = (nn.Flatten, nn.Identity)

@@ -1,14 +1,18 @@
 """Convolutions, linear layers and matrix products by the compiled kernels, with gradients. See docs/arithmetic.md."""
 
 import functools
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from in4310repro.arithmetic import buffers, functions, library, shares, tree
 from in4310repro.arithmetic.functions import Function
 from in4310repro.arithmetic.library import Maybe, Shape
+
+HEAD = 16  # values in memory for packed weights, before them; see direct.hpp
 
 Pair = tuple[int, int]
 Padding = tuple[int | Pair, int | Pair]
@@ -16,7 +20,7 @@ Gradients = tuple[Maybe, Maybe, Maybe]  # of maps or rows, weight and bias
 
 
 @functools.lru_cache(maxsize=1024)
-def _shape(
+def shape_of(
     sizes: tuple[int, ...],
     weight: tuple[int, ...],
     stride: Pair,
@@ -46,7 +50,8 @@ def _shape(
     return shape
 
 
-def _result_sizes(shape: Shape) -> tuple[int, int, int, int]:
+def result_sizes(shape: Shape) -> tuple[int, int, int, int]:
+    """Return the sizes of a convolution's result [image, output, row, column]."""
     return shape.images, shape.outputs, shape.rows, shape.columns
 
 
@@ -76,25 +81,39 @@ def convolution(
         ValueError: dtypes or shapes are wrong.
     """
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
-    shape = _shape(sizes, kernel, tuple(stride), tuple(padding), groups)
+    shape = shape_of(sizes, kernel, tuple(stride), tuple(padding), groups)
     maps = library.check("maps", maps, torch.float32, sizes).contiguous(memory_format=torch.channels_last)
     weight = library.check("weight", weight, torch.float32, kernel)
     bias = library.check("bias", bias, torch.float32, kernel[:1])
-    checked: Any = functions.check_norm(_result_sizes(shape), norm) if norm else ()
+    checked: Any = functions.check_norm(result_sizes(shape), norm) if norm else ()
     if norm and not (torch.is_grad_enabled() or norm.training) and norm.other is None:
         scale, shift, _, norm = checked
-        return _forward(maps, weight, bias, shape, functions.coefficients(scale, shift, norm), norm.form)
+        return _forward(maps, weight, bias, shape, True, functions.coefficients(scale, shift, norm), norm.form)
     return _Convolution.apply(maps, weight, bias, shape, *checked)
 
 
-def _forward(maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, norm: Maybe = None, form: int = 0) -> Tensor:
-    return library.call("convolution", shape, maps, weight, bias, norm, form, buffers.maps(_result_sizes(shape)))
+def _forward(
+    maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, evaluates: bool, norm: Maybe = None, form: int = 0
+) -> Tensor:
+    room, kept = 0, None
+    if evaluates:
+        room = HEAD + math.prod(weight.shape[1:]) * (len(weight) + 64 * shape.groups)  # whole vectors
+        kept = _KEPT.get(weight)  # type: ignore[no-untyped-call]
+        if kept is None or len(kept) != room:
+            kept = _KEPT[weight] = torch.zeros(room, dtype=torch.float32, device="cpu")
+    result = buffers.maps(result_sizes(shape))
+    return library.call("convolution", shape, room, maps, weight, bias, norm, form, kept, result)
+
+
+# Weight of a convolution -> what the kernel packed in evaluation. The kernel packs again when a hash of the weights has
+# changed: no edit goes unnoticed.
+_KEPT = WeakTensorKeyDictionary()
 
 
 class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, *norm: Any) -> Tensor:
-        between = result = _forward(maps, weight, bias, shape)
+        between = result = _forward(maps, weight, bias, shape, isinstance(ctx, functions.Unrecorded))
         saved: tuple[Maybe, ...] = ()
         if norm:
             scale, shift, other, ctx.norm = norm
