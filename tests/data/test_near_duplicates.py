@@ -1,13 +1,18 @@
 """Near-duplicates: hashes of eight orientations, groups as by comparing all pairs, and crops with their size."""
 
 import io
+import itertools
+from collections.abc import Callable
 
 import imagehash
 import numpy as np
 import pytest
 import scipy.fft
 import scipy.ndimage
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from in4310repro.data import near_duplicates as module
 from in4310repro.data import scenes
@@ -69,20 +74,18 @@ def test_groups_link_images_whose_hashes_differ_in_few_bits(seed: int) -> None:
     assert groups_by_all_pairs(hashes, module.NEAR_DUPLICATE_BITS + 1) != oracle
 
 
-class Counted(int):
-    """A hash that counts its comparisons."""
+def comparisons(hashes: list[int], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the number of pairs of hashes that a search for groups compares."""
+    compare, compared = module._differing_bits, list[int]()
 
-    comparisons = 0
+    def count(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        compared.append(len(one))
+        return compare(one, other)
 
-    def __xor__(self, other: int) -> int:
-        Counted.comparisons += 1
-        return int(self) ^ int(other)
-
-
-def comparisons(hashes: list[int]) -> int:
-    Counted.comparisons = 0
-    near_duplicate_groups([Counted(value) for value in hashes])
-    return Counted.comparisons
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_differing_bits", count)
+        near_duplicate_groups(hashes)
+    return sum(compared)
 
 
 def alike(count: int) -> list[int]:
@@ -92,10 +95,25 @@ def alike(count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("hashes", [alike, lambda count: [7] * count, lambda count: random_hashes(count, 0)])
-def test_comparisons_grow_with_the_images_and_not_with_their_pairs(hashes: object) -> None:
-    assert callable(hashes)
-    assert comparisons(hashes(500)) <= 8 * 500
-    assert comparisons(hashes(2000)) <= 8 * 2000
+def test_comparisons_grow_with_the_images_and_not_with_their_pairs(
+    hashes: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert comparisons(hashes(500), monkeypatch) <= 8 * 500
+    assert comparisons(hashes(5000), monkeypatch) <= 8 * 5000
+
+
+def distances_by_products(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return the number of differing bits of all pairs: n bits as 1 or -1 have the product n - 2 x the differing."""
+    first, second = (np.unpackbits(each.view(np.uint8).reshape(-1, 8), axis=1) * 2.0 - 1 for each in (one, other))
+    return (64 - first @ second.T) / 2
+
+
+def differences(seed: int) -> list[int]:
+    """Return differences of up to 9 bits, and of one bit in each of 6 bytes, for all choices of these."""
+    generator = np.random.default_rng(seed)
+    found = [flipped(0, bits, generator) for bits in range(10) for _ in range(2)]
+    choices = itertools.combinations(range(8), module.NEAR_DUPLICATE_BITS)
+    return found + [sum(1 << 8 * byte + int(generator.integers(8)) for byte in chosen) for chosen in choices]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -121,6 +139,56 @@ def test_turned_pairs_are_those_of_all_pairs(seed: int) -> None:
     assert close.keys() == {(3, 13), (4, 14), (9, 19), (2, 20)}
     assert turned_pairs(rows) == [(*pair, orientation) for pair, (_, orientation) in sorted(close.items())]
     assert (2, 20, 5) in turned_pairs(rows)
+
+
+def groups_by_products(hashes: list[int]) -> list[list[int]]:
+    values = np.array(hashes, np.uint64)
+    linked = csr_array(distances_by_products(values, values) <= module.NEAR_DUPLICATE_BITS)
+    _, labels = connected_components(linked)
+    groups = [np.flatnonzero(labels == number).tolist() for number in np.flatnonzero(np.bincount(labels) > 1)]
+    return sorted(groups)
+
+
+def turned_by_products(rows: NDArray[np.uint64]) -> list[tuple[int, int, int]]:
+    close: dict[tuple[int, int], list[tuple[float, int]]] = {}
+    for orientation in range(1, 8):
+        distances = distances_by_products(rows[:, orientation].copy(), rows[:, 0].copy())
+        for turned, other in np.argwhere(distances <= module.NEAR_DUPLICATE_BITS).tolist():
+            turn = orientation if turned < other else INVERSE[orientation]
+            if turned != other:
+                pair = min(turned, other), max(turned, other)
+                close.setdefault(pair, []).append((float(distances[turned, other]), turn))
+    return [(*pair, min(turns)[1]) for pair, turns in sorted(close.items())]
+
+
+@pytest.mark.parametrize("bits", [5, 8])
+def test_groups_of_many_hashes_that_differ_in_few_bits_are_those_of_all_pairs(bits: int) -> None:
+    generator = np.random.default_rng(bits)
+    hashes = [flipped(0, bits, generator) for _ in range(1500)]
+    groups = groups_by_products(hashes)
+    assert near_duplicate_groups(hashes) == groups
+    assert (len(groups) > 1) == (bits == 8)
+
+
+def test_all_pairs_among_5000_hashes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Many blocks, of which some begin or end between the pairs of one hash.
+    monkeypatch.setattr(module, "AT_ONCE", 1000)
+    rows = np.random.default_rng(1).integers(0, 2**64, (5000, 8), dtype=np.uint64)
+    turned = rows.copy()
+    planted = differences(1)
+    for place, difference in enumerate(planted):
+        rows[2500 + 30 * place, 0] = rows[30 * place, 0] ^ np.uint64(difference)
+        turned[2500 + 30 * place, 0] = turned[30 * place, place % 7 + 1] ^ np.uint64(difference)
+    groups, pairs = groups_by_products(rows[:, 0].tolist()), turned_by_products(turned)
+    assert near_duplicate_groups(rows[:, 0].tolist()) == groups
+    assert turned_pairs(turned.tolist()) == pairs
+    near = sum(each.bit_count() <= module.NEAR_DUPLICATE_BITS for each in planted)
+    assert len(groups) == len(pairs) == near < len(planted)
+    # Without one of the pairs of bytes a search misses a pair.
+    for left_out in module.BYTE_PAIRS[::9]:
+        others = tuple(pair for pair in itertools.combinations(range(8), 2) if pair != left_out)
+        monkeypatch.setattr(module, "BYTE_PAIRS", others)
+        assert len(near_duplicate_groups(rows[:, 0].tolist())) == len(turned_pairs(turned.tolist())) == near - 1
 
 
 @pytest.mark.parametrize("name", scenes.CLASSES)

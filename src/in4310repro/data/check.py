@@ -81,11 +81,13 @@ def check(
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
     grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and `near_duplicate_groups`).
-    Time and memory are about linear in the number of images, even if many images are near-duplicates.
-
     To find turned and mirrored copies, the hash of each image is compared with the hashes of the others in seven
     more orientations. Most pairs found in this way show different pictures, so the details of their pixels are
     compared, too.
+
+    Memory grows in proportion to the number of images, even if many images are near-duplicates. So does the time up to
+    some hundred thousand images, of which most is spent on reading files. The comparison of hashes grows faster: it
+    compares 1 in 2,300 pairs of unrelated images, and of a million small images it is about a tenth of the time.
 
     Faults of the tree are findings, too, and do not prevent the remaining checks.
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.verification.routine import verify
-from tests.builders import write_class_folders
+from tests.builders import Watched, write_class_folders
 from tests.conftest import Call, refused
 
 
@@ -55,6 +56,21 @@ def test_neighbours_are_those_of_all_pairs(rows: int, columns: int, monkeypatch:
     images, similarities = by_all_pairs(features, 8)
     assert found.images.tolist() == images
     assert np.abs(found.similarities - similarities).max() < 1e-5
+
+
+def test_many_images_are_compared_after_a_message_about_the_time_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resemblances, "ROWS", 2)
+    monkeypatch.setattr(resemblances, "COLUMNS", 4)
+    # The first two images and the first four take three seconds.
+    times = iter([5.0, 8.0])
+    monkeypatch.setattr(resemblances, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+    said: list[str] = []
+    watched = Watched(say=said.append, step=lambda title, *_: said.append(title))
+    nearest(np.random.default_rng(0).random((12, 3), dtype=np.float32), 3, watched)
+    assert said[:2] == ["comparing the features of 12 images in pairs: about 54 s", "comparing features"]
+    assert 3 * 12 / 2 != 54 == 3 * (12 / 2) * (12 / 4)
+    # Of few images the measured part would be all.
+    nearest(np.eye(4, dtype=np.float32), 3, Watched(say=lambda line: pytest.fail(line)))
 
 
 def test_features_that_are_not_centred_have_other_neighbours() -> None:

@@ -1,5 +1,6 @@
 """Images that resemble each other: copies by bytes, hashes and details, and look-alikes of different classes."""
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +19,13 @@ from in4310repro.evaluation.embedding import Features, Labels, embed
 from in4310repro.runs.config import Config
 from in4310repro.system.context import Context
 from in4310repro.system.progress import SILENT, Progress
+from in4310repro.system.text import duration_text
 
 ROWS, COLUMNS = 512, 4096  # images whose similarities are in memory at a time
 OWN = -2.0  # in place of the similarity of an image to itself: below any cosine
 BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
 Directions = Float[np.ndarray, "*image feature"]
+Keys = Int64[np.ndarray, "row _"]
 
 
 class Neighbours(NamedTuple):
@@ -37,32 +40,29 @@ def nearest(features: Features, number: int, progress: Progress = SILENT) -> Nei
 
     The mean of the features over the images is subtracted first, since features after a ReLU are positive and
     point in similar directions. Neighbours are found in float32 and sorted in float64, in which rounding on different
-    machines does not change the order. Each pair has a key: the most similar pair of a row has the smallest, and of
-    equally similar pairs that with the smaller column.
+    machines does not change the order. All pairs are compared: with more than `COLUMNS` images, a message first
+    estimates the time from that of one block of pairs.
 
     Args:
         features: finite features; a memory map is read in blocks.
         number: number of neighbours of an image; all other images if there are fewer.
-        progress: shows the number of images done.
+        progress: shows the estimated time, and the number of images done.
     """
     images, blocks = len(features), []
     number = min(number, images - 1)
     mean = features.mean(axis=0, dtype=np.float64)
     directions = _directions(features, mean.astype(np.float32))
+    if images > COLUMNS:
+        rows, begun = np.arange(min(ROWS, images)), time.perf_counter()
+        _keep_nearest(np.empty((len(rows), 0), np.int64), directions, rows, 0, number)
+        seconds = (time.perf_counter() - begun) * images**2 / (len(rows) * COLUMNS)
+        progress.message(f"comparing the features of {images} images in pairs: about {duration_text(seconds)}")
     with progress.task("comparing features", images) as advance:
         for first in range(0, images, ROWS):
             rows = np.arange(first, min(first + ROWS, images))
             best = np.empty((len(rows), 0), np.int64)
             for start in range(0, images, COLUMNS):
-                near = directions[rows] @ directions[start : start + COLUMNS].T
-                columns = np.arange(start, start + near.shape[1])
-                near[rows[:, None] == columns] = OWN
-                bits = near.view(np.int32)
-                # Floats read as integers keep their order, except negative ones, whose order is reversed.
-                ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
-                best = np.hstack([best, (~ordered << COLUMN_BITS) | columns])
-                if best.shape[1] > number:
-                    best = np.partition(best, number - 1, axis=1)[:, :number]
+                best = _keep_nearest(best, directions, rows, start, number)
             found = best & (1 << COLUMN_BITS) - 1
             own, others = _directions(features[rows], mean), _directions(features[found], mean)
             similarities = np.einsum("rf,rnf->rn", own, others)
@@ -70,6 +70,21 @@ def nearest(features: Features, number: int, progress: Progress = SILENT) -> Nei
             blocks.append([np.take_along_axis(each, order, axis=1) for each in (found, similarities)])
             advance(len(rows), "")
     return Neighbours(*map(np.concatenate, zip(*blocks, strict=True)))
+
+
+def _keep_nearest(best: Keys, directions: Directions, rows: Int64[np.ndarray, " row"], start: int, number: int) -> Keys:
+    """Return the smallest keys of each row, of the known ones and those of its pairs with the next `COLUMNS` images.
+
+    The most similar pair of a row has the smallest key, and of equally similar pairs that with the smaller column.
+    """
+    near = directions[rows] @ directions[start : start + COLUMNS].T
+    columns = np.arange(start, start + near.shape[1])
+    near[rows[:, None] == columns] = OWN
+    bits = near.view(np.int32)
+    # Floats read as integers keep their order, except negative ones, whose order is reversed.
+    ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
+    best = np.hstack([best, (~ordered << COLUMN_BITS) | columns])
+    return best if best.shape[1] <= number else np.partition(best, number - 1, axis=1)[:, :number]
 
 
 def _directions(features: Directions, mean: Float[np.ndarray, " feature"]) -> Directions:
