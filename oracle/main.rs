@@ -3,6 +3,7 @@
 //! Requests come on standard input and answers go to standard output; see stream.rs.
 
 mod convolution;
+mod dropout;
 mod fused;
 mod linear;
 mod loss;
@@ -41,6 +42,8 @@ fn answer(request: &Request) -> Outcome<Vec<Tensor>> {
         "average_pool_backward" => pooling::average_backward(request),
         "max_pool" => pooling::maximum(request),
         "max_pool_backward" => pooling::maximum_backward(request),
+        "dropout" => dropout::dropout(request),
+        "philox" => dropout::draw(request),
         "adamw" => steps::adamw(request),
         "rmsprop" => steps::rmsprop(request),
         "sgd" => steps::sgd(request),

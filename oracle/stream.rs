@@ -126,9 +126,13 @@ impl Request {
         self.values((index, "f64", shape), f64::from_le_bytes)
     }
 
+    pub fn i64(&self, index: usize, shape: &[usize]) -> Outcome<Vec<i64>> {
+        self.values((index, "i64", shape), i64::from_le_bytes)
+    }
+
     /// The labels of images, each below `classes`.
     pub fn labels(&self, index: usize, images: usize, classes: usize) -> Outcome<Vec<usize>> {
-        let labels = self.values((index, "i64", &[images]), i64::from_le_bytes)?;
+        let labels = self.i64(index, &[images])?;
         require(labels.iter().all(|&label| (0..classes as i64).contains(&label)), "a label is not that of a class")?;
         Ok(labels.into_iter().map(|label| label as usize).collect())
     }

@@ -24,9 +24,14 @@ from in4310repro.training.training import TrainingInputs
 from tests.conftest import active
 
 
+def dropping(num_classes: int) -> torch.nn.Module:
+    """Return three layers without batch norm, and dropout before and after them."""
+    return torch.nn.Sequential(torch.nn.Dropout2d(0.2), shares.plain_layers(num_classes), torch.nn.Dropout(0.2))
+
+
 def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_does_not(tmp_path: Path) -> None:
     # Three leaves each, the last of four images.
-    config = replace(shares.make_config(shares.NETWORKS["three layers without batch norm"], 20), epochs=1)
+    config = replace(shares.make_config(f"{__name__}:dropping", 20), epochs=1)
     for size in (1, 3):
         shares.train_together(size, config, tmp_path / f"{size}")
     shares.train_together(3, config, tmp_path / "wrong", from_the_last=True)

@@ -112,7 +112,8 @@ CHANGES: dict[str, list[Any]] = {
     "inplace": [True, False],
     "min_val": [-1.0, 0],
     "max_val": [0.5, 6],
-    "p": [0.5, 0.0],
+    # Other shares draw other values than torch.
+    "p": [1.0, 0.0],
     "training": [True, False],
     # Only read by torch where a layer is made.
     **{name: [7] for name in ("in_channels", "out_channels", "in_features", "out_features", "num_features")},
@@ -323,15 +324,6 @@ def test_statistics_without_a_momentum_are_means_over_the_batches() -> None:
         torch.testing.assert_close(norm.running_mean, torch.tensor([float(mean)]), rtol=1e-6, atol=0)
 
 
-def test_dropout_is_refused_in_training_with_any_share_but_none() -> None:
-    values = torch.ones(3)
-    assert portable(nn.Dropout(0.0)).train()(values) is values
-    assert portable(nn.Dropout(0.5)).eval()(values) is values
-    sentence = r"dropout with p=0\.001 has no portable arithmetic in training; set p to 0 or train native"
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
-        portable(nn.Dropout(0.001)).train()(values)
-
-
 def test_sizes_are_of_rows_and_columns() -> None:
     assert (layers.pair(3), layers.pair((1, 2))) == ((3, 3), (1, 2))
 
@@ -467,7 +459,10 @@ def own(module: nn.Module) -> nn.Module:
     return module
 
 
-KERNELS = "Conv2d, Linear, BatchNorm2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, ReLU6, Dropout, Flatten, Identity"
+KERNELS = (
+    "Conv2d, Linear, BatchNorm2d, AdaptiveAvgPool2d, MaxPool2d, ReLU, ReLU6, Dropout, Dropout1d, Dropout2d, Dropout3d, "
+    "Flatten, Identity"
+)
 NORM64 = nn.BatchNorm2d(2, affine=False).double()
 RELU5 = nn.ReLU6()
 RELU5.max_val = 5.0
@@ -479,6 +474,7 @@ RELU5.max_val = 5.0
         (nn.GELU(), "the model (GELU)"),
         (nn.Sequential(nn.GELU(), nn.Tanh()), "0 (GELU); 1 (Tanh)"),
         (nn.BatchNorm1d(3), "the model (BatchNorm1d)"),
+        (nn.Sequential(nn.AlphaDropout(), nn.FeatureAlphaDropout()), "0 (AlphaDropout); 1 (FeatureAlphaDropout)"),
         (nn.MultiheadAttention(4, 1), "the model (MultiheadAttention); out_proj (NonDynamicallyQuantizableLinear)"),
         (
             nn.Sequential(nn.Sequential(nn.Linear(3, 4).double())),

@@ -25,7 +25,7 @@ from tests.processes import METHOD
 
 SIDE = 16
 BATCHES = (5, 8, 20, 32, 33)
-NETWORKS = ("resnet18", "depth-wise", "without batch norm")
+NETWORKS = ("resnet18", "depth-wise", "without batch norm", "dropout")
 OF_NO_NORM = ("without batch norm", 40)
 
 
@@ -33,6 +33,8 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "resnet18":
         return portable(torchvision.models.resnet18(num_classes=6))
+    if name == "dropout":
+        return portable(nn.Sequential(nn.Dropout2d(0.2), plain_layers(6), nn.Dropout(0.5)))
     return portable(depth_wise(6) if name == "depth-wise" else plain_layers(6))
 
 
@@ -84,7 +86,7 @@ def by_processes(
 def test_three_processes_have_the_gradients_and_running_statistics_of_one_and_those_of_another_order_have_not(
     tmp_path: Path,
 ) -> None:
-    cases = [("resnet18", 20), ("depth-wise", 33), OF_NO_NORM, ("without batch norm", 5)]
+    cases = [("resnet18", 20), ("depth-wise", 33), OF_NO_NORM, ("without batch norm", 5), ("dropout", 20)]
     alone = [step(*case) for case in cases]
     for *hashes, of_another_order in by_processes(3, tmp_path, cases, wrong=[OF_NO_NORM]):
         assert hashes == alone

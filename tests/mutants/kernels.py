@@ -106,6 +106,11 @@ _FAULTS = {
         ),
         ("the last of equal maxima", "(value > most)", "(value >= most)"),
     ),
+    ("arithmetic/dropout.cpp", "dropout"): (
+        ("nine rounds", "round < 10;", "round < 9;"),
+        ("all images have one mask", "uint32_t(image), uint32_t(image >> 32)}", "0, 0}"),
+        ("a thread begins with the first elements", "uint64_t(begin + at) / 4", "uint64_t(at) / 4"),
+    ),
     ("arithmetic/normalisation.cpp", "normalisation"): (
         ("running variances divide by n", "variance * (number / (number - 1))", "variance"),
         ("the batch's mean has no gradient", "given ? 0 : float(offset)", "given ? 0 : 0"),

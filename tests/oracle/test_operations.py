@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import layers, pooling
+from in4310repro.arithmetic import layers, pooling, shares
 from in4310repro.metrics import average_precision, class_accuracy
-from tests.arithmetic import test_convolution, test_linear, test_loss, test_normalisation, test_winograd
+from tests.arithmetic import test_convolution, test_dropout, test_linear, test_loss, test_normalisation, test_winograd
 from tests.arithmetic.formulas import equal_bits
 from tests.arithmetic.shapes import NAMES, Case, by_ours, computed_of, random_case
 from tests.oracle.program import SOURCES, Oracle, Value, build
@@ -159,6 +159,45 @@ def test_pooling_has_equal_bits(oracle: Oracle, shape: tuple[int, int, int, int]
     keys: dict[str, Value] = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1, 1, 1)}
     theirs = [*oracle("max_pool", maps, **keys), *oracle("max_pool_backward", gradient, maps, **keys)]
     assert_same(("result", "gradient"), [result, *torch.autograd.grad(result, leaf, gradient)], theirs)
+
+
+DROPPED = [
+    (nn.Dropout, (3, 5)),
+    (nn.Dropout, (9, 1281)),
+    (nn.Dropout, (2, 3, 4, 5)),
+    (nn.Dropout, (2, 3, 4)),
+    (nn.Dropout1d, (3, 50, 4)),
+    (nn.Dropout2d, (3, 50, 4, 2)),
+    (nn.Dropout3d, (2, 50, 2, 3, 2)),
+]
+IDENTITIES = torch.tensor([2**63 - 7, -5, 0, 1, 2, 3, 2**32, 2**40 + 1, 8])
+
+
+def dropped_by(oracle: Oracle, values: Tensor, kind: type[nn.Module], share: float, key: int) -> Tensor:
+    keys: dict[str, Value] = {"share": share, "channels": int(kind is not nn.Dropout), "key": key}
+    return oracle("dropout", values, IDENTITIES[: len(values)], **keys)[0]
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.2, 0.5, 1.0])
+@pytest.mark.parametrize(("kind", "shape"), DROPPED, ids=str)
+def test_dropout_has_equal_bits(oracle: Oracle, kind: type[nn.Module], shape: tuple[int, ...], share: float) -> None:
+    values, gradient = (with_special(torch.randn(shape), seed=seed) for seed in (0, 1))
+    leaf = values.clone().requires_grad_()
+    with shares.Whole(IDENTITIES[: len(values)]):
+        torch.manual_seed(5)
+        result = arithmetic.portable(kind(share))(leaf)
+    key = test_dropout.key_by_numpy(5)
+    theirs = [dropped_by(oracle, each, kind, share, key) for each in (values, gradient)]
+    assert_same(("result", "gradient"), [result, *torch.autograd.grad(result, leaf, gradient)], theirs)
+    if 0 < share < 1 and values.numel() > 30:
+        assert equal_bits(theirs[0], dropped_by(oracle, values, kind, share, key + 1)) is (share == 1e-9)
+
+
+@pytest.mark.parametrize("known", test_dropout.KNOWN_ANSWERS, ids=["zeros", "ones", "pi"])
+def test_the_second_implementation_draws_the_words_of_random123(oracle: Oracle, known: tuple[str, str, str]) -> None:
+    counter, key, words = map(test_dropout.numbers, known)
+    pairs = [low | high << 32 for low, high in (counter[:2], counter[2:], key)]
+    assert oracle("philox", numbers=pairs)[0].tolist() == words
 
 
 @pytest.mark.parametrize(("images", "features", "outputs"), [(1, 7, 3), (9, 512, 6), (33, 30, 70)])

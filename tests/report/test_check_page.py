@@ -670,11 +670,11 @@ def test_fits_of_a_head_are_checked_as_epochs_are(tab: Tab, tmp_path: Path, nume
     assert [each for each in tab.texts(".differences li") if each.startswith("head/best") and before in each]
 
 
-@pytest.mark.parametrize("model", ["resnet34", "resnet50", "efficientnet_lite0"])
+@pytest.mark.parametrize("model", ["resnet34", "resnet50", "efficientnet_lite0", "mobilenet_v2"])
 def test_other_networks_are_predicted_with_the_same_bits(
     tab: Tab, tmp_path: Path, model: str, numerics: Numerics
 ) -> None:
-    module = "stem" if model == "efficientnet_lite0" else "layer1.0.conv1"
+    module = {"efficientnet_lite0": "stem", "mobilenet_v2": "features.1"}.get(model, "layer1.0.conv1")
     work = trained(tmp_path, numerics, model=model, modules=(module,))
     assert check_all(tab, work).startswith("Nothing differs")
     assert has_loss(tab)
@@ -695,7 +695,6 @@ def test_weights_that_do_not_fit_the_network_are_refused_by_name(tab: Tab, forge
 
 @pytest.mark.parametrize("model", ["resnet18", "mobilenet_v2"])
 def test_scores_of_native_arithmetic_are_compared_within_a_tolerance(tab: Tab, tmp_path: Path, model: str) -> None:
-    # MobileNetV2 has dropout, and so no training in portable arithmetic.
     module = "features.1" if model == "mobilenet_v2" else "conv1"
     work = trained(tmp_path, activate("native", "cpu"), numerics="native", model=model, modules=(module,))
     verdict = check_all(tab, work)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch._C import _are_functorch_transforms_active
 from torch.nn import functional
 
-from in4310repro.arithmetic import functions, library, pooling, products, same
+from in4310repro.arithmetic import dropout, functions, library, pooling, products, same
 
 
 class Conv2d(nn.Conv2d):
@@ -111,20 +111,37 @@ class ReLU6(nn.ReLU6):
         return values.masked_fill(values >= 6, 6.0)
 
 
-class Dropout(nn.Dropout):
-    """torch.nn.Dropout for evaluation or p = 0; training with p > 0 raises ValueError."""
+class _Dropout(nn.modules.dropout._DropoutNd):
+    axes: int | None = None  # of values of which whole channels are drawn
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return the input unchanged.
+        """Drop a share `p` of the values or channels in training mode; in evaluation, return the input unchanged."""
+        if not self.training or self.p == 0:
+            return input
+        result = dropout.dropout(input, self.p, self.axes)
+        return input.copy_(result) if self.inplace else result
 
-        Raises:
-            ValueError: the layer is in training mode and p > 0.
-        """
-        if self.training and self.p > 0:
-            raise ValueError(
-                f"dropout with p={self.p} has no portable arithmetic in training; set p to 0 or train native"
-            )
-        return input
+
+class Dropout(_Dropout, nn.Dropout):
+    """torch.nn.Dropout, computed by dropout.dropout."""
+
+
+class Dropout1d(_Dropout, nn.Dropout1d):
+    """torch.nn.Dropout1d of values [image, channel, position], computed by dropout.dropout."""
+
+    axes = 3
+
+
+class Dropout2d(_Dropout, nn.Dropout2d):
+    """torch.nn.Dropout2d of maps [image, channel, height, width], computed by dropout.dropout."""
+
+    axes = 4
+
+
+class Dropout3d(_Dropout, nn.Dropout3d):
+    """torch.nn.Dropout3d of values [image, channel, depth, height, width], computed by dropout.dropout."""
+
+    axes = 5
 
 
 def pair(sizes: int | Sequence[int]) -> tuple[int, int]:

@@ -111,6 +111,9 @@ int max_pool_backward(threads, images, channels, height, width, rows, columns, k
     float result[images height width channels])
 int add(threads, values, first[values], second[values], float result[values])
 
+int dropout(threads, images, rows, channels, const int64_t identities[images], key, limit, double scale,
+    values[images rows channels], float result[images rows channels])
+
 int losses(threads, images, whole, classes, scores[images classes], const int64_t labels[images], double each[images],
     float gradient?[images classes])
 int loss_leaves(threads, images, whole, classes, scores[images classes], const int64_t labels[images],

@@ -137,8 +137,9 @@ EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
     kind.__bases__[-1]: kind
     for kind in (
         *(layers.Conv2d, layers.Linear, layers.BatchNorm2d, layers.AdaptiveAvgPool2d, layers.MaxPool2d, layers.ReLU),
-        *(layers.ReLU6, layers.Dropout, layers.Conv2dSame, Sequential, ConvNormActivation, BasicBlock, Bottleneck),
-        *(ResNet, InvertedResidual, MobileNetV2, NamedInvertedResidual),
+        *(layers.ReLU6, layers.Dropout, layers.Dropout1d, layers.Dropout2d, layers.Dropout3d, layers.Conv2dSame),
+        *(Sequential, ConvNormActivation, BasicBlock, Bottleneck, ResNet, InvertedResidual, MobileNetV2),
+        NamedInvertedResidual,
     )
 }
 KEPT = (nn.Flatten, nn.Identity)
@@ -159,7 +160,7 @@ def portable(model: nn.Module) -> nn.Module:
     if refused := refused_modules(model):
         raise ValueError(
             f"no portable arithmetic for {'; '.join(refused)}. Use native arithmetic, or replace them: there are "
-            f"kernels for {', '.join(kind.__name__ for kind in (*list(EXCHANGED)[:8], *KEPT))}"
+            f"kernels for {', '.join(kind.__name__ for kind in (*list(EXCHANGED)[:11], *KEPT))}"
         )
     for module in model.modules():
         module.__class__ = EXCHANGED.get(type(module), type(module))

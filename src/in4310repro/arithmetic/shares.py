@@ -33,9 +33,18 @@ Parts = list[tuple[slice, Tensor]]
 
 
 class Whole:
-    """A batch whose images are all in this process; within its `with` block, sums are computed over this batch."""
+    """A batch whose images are all in this process; within its `with` block, sums are computed over this batch.
+
+    Args:
+        identities: int64 [image], by which dropout draws the mask of each image in this process (see `dropout`);
+            None for the images' places in the batch.
+    """
 
     is_shared = False  # with other processes
+    images = range(0)  # places in the batch; in a `Share`
+
+    def __init__(self, identities: Tensor | None = None) -> None:
+        self._identities = identities
 
     def __enter__(self) -> Self:
         _entered.set((*_entered.get(), self))
@@ -50,6 +59,19 @@ class Whole:
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch, given the number in this process."""
         return images
+
+    def identities(self, images: int) -> Tensor:
+        """Return the identities of `images` images, those in this process.
+
+        Raises:
+            ValueError: this process has another number of images.
+        """
+        self.images_of_batch(images)
+        start, found = self.images.start, self._identities
+        found = torch.arange(start, start + images, device="cpu") if found is None else found
+        if len(found) != images:
+            raise ValueError(f"dropout of values with {images} in the first axis; they must be of {len(found)} images")
+        return found
 
     def total(self, rows: Tensor) -> Tensor:
         """Return the sum of float64 `rows` over all images of the batch; the memory of `rows` may be overwritten."""
@@ -112,11 +134,13 @@ class Share(Whole):
     Args:
         batch: number of images in the whole batch.
         connection: the connection between the processes that divide the batch.
+        identities: as of `Whole`.
     """
 
     is_shared = True
 
-    def __init__(self, batch: int, connection: Connection) -> None:
+    def __init__(self, batch: int, connection: Connection, identities: Tensor | None = None) -> None:
+        super().__init__(identities)
         self.batch, self.connection = batch, connection
         self.own = tree.share(batch, connection.rank, connection.size)
         self.images = images_of(batch, connection)

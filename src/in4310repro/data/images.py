@@ -163,11 +163,15 @@ def decoder() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: normalised images (see `normalize`) with their labels and paths."""
+    """One batch: normalised images (see `normalize`) with their labels, paths and identities.
+
+    An identity, by which dropout draws, is the begin of the sha256 of the image's key.
+    """
 
     images: Normalized
     labels: Int64[torch.Tensor, " image"]
     paths: tuple[str, ...]
+    identities: Int64[torch.Tensor, " image"]
 
 
 def normalize(pixels: Stack, preprocessing: Preprocessing = DEFAULT) -> Normalized:
@@ -280,5 +284,7 @@ def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
 
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
     """Return the images at `indices` as a batch; `pixels` are the pixels of these images, possibly augmented."""
-    labels = torch.from_numpy(images.labels[list(indices)])
-    return Batch(normalize(pixels, images.preprocessing), labels, tuple(images.paths[index] for index in indices))
+    labels, paths = torch.from_numpy(images.labels[list(indices)]), tuple(images.paths[index] for index in indices)
+    hashes = [hashlib.sha256(images.keys[index].encode()).digest()[:8] for index in indices]
+    identities = torch.from_numpy(np.array(hashes, "S8").view("<i8"))
+    return Batch(normalize(pixels, images.preprocessing), labels, paths, identities)

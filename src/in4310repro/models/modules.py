@@ -11,6 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from in4310repro import arithmetic
+from in4310repro.arithmetic import shares
 from in4310repro.features.hooks import evaluation_mode
 from in4310repro.models.building import construct, initial_state
 from in4310repro.models.sources import FIVE_MODULES, Network
@@ -121,7 +122,7 @@ EQUAL_EVERYWHERE = """
     view view_as zero_ zeros zeros_like
 """
 # Operations that their gradients add.
-EQUAL_BACKWARD = "hardtanh_backward new_empty_strided select_backward slice_backward threshold_backward"
+EQUAL_BACKWARD = "hardtanh_backward new_empty_strided new_zeros select_backward slice_backward threshold_backward"
 
 
 @functools.lru_cache(maxsize=1000)
@@ -142,15 +143,12 @@ def obstacle(network: Network, side: int) -> str:
     model = construct(network, 10)
     if any(value.is_meta for value in model.state_dict().values()):
         model = model.to_empty(device="cpu")
-    reasons = arithmetic.refused_modules(model)
-    drops = [key for key, module in model.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
-    reasons += [f"{key} (dropout, which draws from torch's generator)" for key in drops]
-    if reasons:
+    if reasons := arithmetic.refused_modules(model):
         return f"{'; '.join(reasons[:3])}{f' and {len(reasons) - 3} more' if len(reasons) > 3 else ''}"
     load_state(model, initial_state(model, 0))
     model = arithmetic.portable(model)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    images = images.to(memory_format=torch.channels_last)
+    images, batch = images.to(memory_format=torch.channels_last), shares.Whole(torch.arange(2))
     seen = set[str]()
 
     class Listener(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -169,7 +167,8 @@ def obstacle(network: Network, side: int) -> str:
     ):
         try:
             with heard, torch.random.fork_rng([]), torch.inference_mode(not training), torch.set_grad_enabled(training):
-                scores = model.train(training)(images)
+                with batch:
+                    scores = model.train(training)(images)
                 # The loss refuses anything else that a network may return in training.
                 if training and isinstance(scores, Tensor) and scores.requires_grad:
                     # Numbers that are drawn already: to draw others would be heard.

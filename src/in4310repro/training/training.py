@@ -256,9 +256,11 @@ class Epochs:
         if not numerics.portable and processes.size > 1:
             loss = numerics.cross_entropy(self._network(maps), labels)
             return backward_over_processes(loss, len(labels) / images, processes)
-        with shares.Share(images, processes.connection) if processes.connection else shares.Whole() as share:
+        connection, of_images = processes.connection, batch.identities
+        with shares.Share(images, connection, of_images) if connection else shares.Whole(of_images) as share:
             loss = numerics.cross_entropy(self._network(maps), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+            # Within the block, since torch.utils.checkpoint computes parts of the forward pass again.
+            loss.backward()  # type: ignore[no-untyped-call]
         share.finish()
         return loss.detach()
 

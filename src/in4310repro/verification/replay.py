@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from in4310repro.arithmetic import shares
 from in4310repro.data.images import training_batches
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain, names, settings
@@ -467,7 +468,8 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
         epochs.start_epoch()
         for batch in training_batches(images, run.config.batch_size, run.config.augmentation, run.config.seed, 0):
             epochs.start_step()
-            yield batch.images.to(numerics.device), batch.labels.to(numerics.device)
+            with shares.Whole(batch.identities):
+                yield batch.images.to(numerics.device), batch.labels.to(numerics.device)
             epochs.position.batch += 1
 
     return epochs.model, numerics.cross_entropy, epochs.optimizer, batches()
