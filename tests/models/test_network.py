@@ -458,11 +458,12 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     assert "--config FILE (with settings, modules) && " in make_record(other)["command"]
 
 
-def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, tmp_path: Path) -> None:
-    native, hashes = activate("native", "cpu"), []
+@pytest.mark.parametrize("arithmetic", ["native", "auto"])
+def test_what_a_network_drops_depends_on_seed_and_step_alone(own: str, arithmetic: str, tmp_path: Path) -> None:
+    context, hashes = Context(activate(arithmetic, "cpu")), []
     for number in range(2):
         torch.manual_seed(number)
-        run = experiment.train(small_run(f"{own}:dropping", "native"), tmp_path / f"{number}", context=Context(native))
+        run = experiment.train(small_run(f"{own}:dropping", arithmetic), tmp_path / f"{number}", context=context)
         hashes.append(run.metrics["weights_sha256"])
     assert hashes[0] == hashes[1]
 
