@@ -215,3 +215,23 @@ def test_a_generator_is_numpys_pcg64() -> None:
     of_name = int.from_bytes(hashlib.sha256(b"epoch").digest()[:8], "big")
     oracle = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, of_name, 7]))).random()
     assert generator_for(3, "epoch", 7).random() == oracle
+
+
+STATE = """
+from torch._C import _get_deterministic_fill_uninitialized_memory as filled
+import torch._inductor.config
+print(
+    torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+    torch.utils.deterministic.fill_uninitialized_memory, filled(), torch._inductor.config.deterministic,
+)
+"""
+PUBLIC = "torch.use_deterministic_algorithms(True); torch.utils.deterministic.fill_uninitialized_memory = False"
+
+
+def test_torchs_state_is_that_of_its_public_function_whenever_inductor_is_imported() -> None:
+    expected = "True False False False True"
+    assert run_fresh(f"import torch; {PUBLIC}\n{STATE}") == expected
+    assert run_fresh(f"activate('auto', 'cpu'); import torch\n{STATE}") == expected
+    assert run_fresh(f"import torch._inductor.config; activate('native', 'cpu')\n{STATE}") == expected
+    # The debug mode alone leaves inductor's flag.
+    assert run_fresh(f"import torch; torch.set_deterministic_debug_mode('error')\n{STATE}") != expected

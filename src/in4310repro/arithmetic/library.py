@@ -8,7 +8,6 @@ one build works with every version of Python. The library for the processor's wi
 import ctypes
 import functools
 import hashlib
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +19,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedte
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
+from in4310repro.arithmetic import compiler
 from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, describe, in_memory, parse
 
 FIELDS = [
@@ -316,7 +316,7 @@ def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
     """Return whether values are in the usual form, so that `as_plain` has nothing to do."""
     if is_compiling():
         # Nothing has read memory before. Networks are left uncompiled from the start, see `networks`.
-        leave_uncompiled()
+        compiler.leave_uncompiled()
     if type(values) not in PLAIN or forward_ad._current_level >= 0 or values.is_nested or _is_wrapped(values):
         return False
     return address(values, dtype) != 0
@@ -328,12 +328,6 @@ def _has_tangent(values: Tensor) -> bool:
     # In inference mode torch shows no tangent.
     with torch.inference_mode(False):
         return forward_ad.unpack_dual(values).tangent is not None  # type: ignore[no-untyped-call]
-
-
-def leave_uncompiled() -> None:
-    """Make torch.compile call what this package computes as it is, and compile the rest."""
-    # torchvision, which `networks` needs, imports it too. Without that the import would take seconds.
-    importlib.import_module("torch._dynamo.trace_rules").add("in4310repro.arithmetic")
 
 
 def _is_wrapped(values: Tensor) -> bool:

@@ -4,6 +4,7 @@ Their options, parameter groups, state and state dict are those of torch's optim
 refuses options that the kernels have not. Formulas are in docs/arithmetic.md.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +29,9 @@ class _Steps(torch.optim.Optimizer):
     refused: tuple[str, ...]  # options that the kernel has not
     # The kernel's numbers for the parameters of a group that are updated the n-th time.
     numbers: Callable[[Group, int], Sequence[float]]
+
+    # A decorator of torch's leaves it uncompiled, and imports torch._dynamo, which takes more than a second.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]

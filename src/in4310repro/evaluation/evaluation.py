@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from in4310repro.data import check
 from in4310repro.data.class_folders import read_as
 from in4310repro.data.folders import Entry, catalogue, image_files
 from in4310repro.data.images import ImageSet, decoder
@@ -83,6 +82,9 @@ def find_near_duplicates(
         The paths below `root`, and an empty text. Where images that the run has seen are neither in this folder nor
         where the run names them, None, and the reason.
     """
+    # Imported here, since it imports SciPy, which takes .2 s.
+    from in4310repro.data import check
+
     here = {entry.sha256: root / entry.path for entry in images}
     below, seen = image_root(run.config, None), dict[str, str]()
     for part in ROLES:

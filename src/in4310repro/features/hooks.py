@@ -221,8 +221,13 @@ class ForwardPass:
                 self.changed = False
 
         # torch.compile would trace the statistics; disabled, they break its graph and stay exact.
-        disable: Callable[[Hook], Hook] = torch.compiler.disable
-        return disable(consume_output)
+        disabled: Hook = torch._disable_dynamo(consume_output)  # type: ignore[attr-defined]
+
+        def consume_or_leave(module: nn.Module, args: Args, output: object) -> None:
+            # Only there, since what is disabled imports torch.compile's package, which takes more than a second.
+            (disabled if torch.compiler.is_compiling() else consume_output)(module, args, output)
+
+        return consume_or_leave
 
 
 @contextmanager

@@ -176,6 +176,9 @@ def resolve_device(device: str, cards: int) -> str:
 def _deterministic() -> None:
     import torch
 
+    from in4310repro.arithmetic import compiler
+
+    compiler.postpone()
     # Makes glibc keep large blocks of freed memory for reuse instead of returning them to the system. Gradients of the
     # next step then reuse mapped memory pages, which makes a training step 13 to 19 % faster.
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
@@ -183,7 +186,13 @@ def _deterministic() -> None:
         # A glibc before 2.35 takes no more than 2**25 for the first.
         library.mallopt(MALLOPT_MMAP_THRESHOLD, 2**30) or library.mallopt(MALLOPT_MMAP_THRESHOLD, 2**25)
         library.mallopt(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)
-    torch.use_deterministic_algorithms(True)
+    # Inductor reads its flag from it when it is imported, which is when torch.compile is used.
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"
+    if "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(True)
+    else:
+        # Sets the same state; the function above imports inductor for its flag, which takes more than a second.
+        torch.set_deterministic_debug_mode("error")
     # Filling fresh memory costs 10-15 % and hides nothing here: no kernel in use reads before it writes.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
