@@ -45,7 +45,7 @@ CASES: dict[str, Any] = {
     name: FACES[name]
     for name in (
         *("convolution", "convolution, batch norm", "linear", "batch_norm", "adaptive_average_pool", "max_pool"),
-        *("add", "fork", "cross_entropy"),
+        *("add", "dropout", "fork", "cross_entropy"),
     )
 } | {
     f"network, training={training}": (*map(of_network, networks(training)), [MAPS, values(3, 3, 3, 3)])

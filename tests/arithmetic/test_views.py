@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,12 @@ from torch.nn import functional
 from torchvision import tv_tensors
 
 from in4310repro import arithmetic, features
-from in4310repro.arithmetic import functions, pooling, products, tree
+from in4310repro.arithmetic import dropout, functions, pooling, products, tree
 from in4310repro.features import kernel
 from in4310repro.features.activations import response_keys
 from in4310repro.features.kernel import count
 from tests.arithmetic.formulas import batch_norm
+from tests.arithmetic.test_dropout import key_by_numpy, words_of
 
 Compute = Callable[..., Any]
 RUNNING = torch.tensor([0.5, -0.5, 0.25]), torch.tensor([1.0, 2.0, 0.5])
@@ -90,6 +92,19 @@ def normalised_convolution(maps: Tensor, weight: Tensor, bias: Tensor, *norm: An
     return products.convolution(maps, weight, bias, (1, 1), (0, 0), 1, given)
 
 
+def dropped(maps: Tensor) -> Tensor:
+    torch.manual_seed(1)
+    return dropout.dropout(maps, 0.25)
+
+
+def dropped_by_numpy(maps: Tensor) -> Tensor:
+    images, channels, height, width = maps.shape
+    # One image more, since there may be none.
+    words = np.stack([words_of(channels * height * width, image, key_by_numpy(1)) for image in range(images + 1)])
+    factors = torch.from_numpy(np.where(words[:images] < 2**30, 0, 1 / 0.75)).reshape(images, height, width, channels)
+    return maps * factors.permute(0, 3, 1, 2).to(maps.dtype)
+
+
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
@@ -143,6 +158,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         [MAPS],
     ),
     "add": (pooling.add, torch.add, [MAPS, MAPS.flip(0)]),
+    "dropout": (dropped, dropped_by_numpy, [MAPS]),
     "fork": (lambda maps: pooling.add(*pooling.fork(maps)), lambda maps: 2 * maps, [MAPS]),
     "quotients": (lambda sums: tree.quotients(sums, 3), lambda sums: (sums / 3).float(), [DOUBLES]),
     "AdamW": (
@@ -287,7 +303,7 @@ def equal(given: list[Tensor], tensors: list[Tensor]) -> bool:
 
 def test_the_table_has_every_public_function() -> None:
     public = {*arithmetic.__all__, *features.__all__}
-    for module in (functions, pooling, products):
+    for module in (dropout, functions, pooling, products):
         public |= {
             name
             for name, each in vars(module).items()
