@@ -142,9 +142,9 @@ def advisories(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time kernels, then feature statistics with their errors, beside installed peers: `.[bench]`.
 
-    Then four networks in portable arithmetic beside torch's own, training by several processes beside one, and traced
-    steps beside bare ones. Options are those of `python -m benchmarks`, which writes reports/bench; with `--only` it
-    runs alone.
+    Then four networks in portable arithmetic beside torch's own, onnxruntime and OpenVINO, training by several
+    processes beside one, and traced steps beside bare ones. Options are those of `python -m benchmarks`, which writes
+    reports/bench; with `--only` it runs alone.
     """
     columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
     # Without the run-time checks of types, which would be timed too.

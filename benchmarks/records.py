@@ -60,10 +60,23 @@ class PairedRow(RatioRow):
     portable_ms: float
 
 
+class ContenderTimes(TypedDict):
+    """Times of another program beside native arithmetic; the ratio is its time over that of native."""
+
+    ms: float  # median
+    ratio: float  # the median over pairs
+    lowest: float
+    highest: float
+
+
 class NetworkRow(PairedRow):
-    """Times of a network's training step or inference."""
+    """Times of a network's training step or inference; files of older versions have only one native program."""
 
     gflops: float  # of the convolutions and the head, in portable arithmetic
+    pairs: NotRequired[int]
+    memory_format: NotRequired[str]  # of native arithmetic: the faster one
+    contenders: NotRequired[dict[str, ContenderTimes]]  # plain script; in inference also folded and the runtimes
+    ratio_to_plain: NotRequired[float]  # portable over the plain script, the median over pairs
 
 
 class LayerRow(PairedRow):
@@ -94,6 +107,7 @@ class ArithmeticBenchmark(TypedDict):
     fingerprint: Fingerprint
     repeats: int
     gflops_per_thread: float  # the rate of fused products that one thread reaches
+    runtimes: NotRequired[dict[str, str | None]]  # name -> version; None: not installed
     networks: list[NetworkRow]
     bfloat16: list[Bfloat16Row]
     layers: list[LayerRow]

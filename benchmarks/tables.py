@@ -26,6 +26,9 @@ from benchmarks.records import (
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.text import markdown
 
+# Columns of the table of networks, by name in the record.
+CONTENDERS = {"folded": "folded", "onnxruntime": "onnxruntime", "openvino": "OpenVINO", "plain script": "plain"}
+FORMATS = {"channels_last": "c", "contiguous": "n"}
 FOLDER = Path("reports/bench")
 PAGE = "bench.md"
 
@@ -109,11 +112,11 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         "## Portable arithmetic beside PyTorch's",
         "",
         f"{markdown(environment['processor'])} ({environment['capability']}), torch "
-        f"{environment['versions']['torch']}. Each ratio is portable / native time, the median over "
-        f"{report['repeats']} pairs that ran one after the other [lowest, highest]; below 1, portable is faster. "
-        "Native is eager float32 PyTorch; images and weights are in channels_last memory. Each program ran once "
-        "untimed. No dropout.",
-        *_network_table(report["networks"]),
+        f"{environment['versions']['torch']}. Each ratio is to the time of stock PyTorch, which is "
+        f"eager and in float32: the median over {report['repeats']} pairs or more that ran one after the other "
+        "[lowest, highest]; below 1, the program is faster than stock. Each program ran once untimed before. No "
+        "dropout.",
+        *_network_table(report),
         *_bfloat16_lines(report["bfloat16"], report["networks"]),
         "",
         "### Trainings",
@@ -142,21 +145,46 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     return "\n".join([*lines, ""])
 
 
-def _network_table(rows: list[NetworkRow]) -> list[str]:
-    """Return the table of whole networks: for each number of threads the portable time and the ratio."""
-    threads = sorted({row["threads"] for row in rows})
-    heads = [f"{number} thread{'s' if number > 1 else ''}" for number in threads]
-    columns = [f"portable, ms, {head} | ratio" for head in heads]
-    lines = ["", f"| | {' | '.join(columns)} |", "| --- |" + " --- | --- |" * len(threads)] if rows else []
-    for name, group in groupby(rows, key=lambda row: row["name"]):
-        by_threads = {row["threads"]: row for row in group}
+def _network_table(report: ArithmeticBenchmark) -> list[str]:
+    """Return the table of whole networks, a line for each workload and number of threads, and what its columns are."""
+    rows, versions = report["networks"], report.get("runtimes", {})
+    if not rows:
+        return []
+    timed = [name for name in CONTENDERS if any(name in row.get("contenders", {}) for row in rows)]
+    heads = ["", "threads", "stock, ms", "portable, ms", "portable", *(CONTENDERS[name] for name in timed)]
+    notes = {
+        "folded": "* Folded: stock with batch norm folded into the convolutions by `torch.nn.utils.fuse_conv_bn_eval`.",
+        "plain script": "* Plain: stock in a process of its own with the defaults of OpenMP and of the C library, so "
+        "that the system maps memory again and again. The last column is portable over plain.",
+    }
+    if "plain script" in timed:
+        heads.append("portable / plain")
+    lines = [
+        "",
+        "* Stock: channels_last (c) or contiguous (n) memory for images and weights, the faster one where both were "
+        "timed; in inference under `inference_mode`; its allocator tuned as commands of this package do.",
+        *(notes[name] for name in timed if name in notes),
+        *(
+            f"* {CONTENDERS[name]} {f'{version}, in float32' if version else 'is not installed'}."
+            for name, version in versions.items()
+        ),
+        "",
+        f"| {' | '.join(heads)} |",
+        "|" + " --- |" * len(heads),
+    ]
+    for row in rows:
+        others = row.get("contenders", {})
         cells = [
-            f"{row['portable_ms']:.1f} | {row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]"
-            if (row := by_threads.get(number))
-            else " | "
-            for number in threads
+            row["name"],
+            f"{row['threads']}",
+            f"{row['native_ms']:.1f} {FORMATS[row.get('memory_format', 'channels_last')]}",
+            f"{row['portable_ms']:.1f}",
+            f"{row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]",
+            *(_format(others[name]["ratio"] if name in others else None, ".2f") for name in timed),
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        if "plain script" in timed:
+            cells.append(_format(row.get("ratio_to_plain"), ".2f"))
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

@@ -19,6 +19,7 @@ from in4310repro.training import optimizers
 
 CLASSES = 6
 Forward = Callable[[Tensor], Tensor]
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum=0.9)
 
 
@@ -35,23 +36,37 @@ class Workload:
     def name(self) -> str:
         """Name of the workload in the table."""
         what = "training step" if self.training else "inference"
-        return f"{self.model}, {self.image_size} px, {self.batch_size} images, {what}"
+        images = f"{self.batch_size} image{'s' if self.batch_size > 1 else ''}"
+        return f"{self.model}, {self.image_size} px, {images}, {what}"
 
-    def prepare(self, numerics: Numerics, *, bfloat16: bool = False) -> Callable[[], None]:
-        """Return a function without arguments that does the work once, in the arithmetic of `numerics`.
-
-        With `bfloat16`, forward passes are under torch's autocast.
-        """
+    def network(self) -> nn.Module:
+        """Return the network with the weights that all programs have, in training or evaluation mode."""
         model = models.build(self.model, CLASSES, seed=0)
         for module in model.modules():
             if isinstance(module, nn.Dropout):
-                module.p = 0.0  # which portable arithmetic needs
-        model = numerics.place(model)
-        images = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
-        images = images.reshape(self.batch_size, 3, self.image_size, self.image_size)
-        images = images.contiguous(memory_format=torch.channels_last)
+                module.p = 0.0  # so that all programs compute the same
+        return model.train(self.training)
+
+    def images(self) -> Tensor:
+        """Return the batch: image, channel, height, width."""
+        values = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
+        return values.reshape(self.batch_size, 3, self.image_size, self.image_size)
+
+    def prepare(
+        self, numerics: Numerics, *, memory_format: str = "channels_last", bfloat16: bool = False, folded: bool = False
+    ) -> Callable[[], object]:
+        """Return a function without arguments that does the work once; in inference it returns the scores.
+
+        Args:
+            numerics: the arithmetic.
+            memory_format: that of images and weights, one of `FORMATS`.
+            bfloat16: whether forward passes are under torch's autocast.
+            folded: whether batch norm is part of the convolutions before it, for inference.
+        """
+        model = numerics.place(fold(self.network()) if folded else self.network())
+        model.to(memory_format=FORMATS[memory_format])  # type: ignore[call-overload]
+        images = self.images().contiguous(memory_format=FORMATS[memory_format])
         labels = torch.arange(self.batch_size) % CLASSES
-        model.train(self.training)
         forward: Forward = torch.autocast("cpu", torch.bfloat16)(model.forward) if bfloat16 else model
         if not self.training:
             return lambda: _infer(forward, images)
@@ -66,9 +81,24 @@ class Workload:
         return each * self.batch_size
 
 
-def _infer(forward: Forward, images: Tensor) -> None:
+def fold(model: nn.Module) -> nn.Module:
+    """Fold each batch norm into the convolution that its parent has just before it, and return the network.
+
+    In all networks of the benchmark a convolution is followed by the batch norm that is applied to it.
+    """
+    for parent in list(model.modules()):
+        before, convolution = "", None
+        for name, module in list(parent.named_children()):
+            if isinstance(module, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
+                setattr(parent, before, nn.utils.fuse_conv_bn_eval(convolution, module))
+                setattr(parent, name, nn.Identity())
+            before, convolution = name, module
+    return model
+
+
+def _infer(forward: Forward, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        forward(images)
+        return forward(images)
 
 
 def _step(
@@ -148,7 +178,7 @@ KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
 METHODS = ("direct", "F(2x2)", "F(2x4)", "2x2 maps", "F(4x4)")
 
 
-def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:
+def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], object]:
     """Return a function without arguments that runs a convolution forward, or one of its two gradients, once."""
     module = nn.Conv2d(layer.channels, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False)
     convolution = numerics.place(nn.Sequential(module))

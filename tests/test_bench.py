@@ -1,6 +1,10 @@
 """The benchmark at a small size: its files, the tools it reports as missing, and its error values."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import arithmetic, traces
+from benchmarks import arithmetic, runtimes, tables, traces
 from benchmarks.contenders import contenders, feature_statistics, peer
 from benchmarks.features import BenchmarkOptions, benchmark, peak_memory
 from benchmarks.measurement import measure, reference_covariances, relative_error
 from benchmarks.peers import PEERS, PlainSums
-from benchmarks.workloads import Layer, Workload, convolution_operations, layers
+from benchmarks.plain import SET, PlainScript
+from benchmarks.workloads import Layer, Workload, convolution_operations, fold, layers
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, activate
 
@@ -87,7 +92,8 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     options = arithmetic.ArithmeticOptions(
         repeats=1,
-        threads=(1,),
+        seconds=0.0,
+        threads=1,
         workloads=(Workload("resnet18", 32, 2, training=True), Workload("resnet18", 32, 2, training=False)),
         layers=((32, 2),),
         loop_batches=(8,),
@@ -105,7 +111,8 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
         assert row["lowest"] <= row["ratio"] <= row["highest"]
     text = table.read_text()
     for row in report["networks"]:
-        assert f"| {row['name']} | {row['portable_ms']:.1f} | {row['ratio']:.2f} [" in text
+        stock = f"{row['native_ms']:.1f} {tables.FORMATS[row['memory_format']]}"
+        assert f"| {row['name']} | 1 | {stock} | {row['portable_ms']:.1f} | {row['ratio']:.2f} [" in text
     for row in report["layers"]:
         layer = row["name"].partition(": ")[2].rpartition(", ")[0]
         (line,) = {line for line in text.splitlines() if line.startswith(f"| {layer} |")}
@@ -118,7 +125,7 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
 def test_rows_of_the_benchmark_of_arithmetic_are_chosen_by_their_name(tmp_path: Path, numerics: Numerics) -> None:
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
-    options = arithmetic.ArithmeticOptions(repeats=1, threads=(1,), layers=((32, 2),), only="1x1, 64 to 128")
+    options = arithmetic.ArithmeticOptions(repeats=1, layers=((32, 2),), only="1x1, 64 to 128")
     json_file, table = arithmetic.benchmark(tmp_path, options)
     report = json.loads(json_file.read_text())
     assert len(report["layers"]) == 3
@@ -128,11 +135,101 @@ def test_rows_of_the_benchmark_of_arithmetic_are_chosen_by_their_name(tmp_path: 
         arithmetic.benchmark(tmp_path, replace(options, only="resnet19"))
 
 
-@pytest.mark.parametrize("name", arithmetic.BATCHES)
+@pytest.mark.parametrize("name", arithmetic.NETWORKS)
 def test_each_network_of_the_benchmark_trains_in_both_arithmetics(name: str, numerics: Numerics) -> None:
     workload = Workload(name, 32, 2, training=True)
     workload.prepare(numerics)()
     workload.prepare(activate("native", "cpu"), bfloat16=True)()
+
+
+def test_a_row_has_every_contender_that_is_installed_and_the_page_names_the_others(
+    tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not numerics.portable:
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
+    monkeypatch.setattr(runtimes, "version", lambda _name: None)
+    workload = Workload("resnet18", 32, 1, training=False)
+    options = arithmetic.ArithmeticOptions(
+        repeats=2, seconds=0.0, workloads=(workload,), layers=(), loop_batches=(), only="1 image"
+    )
+    json_file, table = arithmetic.benchmark(tmp_path, options)
+    (row,) = json.loads(json_file.read_text())["networks"]
+    assert (row["name"], row["threads"], row["pairs"]) == (workload.name, 1, 2)
+    assert workload.name == "resnet18, 32 px, 1 image, inference"
+    assert set(row["contenders"]) == {arithmetic.FOLDED, arithmetic.PLAIN}
+    assert all(each["lowest"] <= each["ratio"] <= each["highest"] for each in row["contenders"].values())
+    text = table.read_text()
+    assert "* onnxruntime is not installed." in text
+    assert "* OpenVINO is not installed." in text
+    (line,) = (line for line in text.splitlines() if line.startswith(f"| {workload.name} |"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    folded, plain = (f"{row['contenders'][name]['ratio']:.2f}" for name in (arithmetic.FOLDED, arithmetic.PLAIN))
+    assert cells[5:] == [folded, plain, f"{row['ratio_to_plain']:.2f}"]
+
+
+def test_pairs_go_on_for_the_seconds_that_are_asked_for() -> None:
+    calls: list[float] = []
+
+    def measure() -> float:
+        calls.append(time.perf_counter())
+        return float(len(calls))
+
+    seconds = arithmetic._alternate({"a": measure, "b": measure}, 3)
+    # Each second call is timed.
+    assert seconds == {"a": [2.0, 6.0, 10.0], "b": [4.0, 8.0, 12.0]}
+    assert len(arithmetic._alternate({"a": measure}, 1, 0.05)["a"]) > 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_runtimes_compute_the_scores_of_stock_pytorch(name: str) -> None:
+    if runtimes.version(name) is None:
+        pytest.skip(f"{name} is not installed")
+    native = activate("native", "cpu")
+    workload = Workload("efficientnet_lite0", 32, 3, training=False)
+    works = {"native": workload.prepare(native), name: runtimes.RUNTIMES[name](workload, 1)}
+    arithmetic._check_scores(workload, works)
+    other = replace(workload, model="mobilenet_v2").prepare(native)
+    with pytest.raises(ValueError, match=rf"3 images, inference: scores of {name} differ from stock PyTorch's by"):
+        arithmetic._check_scores(workload, {"native": other, name: works[name]})
+
+
+@pytest.mark.parametrize("name", arithmetic.NETWORKS)
+def test_folded_networks_have_the_same_scores_and_no_batch_norm(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    model = Workload(name, 32, 2, training=False).network()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    images = torch.randn(2, 3, 32, 32, generator=generator)
+    with torch.inference_mode():
+        expected = model(images)
+        folded = fold(model)
+        scores = folded(images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    # Weights are multiplied before the sums instead of after them.
+    torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.process
+def test_the_plain_script_has_none_of_the_variables_that_this_package_sets() -> None:
+    code = "import os; a = {*os.environ}; import in4310repro.system.numerics; print(*sorted({*os.environ} - a))"
+    without = {name: value for name, value in os.environ.items() if name not in SET}
+    command = [sys.executable, "-c", code]
+    assert tuple(subprocess.check_output(command, env=without, text=True).split()) == tuple(sorted(SET))
+
+
+@pytest.mark.process
+def test_the_plain_script_times_a_workload_and_its_end_is_an_error() -> None:
+    with PlainScript() as plain:
+        work = plain.prepare(Workload("resnet18", 32, 1, training=False), 1, "contiguous")
+        assert 0 < work() < 60
+        plain._process.kill()
+        plain._process.wait()
+        with pytest.raises((RuntimeError, BrokenPipeError)):
+            work()
 
 
 def test_methods_are_those_of_the_kernels() -> None:
