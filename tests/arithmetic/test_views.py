@@ -97,12 +97,13 @@ def dropped(maps: Tensor) -> Tensor:
     return dropout.dropout(maps, 0.25)
 
 
-def dropped_by_numpy(maps: Tensor) -> Tensor:
-    images, channels, height, width = maps.shape
+def dropped_by_numpy(values: Tensor) -> Tensor:
+    is_maps = values.ndim == 4
+    rows = values.movedim(1, -1) if is_maps else values
     # One image more, since there may be none.
-    words = np.stack([words_of(channels * height * width, image, key_by_numpy(1)) for image in range(images + 1)])
-    factors = torch.from_numpy(np.where(words[:images] < 2**30, 0, 1 / 0.75)).reshape(images, height, width, channels)
-    return maps * factors.permute(0, 3, 1, 2).to(maps.dtype)
+    words = np.stack([words_of(rows.shape[1:].numel(), image, key_by_numpy(1)) for image in range(len(rows) + 1)])
+    factors = torch.from_numpy(np.where(words[:-1] < 2**30, 0, 1 / 0.75)).reshape(rows.shape).to(rows.dtype)
+    return values * (factors.movedim(-1, 1) if is_maps else factors)
 
 
 # Name -> ours, torch's, and tensors of which each is given in every way.
