@@ -264,6 +264,7 @@ def test_what_dropout_cannot_do_is_refused(compute: Callable[[], object], messag
 
 def test_nothing_is_drawn_of_no_images() -> None:
     assert dropout(torch.ones(0, 3), 0.5).shape == (0, 3)
+    assert dropout(torch.ones(0, 3, 2, 2), 0.5, axes=4).shape == (0, 3, 2, 2)
 
 
 IMAGES, ELEMENTS = 64, 4096

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
 from in4310repro.arithmetic import buffers, library, shares
 from in4310repro.arithmetic.functions import Function
@@ -32,14 +31,14 @@ def dropout(values: Tensor, share: float, axes: int | None = None) -> Tensor:
     if values.ndim != (axes or values.ndim or 1):
         raise ValueError(f"dropout of values of shape {tuple(values.shape)}; they must have {axes or '1 or more'} axes")
     # To draw is an operation of torch, and those are checked in networks.
-    with _disable_current_modes():
+    with torch._C._DisableTorchDispatch():
         identities = shares.current().identities(len(values))
         # torch's generator begins from the lower 32 bits of its seed.
         key = torch.initial_seed() ^ int(torch.empty((), dtype=torch.int64, device="cpu").random_())
     shape = values.shape
+    rows, channels = (math.prod(shape[2:]), shape[1]) if axes else (1, math.prod(shape[1:]))
     if axes:
-        values = values.reshape(*shape[:2], -1, 1)
-    rows, channels = (values.shape[2], shape[1]) if axes else (1, math.prod(shape[1:]))
+        values = values.reshape(shape[0], channels, rows, 1)
     sizes, scale = (shape[0], rows, channels), 1 / (1 - share) if share < 1 else 0.0
     return _Dropout.apply(values, (*sizes, identities, key, int(share * 2**32), scale)).reshape(shape)
 
