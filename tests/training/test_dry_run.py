@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from benchmarks.soak import small_network
-from in4310repro.runs.presets import PRESETS, configure
+from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, resident
 from in4310repro.system.numerics import Numerics, activate
-from in4310repro.training import dry_run, experiment, head, preparation
+from in4310repro.training import dry_run, experiment, preparation
 from in4310repro.training.dry_run import rehearse
 from in4310repro.training.step_log import Step
 from tests.builders import Watched, write_class_folders
@@ -113,19 +113,6 @@ def test_a_dry_run_writes_nothing_and_says_images_disk_memory_and_time(call: Cal
     begins = [line.partition(":")[0] for line in said[1:]]
     files = ["memory of mapped files, which the system can drop"] if resident("RssFile") is not None else []
     assert begins == ["disk", "memory", *files, "time"] or most_used() is None
-
-
-def test_of_a_fitted_head_the_time_of_features_and_of_fits_is_said(
-    numerics: Numerics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configure("tiny", None, {"train": "head", "model": "benchmarks.soak:small_network", "modules": ["0"]})
-    monkeypatch.setattr(dry_run, "seconds", lambda *_: 150.0)
-    monkeypatch.setattr(head, "estimate_seconds", lambda inputs, classes: len(inputs.training) * classes * 100.0)
-    said: list[str] = []
-    *_, last = rehearse(config, Context(numerics, Watched(say=said.append)), Path("runs/nowhere"))
-    # Of 24 images of six classes.
-    assert last == "time: features of all images: about 2.5 min here; then 7 fits of the last layer: about 4.0 h"
-    assert said[-1] == "fits of few images, to estimate the time of all fits"
 
 
 def test_a_run_that_is_there_stays(call: Call, tmp_path: Path) -> None:

@@ -4,19 +4,14 @@ import itertools
 import json
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-import scipy.special
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from benchmarks.soak import find_differing_files
@@ -33,8 +28,8 @@ from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.training import experiment, head, regression
-from in4310repro.training.training import Task, TrainingInputs
+from in4310repro.training import experiment, head
+from in4310repro.training.training import Task
 from in4310repro.verification.routine import verify
 from tests.builders import Watched, image_set
 
@@ -83,93 +78,6 @@ def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength
     slope = gradient(*fitted, values, labels, 3 * strength)
     assert slope > 1e-4
     assert head.largest_derivative(fitted, as_embedding(values), labels, 3 * strength) == pytest.approx(slope)
-
-
-def products_by_scikit_learn(values: NDArray[np.float32], labels: NDArray[np.int64], strength: float) -> head.Head:
-    """Return the fit of scikit-learn, whose products are not divided, on one thread."""
-    with threadpool_limits(1):
-        fitted = LogisticRegression(C=strength, tol=head.TOLERANCE, max_iter=head.ITERATIONS).fit(
-            values.astype(np.float64), labels
-        )
-    return head.Head(*(torch.from_numpy(each.astype(np.float32)) for each in (fitted.coef_, fitted.intercept_)))
-
-
-def test_a_fit_has_equal_bits_on_1_2_and_3_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(0)
-    labels = np.arange(1601) % 30
-    values = (generator.standard_normal((30, 530))[labels] / 8 + generator.standard_normal((1601, 530))).astype("f4")
-    monkeypatch.setattr(regression, "LEAST_PRODUCTS", 1 << 22)
-    objective = regression.Objective(values.astype(np.float64), labels, 0.01)
-    assert [len(each) for each in (objective.rows, objective.columns)] == [4, 2]
-    fits = []
-    for threads in (1, 2, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        fits.append(head.fit_head(as_embedding(values), labels, 0.01))
-    assert all(torch.equal(one, other) for fit in fits[1:] for one, other in zip(fit, fits[0], strict=True))
-    # Within the tolerance of the fit; with OpenBLAS, whose blocks these are, equal.
-    for one, other in zip(fits[0], products_by_scikit_learn(values, labels, 0.01), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_sums_that_threads_divide_would_have_other_bits(threads: int) -> None:
-    generator = np.random.default_rng(1)
-    values, labels = generator.standard_normal((1200, 256)), np.arange(1200) % 3
-    objective = regression.Objective(values, labels, 1.0)
-    point = generator.standard_normal(3 * 257)
-    with ThreadPoolExecutor(threads) as pool:
-        loss, derivatives = objective.evaluate(point, pool)
-    scores = values @ point.reshape(257, 3)[:-1] + point[-3:]
-    shares = scipy.special.softmax(scores, axis=1) - np.eye(3)[labels]
-    penalised = np.r_[point[:-3], np.zeros(3)] / 1200
-    halves = (np.vstack([values[part].T, np.ones(600)]) @ shares[part] for part in (slice(600), slice(600, 1200)))
-    oracle = np.add(*halves).ravel() / 1200 + penalised
-    np.testing.assert_allclose(derivatives, oracle, rtol=1e-9, atol=1e-12)
-    assert not np.array_equal(derivatives, oracle)
-    logs = scipy.special.log_softmax(scores, axis=1)[np.arange(1200), labels]
-    assert loss == pytest.approx(-logs.mean() + (point[:-3] ** 2).sum() / 2400, rel=1e-12)
-
-
-@pytest.mark.parametrize("length", [1, 383, 384, 768, 1000, 14000])
-def test_blocks_cover_all_images_and_no_block_is_small(length: int) -> None:
-    products = length * 1280 * 1000
-    parts = regression.blocks(length, 384, products)
-    assert [place for part in parts for place in range(part.start, part.stop)] == [*range(length)]
-    assert all(part.start % 384 == 0 for part in parts)
-    assert len(parts) == max(length // 384, 1)
-    # Of a small fit there is one.
-    assert len(regression.blocks(length, 384, length * 1280)) == 1 == len(regression.blocks(1280, 256, 10**6))
-
-
-def test_the_time_of_fits_is_that_of_their_evaluations_on_all_images(
-    numerics: Numerics, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    CONFIG.network.trust()
-    images = image_set(20)
-    inputs = TrainingInputs(
-        model=network(6), training=images, validation=images, config=CONFIG, setting=CONFIG.settings[0],
-        context=Context(numerics),
-    )  # fmt: skip
-    made: list[regression.Objective] = []
-
-    class Counted(regression.Objective):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            made.append(self)
-
-    clock = itertools.count(step=1000)
-    monkeypatch.setattr(head, "Objective", Counted)
-    monkeypatch.setattr(head, "time", SimpleNamespace(perf_counter=clock.__next__))
-    monkeypatch.setattr(head, "SAMPLED", 10)
-    monkeypatch.setattr(head, "TIMED", 8)
-    seconds = head.estimate_seconds(inputs, 6)
-    *fits, timed = made
-    assert [len(each.labels) for each in made] == [10] * len(STRENGTHS) + [8]
-    # The mean loss of ten images has the penalty that the mean of 20 has.
-    assert [each.penalty for each in fits] == pytest.approx([1 / (strength * 20) for strength in STRENGTHS])
-    # Between two looks at this clock are 1000 seconds.
-    assert seconds == pytest.approx(sum(each.evaluations for each in fits) * 1000 / timed.evaluations * 20 / 8)
-    assert timed.evaluations > 10
 
 
 def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:

@@ -19,7 +19,7 @@ from in4310repro.runs.folder import moves_to
 from in4310repro.system import tensors, text
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
-from in4310repro.training import checkpoints, head, preparation
+from in4310repro.training import checkpoints, preparation
 from in4310repro.training.step_log import Step
 from in4310repro.training.training import Epochs
 
@@ -65,14 +65,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     if steps:
         yield f"time: {config.epochs} epochs of {len(config.settings)} settings: about {took} here"
     else:
-        context.progress.message("fits of few images, to estimate the time of all fits")
-        inputs = plan.inputs(config.settings[0], context)
-        model = numerics.place(inputs.model)
-        fits = text.duration_text(head.estimate_seconds(replace(inputs, model=model), len(plan.split.classes)))
-        yield (
-            f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits of the last layer: "
-            f"about {fits}"
-        )
+        yield f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits"
 
 
 def disk(
@@ -95,7 +88,7 @@ def disk(
 
 
 def seconds(plan: preparation.TrainingPlan, steps: Collection[Step], evaluation: float) -> float:
-    """Return the estimated seconds of the training, without decoding images and without the fits of last layers.
+    """Return the estimated seconds of the training, without fitting last layers and without decoding images.
 
     Args:
         plan: the training.

@@ -11,7 +11,6 @@ from jaxtyping import Float32, Int64
 from threadpoolctl import threadpool_limits
 
 from in4310repro import metrics
-from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import measure, scores_of
@@ -23,15 +22,10 @@ from in4310repro.system import machine, signals
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.checkpoints import Position
-from in4310repro.training.regression import Objective
 from in4310repro.training.training import Task, TrainingInputs, read_history
 
 ITERATIONS = 5000  # of L-BFGS, at most
 TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
-# Images, and classes of which they are, of the fits that tell how many evaluations all fits need; images and steps of
-# the fit that tells how long an evaluation takes.
-SAMPLED, SAMPLED_CLASSES = 512, 16
-TIMED, TIMED_STEPS = 4096, 10
 
 
 class Head(NamedTuple):
@@ -96,10 +90,11 @@ def features_of(inputs: TrainingInputs, *, cache: bool = True) -> Features:
         embed(inputs.model, config, images, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
-    layer = building.last_layer(inputs.model, config.network)[1]
-    # As float64: the features and what is copied of them, and the derivatives of the loss by the scores.
-    values = 2 * layer.in_features + layer.out_features
-    machine.refuse_beyond_memory(f"features of {len(inputs.training)} images take", len(inputs.training) * values * 8)
+    width = building.last_layer(inputs.model, config.network)[1].in_features
+    # Twice, as float64: the features, and scikit-learn's copy of them.
+    machine.refuse_beyond_memory(
+        f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
+    )
     return Features(*embeddings)
 
 
@@ -139,7 +134,7 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength:
     """Fit a logistic regression of labels on features by scikit-learn's L-BFGS in float64; return its weights.
 
     The last bits depend on the processor, since BLAS computes the sums. They do not depend on the number of
-    threads: each call of BLAS uses one, and with more than two classes several calls run at a time (see `Objective`).
+    threads, since BLAS may use only one.
 
     Args:
         features: the features of each image.
@@ -150,45 +145,16 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength:
     from sklearn.linear_model import LogisticRegression
 
     values = features.take(range(len(features))).astype(np.float64)
+    regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
     with threadpool_limits(1), warnings.catch_warnings():
-        if labels.max() > 1:
-            fitted = Objective(values, labels, strength).minimize(TOLERANCE, ITERATIONS)
-            return Head(*(torch.from_numpy(each.astype(np.float32)) for each in fitted))
-        regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
         # With a weak penalty the loss may still be falling after so many steps; the weights by then are measured.
         warnings.simplefilter("ignore", ConvergenceWarning)
         regression.fit(values, labels)
-    # For two classes there is one row, for the difference between the two scores.
-    weight, bias = (np.concatenate([-each, each]) / 2 for each in (regression.coef_, regression.intercept_))
+    weight, bias = regression.coef_, regression.intercept_
+    if len(weight) == 1:
+        # For two classes there is one row, for the difference between the two scores.
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
-
-
-def estimate_seconds(inputs: TrainingInputs, classes: int) -> float:
-    """Estimate the seconds that all fits take here, without their features, from fits of a sample.
-
-    The fits of up to `SAMPLED` training images, with the same penalty beside their mean loss, need about as many
-    evaluations of the loss as those of all images: on 1,272 photographs of six classes, two thirds of them. The time
-    of an evaluation is that with all classes and random features of up to `TIMED` images, in proportion to the images.
-
-    Args:
-        inputs: the images, the configuration and the network, which is on its device.
-        classes: number of classes of all images.
-    """
-    images, context = inputs.training, inputs.context.silent()
-    places = np.flatnonzero(images.labels < SAMPLED_CLASSES)
-    drawn = comparison.sample_positions([images.paths[place] for place in places], SAMPLED, inputs.config.seed)
-    few = images.at(places[drawn].tolist())
-    features, evaluations = embed(inputs.model, inputs.config, few, context, cache=False).take(range(len(few))), 0
-    with threadpool_limits(1):
-        for strength in settings.STRENGTHS:
-            tried = Objective(features.astype(np.float64), few.labels, strength * len(images) / len(few))
-            tried.minimize(TOLERANCE, ITERATIONS)
-            evaluations += tried.evaluations
-        count = max(min(len(images), TIMED), classes)
-        random = np.random.default_rng(inputs.config.seed).random((count, features.shape[1]))
-        timed, begun = Objective(random, np.arange(count) % classes, 1.0), time.perf_counter()
-        timed.minimize(0, TIMED_STEPS)
-    return evaluations * (time.perf_counter() - begun) / timed.evaluations * len(images) / count
 
 
 def largest_derivative(
