@@ -14,6 +14,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual as OfTorchvision
 
 from in4310repro.arithmetic import portable, residuals, same
 from in4310repro.system.numerics import Numerics, generator_for
+from tests.arithmetic.formulas import assert_same_bits_everywhere
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,14 @@ def test_bits_are_those_of_the_layers_one_by_one(
         assert equal(block, maps)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("sizes", "stride"), [((1, 16, 40, 29), 1), ((3, 40, 6, 5), 2)])
+def test_one_block_has_equal_bits_on_every_instruction_set_and_number_of_threads(
+    sizes: tuple[int, ...], stride: int
+) -> None:
+    block, maps = make_block(sizes[1], sizes[1], 3, stride), random(*sizes)
+    assert_same_bits_everywhere(lambda: [at_once(block, maps).clone()])
 
 
 def test_the_result_is_that_of_torch_in_float64_within_rounding_and_not_without_its_sum() -> None:

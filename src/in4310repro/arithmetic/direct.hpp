@@ -290,7 +290,7 @@ inline uint64_t hash_of(const float *values, ptrdiff_t number, uint64_t seed) {
         sums += (pairs & 0xffffffff) * (pairs >> 32);
         sums = sums << 7 | sums >> 57;
     }
-    uint64_t hash = seed;
+    uint64_t hash = seed ^ uint64_t(BLOCK) << 32;  // which is part of how they are packed
     for (int lane = 0; lane < DOUBLES; lane++) hash = (hash ^ sums[lane]) * 0x94d049bb133111eb, hash ^= hash >> 29;
     return hash | 1;
 }
