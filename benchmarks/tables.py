@@ -114,7 +114,8 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
         f"{markdown(environment['processor'])} ({environment['capability']}), torch "
         f"{environment['versions']['torch']}. Each ratio is to the time of stock PyTorch, which is "
         f"eager and in float32: the median over {report['repeats']} pairs or more that ran one after the other "
-        "[lowest, highest]; below 1, the program is faster than stock. Each program ran once untimed before. No "
+        "[lowest, highest]; below 1, the program is faster than stock. Milliseconds are medians of their own, so that "
+        "their quotient can differ from the ratio. Each program ran once untimed before. No "
         "dropout.",
         *_network_table(report),
         *_bfloat16_lines(report["bfloat16"], report["networks"]),
@@ -154,8 +155,8 @@ def _network_table(report: ArithmeticBenchmark) -> list[str]:
     heads = ["", "threads", "stock, ms", "portable, ms", "portable", *(CONTENDERS[name] for name in timed)]
     notes = {
         "folded": "* Folded: stock with batch norm folded into the convolutions by `torch.nn.utils.fuse_conv_bn_eval`.",
-        "plain script": "* Plain: stock in a process of its own with the defaults of OpenMP and of the C library, so "
-        "that the system maps memory again and again. The last column is portable over plain.",
+        "plain script": "* Plain, over stock: stock in a process of its own with the defaults of OpenMP and of the C library, "
+        "so that the system maps memory again and again. The last column is portable over plain.",
     }
     if "plain script" in timed:
         heads.append("portable / plain")
