@@ -155,8 +155,8 @@ def _network_table(report: ArithmeticBenchmark) -> list[str]:
     heads = ["", "threads", "stock, ms", "portable, ms", "portable", *(CONTENDERS[name] for name in timed)]
     notes = {
         "folded": "* Folded: stock with batch norm folded into the convolutions by `torch.nn.utils.fuse_conv_bn_eval`.",
-        "plain script": "* Plain, over stock: stock in a process of its own with the defaults of OpenMP and of the C library, "
-        "so that the system maps memory again and again. The last column is portable over plain.",
+        "plain script": "* Plain, over stock: stock in a process of its own with the defaults of OpenMP and of "
+        "the C library, so that the system maps memory again and again. The last column is portable over plain.",
     }
     if "plain script" in timed:
         heads.append("portable / plain")
