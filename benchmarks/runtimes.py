@@ -5,37 +5,24 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.workloads import Workload
+from in4310repro.export.onnx import INPUT, to_onnx
 
 Scores = NDArray[np.float32]
 Infer = Callable[[], Scores]
-INPUT = "images"
 
 
 @functools.cache
 def export(model: str, image_size: int) -> bytes:
     """Return a network in evaluation mode as ONNX, for images of one size and batches of any."""
     network = Workload(model, image_size, 1, training=False).network()
-    with warnings.catch_warnings():
-        # Warnings of torch's exporter about torch itself.
-        warnings.simplefilter("ignore")
-        program: Any = torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, image_size, image_size),),
-            dynamo=True,
-            verbose=False,
-            input_names=[INPUT],
-            dynamic_shapes=({0: torch.export.Dim("image")},),
-        )
-    return bytes(program.model_proto.SerializeToString())
+    return bytes(to_onnx(network, image_size, "scores").SerializeToString())
 
 
 def onnxruntime(workload: Workload, threads: int) -> Infer:

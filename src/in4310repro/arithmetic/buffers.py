@@ -15,6 +15,7 @@ from torch import Tensor
 
 # For smaller blocks the C library's own free lists are as fast.
 LEAST = 1 << 16  # bytes
+HEAD = 16  # values in memory for packed weights, before them; see direct.hpp
 # If free blocks exceed those in use by more than this, a larger free block is used before new memory is requested:
 # evaluation holds few maps at a time, but of many sizes. If no larger one exists, all free blocks are returned.
 SPARE = 1 << 28  # bytes
@@ -43,6 +44,20 @@ def maps(shape: tuple[int, ...]) -> Tensor:
     values = torch.frombuffer(_take(block_size(4 * number)), dtype=torch.float32, count=number)
     # Not a view: autograd forbids an in-place ReLU after a function that returns a view.
     return values.set_(values.untyped_storage(), 0, shape, strides)
+
+
+def room_for(*weights: Tensor, groups: int = 1) -> int:
+    """Return the number of values that packed weights [output, ...] take at most, with what is before them."""
+    # The outputs of a group fill whole vectors.
+    return HEAD + sum(math.prod(weight.shape[1:]) * (len(weight) + 64 * groups) for weight in weights)
+
+
+def memory_for_packed(room: int) -> Tensor:
+    """Return memory in which a kernel keeps packed weights, with nothing packed yet."""
+    memory = empty(room)
+    # The hash of what is packed. The rest is left alone: kernels that pack nothing never touch it.
+    memory[:HEAD] = 0
+    return memory
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,7 +1,6 @@
 """Convolutions, linear layers and matrix products by the compiled kernels, with gradients. See docs/arithmetic.md."""
 
 import functools
-import math
 from typing import Any
 
 import torch
@@ -11,8 +10,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from in4310repro.arithmetic import buffers, functions, library, shares, tree
 from in4310repro.arithmetic.functions import Function
 from in4310repro.arithmetic.library import Maybe, Shape
-
-HEAD = 16  # values in memory for packed weights, before them; see direct.hpp
 
 Pair = tuple[int, int]
 Padding = tuple[int | Pair, int | Pair]
@@ -95,13 +92,12 @@ def convolution(
 def _forward(
     maps: Tensor, weight: Tensor, bias: Maybe, shape: Shape, evaluates: bool, norm: Maybe = None, form: int = 0
 ) -> Tensor:
-    room, kept = 0, None
+    kept = None
     if evaluates:
-        room = HEAD + math.prod(weight.shape[1:]) * (len(weight) + 64 * shape.groups)  # whole vectors
-        kept = _KEPT.get(weight)  # type: ignore[no-untyped-call]
+        room, kept = buffers.room_for(weight, groups=shape.groups), _KEPT.get(weight)  # type: ignore[no-untyped-call]
         if kept is None or len(kept) != room:
-            kept = _KEPT[weight] = torch.zeros(room, dtype=torch.float32, device="cpu")
-    result = buffers.maps(result_sizes(shape))
+            kept = _KEPT[weight] = buffers.memory_for_packed(room)
+    room, result = 0 if kept is None else len(kept), buffers.maps(result_sizes(shape))
     return library.call("convolution", shape, room, maps, weight, bias, norm, form, kept, result)
 
 

@@ -1,6 +1,5 @@
 """Inverted residuals in evaluation: one call of a kernel for each, prepared once for a block and a shape of maps."""
 
-import math
 import weakref
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ class Plan(NamedTuple):
     """A call of the kernel that is prepared for a block and a shape of maps.
 
     Attributes:
-        modules: the parts of the block and all modules in them.
+        modules: the parts of the block, and then all modules in them, each once.
         state: what the call depends on: the number of threads, the maps' shape, and the state of each module.
         passed: the arguments for ctypes; None if the kernel does not support the modules or maps.
         sizes: shape of the result.
@@ -73,7 +72,7 @@ def evaluate(
         return None
     plan = _plans.get(block)
     if plan is None or plan.modules[: len(parts)] != [*parts] or plan.state != _state(maps, adds, plan.modules):
-        modules = [*parts, *(each for part in parts for each in part.modules())]
+        modules = [*dict.fromkeys((*parts, *(each for part in parts for each in part.modules())))]
         plan = _plans[block] = _prepare(
             Plan(modules, _state(maps, adds, modules)), maps, adds, _leaves(parts, sequences)
         )
@@ -111,7 +110,7 @@ def _leaves(modules: Iterable[nn.Module], sequences: Container[type]) -> list[nn
 
 def _prepare(plan: Plan, maps: Tensor, adds: bool, leaves: Sequence[nn.Module]) -> Plan:
     sizes, shapes, tensors = tuple(maps.shape), list[library.Shape](), list[library.Maybe]()
-    kinds, room = [Conv2d if type(each) is Conv2dSame else type(each) for each in leaves], products.HEAD
+    kinds = [Conv2d if type(each) is Conv2dSame else type(each) for each in leaves]
     if kinds not in ([*LEAVES, *LEAVES[:2]], [*LEAVES, *LEAVES, *LEAVES[:2]]) or any(map(is_observed, leaves)):
         return plan
     norms: Any = leaves[1::3]
@@ -122,27 +121,17 @@ def _prepare(plan: Plan, maps: Tensor, adds: bool, leaves: Sequence[nn.Module]) 
         shapes.append(products.shape_of(sizes, tuple(weight.shape), *geometry))
         sizes = products.result_sizes(shapes[-1])
         tensors += [weight, norm.weight, norm.bias, norm.running_mean, norm.running_var]
-        room += math.prod(weight.shape[1:]) * (len(weight) + 64)  # whole vectors
     pointwise, depthwise = [shapes[-1], *shapes[:-2]], shapes[-2]
     fits = all(
         [getattr(each, name) for name in library.FIELDS[5:]] == [1, 1, 1, 1, 0, 0, 0, 0, 1] for each in pointwise
     )
     # A few rows for each thread would be expanded twice.
-    few = depthwise.images < torch.get_num_threads() and depthwise.height < 8 * depthwise.kernel_height
+    few = depthwise.images < (threads := torch.get_num_threads()) and depthwise.height < 8 * depthwise.kernel_height
     if not fits or few or not depthwise.groups == depthwise.channels == depthwise.outputs:
         return plan
-    kept = torch.zeros(room, dtype=torch.float32, device="cpu")
-    form = functions.ACTIVATIONS["relu6"]
-    numbers = (
-        torch.get_num_threads(),
-        depthwise,
-        maps.shape[1],
-        shapes[-1].outputs,
-        form,
-        int(adds),
-        room,
-        norms[0].eps,
-    )
+    room = buffers.room_for(*(convolution.weight for convolution in leaves[::3]))  # type: ignore[arg-type]
+    kept, form = buffers.memory_for_packed(room), functions.ACTIVATIONS["relu6"]
+    numbers = (threads, depthwise, maps.shape[1], shapes[-1].outputs, form, int(adds), room, norms[0].eps)
     arguments = (*numbers, maps, *[None] * (15 - len(tensors)), *tensors, kept, buffers.maps(sizes))
     passed, copies = library.SIGNATURES["inverted_residual"].bind(arguments)
     # What is copied for the kernel would have to be copied for each call.

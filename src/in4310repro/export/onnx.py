@@ -38,24 +38,11 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
         ) from None
     # With a softmax behind it.
     network = torch.nn.Sequential(run.selected_network(), torch.nn.Softmax(dim=1)).eval()
-    size = run.config.image_size
     try:
-        with warnings.catch_warnings():
-            # Warnings of torch's exporter about torch itself.
-            warnings.simplefilter("ignore")
-            program: Any = torch.onnx.export(
-                network,
-                (torch.zeros(2, 3, size, size),),
-                dynamo=True,
-                verbose=False,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("image")},),
-            )
+        model = to_onnx(network, run.config.image_size, OUTPUT)
     except torch.onnx.OnnxExporterError as error:
         reason = f"{error.__cause__ or error}".strip().splitlines()[0]
         raise ValueError(f"torch cannot export {run.config.model} as ONNX: {reason}") from None
-    model = program.model_proto
     for each in (model, model.graph, *model.functions):
         _remove_traces(each)
     images = run.test_images(None if extras.images is None else f"{extras.images}", progress.SILENT)
@@ -77,6 +64,26 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     return {FILE: model.SerializeToString()}
+
+
+def to_onnx(network: torch.nn.Module, size: int, output: str) -> Any:
+    """Return a network in evaluation mode as a model of ONNX: images of one size, in batches of any, to its output.
+
+    Args:
+        network: maps normalized images [image, 3, height, width] to one tensor.
+        size: height and width in pixels.
+        output: name of that tensor; the images are named `INPUT`.
+
+    Raises:
+        torch.onnx.OnnxExporterError: torch cannot export the network.
+    """
+    images, axes = (torch.zeros(2, 3, size, size),), ({0: torch.export.Dim("image")},)
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [output]}
+    with warnings.catch_warnings():
+        # Warnings of torch's exporter about torch itself.
+        warnings.simplefilter("ignore")
+        program: Any = torch.onnx.export(network, images, dynamo=True, verbose=False, dynamic_shapes=axes, **names)
+    return program.model_proto
 
 
 def describe(files: list[Path]) -> str:
