@@ -93,5 +93,5 @@ def test_a_few_steps_on_photographs_end_in_a_report(numerics: Numerics, tmp_path
     markdown, _ = page.write(run, tmp_path / "report")
     verified = verify(run.folder, context=Context(numerics))
     assert (verified.differences, verified.bitwise) == ([], True)
-    for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1746 images"):
+    for name in ("intel_scenes_part", "ImageNet", "CIFAR-10", "1,746 images"):
         assert name in markdown.read_text()
