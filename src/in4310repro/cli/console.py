@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from click.exceptions import Exit
 
-from in4310repro.models.sources import open_network
+from in4310repro.models.sources import trust_network
 from in4310repro.system import launch, signals
 from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress, show_import, write_line
@@ -162,20 +162,6 @@ def activate_for(config: Config) -> Context:
             progress().message(f"native arithmetic, since {obstacle}")
             return activate("native", config.device)
     return context
-
-
-def trust_network(model: str | None, recorded: object) -> None:
-    """Allow the user's own code to be used as a run's network if `model` names this network.
-
-    Nothing is allowed if `model` is None.
-
-    Raises:
-        ValueError: `model` names a network that is not the recorded one.
-    """
-    if model not in (None, recorded):
-        raise ValueError(f"--model {model} is not the network of the run; give --model {recorded}")
-    if model:
-        open_network(model).trust()
 
 
 def activate_as_recorded(

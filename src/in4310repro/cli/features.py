@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_line, print_text
 from in4310repro.cli.options import RUN, Place, Text, argument, choices, command, flag, of_config, option
+from in4310repro.data.folders import refuse_no_folder
 from in4310repro.models.sources import RESNETS, known_names, open_network, refuse_no_weights
 from in4310repro.runs import names
 from in4310repro.runs.settings import IMAGES, MACHINE, OPTIONS
@@ -30,7 +31,7 @@ CLASSES, SIDE = 1000, 224  # pixels
 
 @command()
 @argument("run", "A run folder, for --pictures; without it, --data and --out.", required=False, check=options.check_run)
-@of_config("data", help_text=OF_A_FOLDER, check=options.check_folder)
+@of_config("data", help_text=OF_A_FOLDER, check=refuse_no_folder)
 @option("--out", "FILE.json for the result; FILE.csv and FILE.png are written, too.", Path, RUN)
 @option("--pictures", "New folder for pictures of a run's feature maps.", Path, RUN)
 @of_config("model", panel=NETWORK, default="resnet18")

@@ -270,11 +270,6 @@ def check_run(folder: Path) -> None:
         finished_files(folder)
 
 
-def check_folder(place: str | Path) -> None:
-    """Raise ValueError if there is no such folder."""
-    refuse_no_folder(Path(place))
-
-
 def check_file(file: Path) -> None:
     """Raise ValueError if there is no such file."""
     if not file.exists():
@@ -328,6 +323,6 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
 OVERRIDES = of_config(*sorted(KINDS, key=("seed", "protocol").__contains__))
 CONFIG_FILE = option("--config", "TOML file of settings that replace the preset's.", Path, RUN)
 RUN_FOLDER = argument("run", A_RUN, check=check_run)
-DATA = option("--data", MOVED, check=check_folder)
+DATA = option("--data", MOVED, check=refuse_no_folder)
 AS_RUN = option("--numerics", f"Arithmetic: {choices('numerics')}; default: the run's.", choice="numerics")
 OWN_NETWORK = option("--model", "MODULE:FUNCTION, if the run's network is your code.")

@@ -8,8 +8,10 @@ from typing import Any
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, load_torch, print_line, print_written, progress
 from in4310repro.cli.options import RUN, Place, Text, argument, check_run, command, of_config, option
+from in4310repro.data.folders import refuse_no_folder
 from in4310repro.export import table
 from in4310repro.export.table import FORMATS
+from in4310repro.models.sources import trust_network
 from in4310repro.runs import names, presets
 from in4310repro.system import launch
 from in4310repro.system.text import shell_word
@@ -54,7 +56,7 @@ def report(run: Place, out: Place, data: Text, photographs: bool, pixels: bool, 
     run = run or DEFAULT_RUN
     check_run(run)
     for place in filter(None, (data, given["imagenet"], given["cifar10"])):
-        options.check_folder(place)
+        refuse_no_folder(place)
     how = {name: given.pop(name) for name in ("model", "numerics", "device")}
     from in4310repro.runs.config import change
     from in4310repro.runs.folder import written
@@ -116,7 +118,7 @@ def export(run: Path, format_: str, out: Path, verification: Place, data: Text, 
     # Locked where possible: what is written could not be taken back if the run changed meanwhile.
     with written(run):
         finished = FinishedRun.open(run)
-        console.trust_network(model, finished.config.model)
+        trust_network(model, finished.config.model)
         verified_as = facts.read_verification(verification, finished) if verification else None
         extras = table.Extras(verification=verified_as, images=Path(data) if data else None, **given)
         files = formats.export(finished, format_, out, extras)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, load_torch, print_line, print_text
 from in4310repro.cli.options import AS_RUN, OWN_NETWORK, Place, Text, argument, command, ending, of_config, option
+from in4310repro.data.folders import refuse_no_folder, refuse_no_images
+from in4310repro.models.sources import trust_network
 from in4310repro.runs import names
 from in4310repro.system.text import shell_command
 
@@ -120,7 +122,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
         return routine.answer(run, checks.Verification(differences=[*committed, *essentials]))
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
-    console.trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
+    trust_network(asked.model, recorded.get("model") if isinstance(recorded, dict) else None)
     made_by, report = files.read_record(names.FINGERPRINT, Fingerprint), asked.report
     context = console.activate_as_recorded(made_by, asked.numerics, None)
     from in4310repro.report.page import list_report_files, report_differences
@@ -206,7 +208,7 @@ def compare(first: Path, second: Path) -> None:
 
 @command()
 @options.RUN_FOLDER
-@option("--data", "Folder of class folders; default: the run's test set.", check=options.check_folder)
+@option("--data", "Folder of class folders; default: the run's test set.", check=refuse_no_folder)
 @of_config("class_folders")
 @option(
     "--out", "JSON file for the result, or a .csv file of every image and its scores.", Path, check=options.check_output
@@ -241,14 +243,9 @@ def evaluate(run: Path, data: Text, class_folders: Text, out: Place, **how: Any)
     conclude(measured)
 
 
-def _check_images(place: Path) -> None:
-    if not place.exists():
-        raise ValueError(f"no image and no folder {place}")
-
-
 @command()
 @options.RUN_FOLDER
-@argument("images", "Image files, and folders of images at any depth.", nargs=-1, check=_check_images)
+@argument("images", "Image files, and folders of images at any depth.", nargs=-1, check=refuse_no_images)
 @option("--out", "A .csv or .json file; default: CSV on standard output.", Path, check=ending("--out", ".csv", ".json"))
 @of_config("device")
 @AS_RUN

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from in4310repro.cli import console, options
 from in4310repro.cli.console import conclude, print_line, progress
 from in4310repro.cli.options import RUN, Place, Text, command, option
-from in4310repro.data.folders import count_images
+from in4310repro.data.folders import count_images, refuse_no_folder
 from in4310repro.models.sources import HEAD, refuse_no_weights
 from in4310repro.runs import config as configuration
 from in4310repro.runs import deviations, names, presets
@@ -173,7 +173,7 @@ def check_training(config: Config) -> None:
     presets.refuse_without_images(config)
     check_device(config.device)
     for place in filter(None, (config.imagenet, config.cifar10)):
-        options.check_folder(place)
+        refuse_no_folder(place)
     refuse_no_weights(config.weights)
     if config.data:
         images = count_images(Path(config.data), config.class_folders)

@@ -14,6 +14,7 @@ from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
 from in4310repro.data.splits import Split, members, parts_of, split_differences
 from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
+from in4310repro.system.text import first_of
 
 AT_ONCE = 16  # images that a thread reads at a time
 PRINTED = 10  # of each kind of finding, and of the files in each group
@@ -257,8 +258,8 @@ def render(found: Findings) -> str:
         *(found.faults and list_examples("faults of the folder", found.faults)),
         f"{sum(found.images.values())} images: "
         f"{', '.join(f'{name} {number}' for name, number in found.images.items()) or 'no class'}",
-        f"sizes {', '.join(f'{size}: {number}' for size, number in [*found.sizes.items()][:3]) or 'none'}"
-        f"{f' and {len(found.sizes) - 3} more' if len(found.sizes) > 3 else ''}; {found.not_square} not square",
+        f"sizes {first_of([f'{size}: {number}' for size, number in found.sizes.items()], 3) or 'none'}; "
+        f"{found.not_square} not square",
         f"modes {', '.join(f'{mode}: {number}' for mode, number in found.modes.items()) or 'none'}",
     ]
     lines += found.nested and list_examples("folders lie in class folders", found.nested)
@@ -299,7 +300,7 @@ def lines_on_groups(
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
     """Return the first `PRINTED` paths joined by `sign`, then the number of any further paths."""
-    return f"{sign.join(paths[:PRINTED])}{f' and {len(paths) - PRINTED} more' if len(paths) > PRINTED else ''}"
+    return first_of(paths, PRINTED, sign)
 
 
 def list_examples(title: str, examples: Sequence[str] | Mapping[str, str]) -> list[str]:

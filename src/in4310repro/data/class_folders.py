@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import takewhile
 from typing import NamedTuple
 
+from in4310repro.system.text import first_of
+
 # Names of the parts of a download, in any capitals.
 PARTS = frozenset(("train", "test", "val", "valid", "validation", "seg_train", "seg_test", "seg_pred"))
 OUTERMOST, INNERMOST, SECOND = CLASS_FOLDERS = ("outermost", "innermost", "second")
@@ -56,10 +58,7 @@ innermost has bay 2, sea 2'
         return Reading(classes, doubt=_readings(around))
     deeper = sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1})
     if deeper:
-        notes += (
-            f"folders in class folders are not classes: {', '.join(deeper[:3])}"
-            f"{f' and {len(deeper) - 3} more' if len(deeper) > 3 else ''}",
-        )
+        notes += (f"folders in class folders are not classes: {first_of(deeper, 3)}",)
     if single := sorted({folders[0] for folders in inside.values() if folders and _is_part(folders[0])}):
         notes += (f"{', '.join(single)} is a class like the folders beside it, not a part of a download",)
     return Reading(classes, notes)

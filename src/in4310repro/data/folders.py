@@ -206,10 +206,16 @@ def image_files(root: Path, *, unlabelled: bool = False) -> list[Path]:
     return [root / path for path in sorted(wanted, key=lambda path: path.split("/"))]
 
 
-def refuse_no_folder(root: Path) -> None:
+def refuse_no_folder(root: str | Path) -> None:
     """Raise ValueError if the folder of images does not exist."""
-    if not root.is_dir():
+    if not Path(root).is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
+
+
+def refuse_no_images(place: Path) -> None:
+    """Raise ValueError if neither an image nor a folder has this path."""
+    if not place.exists():
+        raise ValueError(f"no image and no folder {place}")
 
 
 def count_images(root: Path, class_folders: str | None = None) -> int:

@@ -269,17 +269,12 @@ def augment(pixels: Pixels, draws: Float64[np.ndarray, " draw"], augmentation: s
     if augmentation != "none" and draws[0] < 0.5:
         pixels = pixels[:, ::-1]
     if augmentation == "flip-shift":
-        reach = pixels.shape[0] // 16
-        positions = zip(pixels.shape, draws[1:], strict=False)
-        rows, columns = (_shift_positions(length, int(drawn * (2 * reach + 1)) - reach) for length, drawn in positions)
-        pixels = pixels[rows][:, columns]
+        height, width, _ = pixels.shape
+        reach = height // 16
+        top, left = (int(drawn * (2 * reach + 1)) for drawn in draws[1:])
+        around = np.pad(pixels, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        pixels = around[top : top + height, left : left + width]
     return pixels
-
-
-def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
-    """Return the positions 0 to length - 1 plus a shift, reflected at the borders."""
-    positions = np.abs(np.arange(length) + shift)
-    return np.where(positions >= length, 2 * (length - 1) - positions, positions)
 
 
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:

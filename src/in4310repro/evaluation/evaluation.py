@@ -1,6 +1,5 @@
 """Evaluation of a run's selected network on images that are new to it, by content, and predicted classes of files."""
 
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from in4310repro.data.class_folders import read_as
-from in4310repro.data.folders import Entry, catalogue, image_files
+from in4310repro.data.folders import Entry, catalogue, image_files, refuse_no_images
 from in4310repro.data.images import ImageSet, decoder
 from in4310repro.evaluation.prediction import gather_rows, local_share, predict, refuse_too_large
 from in4310repro.metrics import METRICS, SCALARS, Details
@@ -332,13 +331,12 @@ def label(run: FinishedRun, places: Sequence[str | Path], *, context: Context | 
         roles += roles_of(images, contents)
         scores.append(torch.from_numpy(predict(model, images, run.config, context.alone()).softmax))
     softmax = gather_rows(scores, context.processes).numpy()
-    gathered = [role for each in context.processes.gather(json.dumps(roles).encode()) for role in json.loads(each)]
+    gathered = [role for each in context.processes.gather_json(roles) for role in each]
     return Predictions(run.classes, [file.as_posix() for file in files], gathered, softmax)
 
 
 def _files(place: Path) -> Sequence[Path]:
-    if not place.exists():
-        raise ValueError(f"no image and no folder {place}")
+    refuse_no_images(place)
     files = image_files(place, unlabelled=True) if place.is_dir() else [place]
     if files:
         return files

@@ -1,7 +1,5 @@
 """Softmax scores of images, the metrics computed from them, and the images with the most extreme scores."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from jaxtyping import Float32, Int64
 
 from in4310repro import metrics
 from in4310repro.metrics import ClassMetrics, Details
+from in4310repro.system.text import csv_text
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,8 @@ def csv_of(
 
     `words` maps the heading of each text column to the values in that column.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*words, *classes])
-    for *row, scores in zip(*words.values(), softmax, strict=True):
-        writer.writerow([*row, *(f"{score:.9g}" for score in scores)])
-    return text.getvalue()
+    rows = zip(*words.values(), softmax, strict=True)
+    return csv_text([[*words, *classes], *([*row, *(f"{score:.9g}" for score in scores)] for *row, scores in rows)])
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ from in4310repro.models.sources import FROM, Network
 from in4310repro.models.weights import State
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
+from in4310repro.system.text import first_of
 
 # Modules whose weights are drawn by name; what others hold is what their network's constructor draws.
 DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
@@ -135,10 +136,7 @@ def fit_state(
     others = [name for name in needed if shapes.get(name, expected[name]) != expected[name]]
     mismatches += [f"{name} has shape {shapes[name]} for {expected[name]}" for name in others]
     if mismatches:
-        raise ValueError(
-            f"{source} does not fit the model: {'; '.join(mismatches[:8])}"
-            f"{f' and {len(mismatches) - 8} more' if len(mismatches) > 8 else ''}"
-        )
+        raise ValueError(f"{source} does not fit the model: {first_of(mismatches, 8, '; ')}")
     return {**initial, **{name: _convert(name, given[name], initial[name], source, of_file) for name in needed}}
 
 

@@ -16,6 +16,7 @@ from in4310repro.features.hooks import evaluation_mode
 from in4310repro.models.building import construct, initial_state
 from in4310repro.models.sources import FIVE_MODULES, Network
 from in4310repro.system.tensors import load_state
+from in4310repro.system.text import first_of
 
 MODULES = 5  # whose feature maps are measured where none are named
 
@@ -144,7 +145,7 @@ def obstacle(network: Network, side: int) -> str:
     if any(value.is_meta for value in model.state_dict().values()):
         model = model.to_empty(device="cpu")
     if reasons := arithmetic.refused_modules(model):
-        return f"{'; '.join(reasons[:3])}{f' and {len(reasons) - 3} more' if len(reasons) > 3 else ''}"
+        return first_of(reasons, 3, "; ")
     load_state(model, initial_state(model, 0))
     model = arithmetic.portable(model)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))

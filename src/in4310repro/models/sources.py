@@ -462,3 +462,17 @@ def open_network(name: str) -> Network:
         f"model is {name[:100]!r}; it must be {VALID_NAMES}"
         f"{f'; did you mean {near}?' if near else did_you_mean(name, RESNETS)}"
     )
+
+
+def trust_network(model: str | None, recorded: object) -> None:
+    """Allow the user's own code to be used as a run's network if `model` names this network.
+
+    Nothing is allowed if `model` is None.
+
+    Raises:
+        ValueError: `model` names a network that is not the recorded one.
+    """
+    if model not in (None, recorded):
+        raise ValueError(f"--model {model} is not the network of the run; give --model {recorded}")
+    if model:
+        open_network(model).trust()

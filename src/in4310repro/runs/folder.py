@@ -325,9 +325,7 @@ def other_runs(folder: Path) -> str:
     """Return a clause that lists up to five existing runs, starting with those whose names resemble `folder` most."""
     named = {file.parent.as_posix() for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
     runs = sorted(named, key=lambda run: (-difflib.SequenceMatcher(None, run, folder.as_posix()).ratio(), run))
-    more = f" and {len(runs) - NAMED_RUNS} more" if len(runs) > NAMED_RUNS else ""
-    listed = f"the runs that are there: {', '.join(runs[:NAMED_RUNS])}{more}"
-    return listed if runs else "`in4310repro train` writes one"
+    return f"the runs that are there: {text.first_of(runs, NAMED_RUNS)}" if runs else "`in4310repro train` writes one"
 
 
 def moves_to(folder: Path) -> Path | None:

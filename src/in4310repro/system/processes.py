@@ -36,6 +36,10 @@ class Processes:
         """Return the bytes that each process passed, in order of rank; every process must call it."""
         return [data] if self.size == 1 else all_gather_bytes(data, None)
 
+    def gather_json(self, value: Any) -> list[Any]:
+        """Return the JSON values that each process passed, in order of rank; every process must call it."""
+        return [json.loads(each) for each in self.gather(json.dumps(value).encode())]
+
     def broadcast(self, data: bytes = b"") -> bytes:
         """Return the bytes that rank 0 passed; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)

@@ -1,6 +1,8 @@
 """Safe display of names from users and files: no control characters, no markup, and no private paths."""
 
+import csv
 import difflib
+import io
 import os
 import re
 import shlex
@@ -47,6 +49,18 @@ def join_names(names: Sequence[str], kind: str) -> str:
     if len(names) > MOST_NAMED:
         return f"{len(names)} {kind}"
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def first_of(texts: Sequence[str], most: int, between: str = ", ") -> str:
+    """Return the first texts joined, and how many more there are, as in "a, b and 3 more"."""
+    return between.join(texts[:most]) + f" and {len(texts) - most} more" * (len(texts) > most)
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def columns(rows: Sequence[Sequence[str]], signs: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 The run folder is new, or that of an interrupted run that is resumed, or of a finished one that gets more epochs.
 """
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +160,7 @@ def _plan(config: Config, context: Context, begun: Begun | None = None) -> Train
         "set of initial weights": plan.fingerprint.get("initial_weights_sha256"),
         "numeric class": numerics.numeric_class,
     }
-    first, *others = map(json.loads, processes.gather(json.dumps(mine).encode()))
+    first, *others = processes.gather_json(mine)
     for rank, found in enumerate(others, start=1):
         for name, value in first.items():
             if found[name] != value:

@@ -1,6 +1,5 @@
 """Training of one optimizer setting, by one process or several: epochs, checkpoints, files, and exact resumption."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -126,8 +125,7 @@ class Epochs:
         while position.epoch < self.config.epochs:
             row = self.validate(*self.train(after_step))
             position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
-            said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
-            heard = [json.loads(each) for each in self.processes.gather(said)]
+            heard = self.processes.gather_json([row["weights_sha256"], row["train_loss"], self._interrupted()])
             self.stop = any(stop for *_, stop in heard)
             for rank, (*found, _) in enumerate(heard):
                 if found != heard[0][:2]:

@@ -17,7 +17,8 @@ from in4310repro.system import archive, signals
 from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text
 from in4310repro.system.schema import differences
-from in4310repro.verification.folder import Unchecked, first_of
+from in4310repro.system.text import first_of
+from in4310repro.verification.folder import SHOWN, Unchecked
 
 README = "README.txt"
 # Files of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.
@@ -239,4 +240,4 @@ def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> li
 
 def describe_unchecked(listed: list[Unchecked]) -> str:
     """Return a sentence on the files of a bundle that were not checked."""
-    return "not checked: " + first_of([f"{each['path']} ({each['kind']})" for each in listed])
+    return "not checked: " + first_of([f"{each['path']} ({each['kind']})" for each in listed], SHOWN)

@@ -157,8 +157,7 @@ class Evidence:
             ValueError: an image is missing.
         """
         split = replace(self.run.split, root=image_root(self.run.config, self.data))
-        paths = ((part, entry.path) for part, entries in split.parts.items() for entry in entries)
-        for part, path in paths:
+        for path, part in splits.parts_of(split).items():
             if not (split.root / path).is_file():
                 where = f"{split.root}; --data names the folder that holds it"
                 raise ValueError(f"{part} image {path} is not below {where}")

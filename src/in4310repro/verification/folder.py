@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
@@ -15,6 +15,7 @@ from in4310repro.runs.folder import RunFolder, describe_status, manifest_bytes
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system import fingerprint
 from in4310repro.system.files import read_bytes
+from in4310repro.system.text import first_of
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -205,13 +206,8 @@ def describe(listed: Collection[Unchecked]) -> str:
             unknown.append(path if kind == UNKNOWN else f"{path} ({kind})")
     known = [f"{place} ({n} file{'s' * (n > 1)})" if "/" in place else place for place, n in of_training.items()]
     parts = [f"{', '.join(known)} (a training leaves them)"] * bool(known)
-    parts += [f"unknown: {first_of(unknown)}"] * bool(unknown)
+    parts += [f"unknown: {first_of(unknown, SHOWN)}"] * bool(unknown)
     return f"not checked: {'; '.join(parts)}" if parts else ""
-
-
-def first_of(listed: Sequence[str]) -> str:
-    """Return the first texts of a list, and how many more there are, as in "a, b and 3 more"."""
-    return ", ".join(listed[:SHOWN]) + f" and {len(listed) - SHOWN} more" * (len(listed) > SHOWN)
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from in4310repro.data.folders import Entry
 from in4310repro.data.preprocessing import APPLIED, to_json
 from in4310repro.evaluation.embedding import Features, embed
 from in4310repro.models import building, modules
+from in4310repro.models.sources import trust_network
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import unchanged
@@ -56,12 +57,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
                 option = decided[0].replace("_", "-")
                 raise ValueError(f"--{option} is set by the run {folder}; give it only with a file of weights")
             config = run.config
-            if "model" in options:
-                if options["model"] != config.model:
-                    raise ValueError(
-                        f"--model {options['model']} is not the network of the run; give --model {config.model}"
-                    )
-                config.network.trust()
+            trust_network(options.get("model"), config.model)
             model = run.selected_network()
             building.last_layer(model, config.network)
             fitted = config.fits_head(config.setting(run.metrics["setting"]))

@@ -1,7 +1,5 @@
 """What of a network is measured on a folder of images, and the statistics of its modules as JSON, CSV and text."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +12,7 @@ from in4310repro.features import FeatureResult, FeatureStatistics
 from in4310repro.features.hooks import ModuleChoice
 from in4310repro.runs.records import QUANTILES, SHOWN
 from in4310repro.system.schema import LONGEST
-from in4310repro.system.text import publishable_place
+from in4310repro.system.text import columns, csv_text, publishable_place
 
 IMAGES = 3  # of a channel, those with the largest responses
 
@@ -189,15 +187,13 @@ def folder_result(request: Request, results: Mapping[str, FeatureResult], paths:
 def to_csv(result: FolderResult) -> str:
     """Return the statistics as CSV: a row per module, with counts, fractions, quantiles and eigenvalues."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
     numbered = (f"eigenvalue_{rank}" for rank in range(1, longest + 1))
-    table.writerow(["module", *CSV_FIELDS, "never_positive", *map("quantile_{}".format, QUANTILES), *numbered])
+    rows = [["module", *CSV_FIELDS, "never_positive", *map("quantile_{}".format, QUANTILES), *numbered]]
     for name, module in result["modules"].items():
         never_positive, values = _activations(module, QUANTILES)
         counts = [module.get(field) for field in CSV_FIELDS]
-        table.writerow([name, *counts, never_positive, *values, *module.get("eigenvalues", ())])
-    return text.getvalue()
+        rows.append([name, *counts, never_positive, *values, *module.get("eigenvalues", ())])
+    return csv_text(rows)
 
 
 def to_text(result: FolderResult) -> str:
@@ -211,11 +207,7 @@ def to_text(result: FolderResult) -> str:
         shown = ["-" if value is None else f"{value:.3g}" for value in values]
         counts = ["-" if count is None else f"{count}" for count in (never_positive, module.get("channels"))]
         rows.append((name, f"{module['non_positive']:.2%}", *shown, *counts))
-    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-    return "\n".join(
-        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], widths, strict=True))])
-        for row in rows
-    )
+    return "\n".join(columns(rows, f"<{'>' * len(HEADING[1:])}"))
 
 
 def _activations(module: Mapping[str, Any], shares: Iterable[str]) -> tuple[int | None, list[float | None]]:
