@@ -22,7 +22,7 @@ from tests.evaluation.doubts import planted
 from in4310repro.data import check
 from in4310repro.data.folders import catalogue
 from in4310repro.evaluation.doubts.examination import examine, readable
-from in4310repro.evaluation.doubts.features import features_of, open_source
+from in4310repro.evaluation.doubts.folder_features import features_of, open_source
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file

@@ -26,7 +26,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.names import CONFIG
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import SPEED
+from in4310repro.runs.record_types import SPEED
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, read_json
 from in4310repro.system.numerics import generator_for

@@ -18,7 +18,7 @@ from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, HYPOTHESI
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import CONFIG
 from in4310repro.runs.presets import command_line_options, publishable
-from in4310repro.runs.records import FeatureMaps, Manifest
+from in4310repro.runs.record_types import FeatureMaps, Manifest
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system import text
 from in4310repro.system.context import Context

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from in4310repro.data.comparison import sample_positions
+from in4310repro.data.references import sample_positions
 from in4310repro.evaluation.doubts.examination import total
 from in4310repro.metrics import Interval, wilson
 from in4310repro.report.exhibit import original

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
-from in4310repro.evaluation.doubts.features import plane
+from in4310repro.evaluation.doubts.folder_features import plane
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics import wilson
@@ -35,7 +35,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import command_line_options, configure, with_one_setting
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.selection import best_epoch, select
 from in4310repro.runs.settings import LOOK_ALIKES, STRENGTHS
 from in4310repro.system.context import Context

@@ -42,7 +42,7 @@ from in4310repro.golden.claims import Case
 from in4310repro.golden.writing import renew
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import FeatureMaps, ImageSetFeatures
+from in4310repro.runs.record_types import FeatureMaps, ImageSetFeatures
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, json_bytes, read_json

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from in4310repro import arithmetic
-from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.runs.record_types import EpochHashes, HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.files import write_file
 from in4310repro.system.tensors import read_tensors, tensor_bytes

@@ -12,7 +12,7 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import METRICS, PER_CLASS, SCALARS, ClassMetrics, ends, summary
 from in4310repro.metrics.table import COUNTS, RANKING
-from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.runs.record_types import HistoryRow, RunMetrics, UnseenMetrics
 from in4310repro.system.schema import check
 
 CLASSES = 4

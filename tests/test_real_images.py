@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from in4310repro.data import comparison
-from in4310repro.data.comparison import Sample
+from in4310repro.data import references
 from in4310repro.data.folders import catalogue
 from in4310repro.data.reading import decode
+from in4310repro.data.references import Sample
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import page
@@ -71,8 +71,8 @@ def test_photographs_that_are_not_square_are_decoded_without_distortion() -> Non
 
 
 def test_the_comparison_samples_are_read() -> None:
-    assert len(comparison.imagenet(ROOT / "imagenet_sample", Sample(200, 64, 0))) == 200
-    assert len(comparison.cifar10(ROOT / "cifar10_sample", Sample(200, 64, 0))) == 200
+    assert len(references.imagenet(ROOT / "imagenet_sample", Sample(200, 64, 0))) == 200
+    assert len(references.cifar10(ROOT / "cifar10_sample", Sample(200, 64, 0))) == 200
 
 
 @pytest.mark.slow

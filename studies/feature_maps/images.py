@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from in4310repro.data import comparison
-from in4310repro.data.comparison import Sample, sample_positions
+from in4310repro.data import references
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.reading import crop_square
+from in4310repro.data.references import Sample, sample_positions
 from studies.feature_maps.networks import Subject
 
 IMAGES, MORE_IMAGES, SEED = 200, 1000, 0
@@ -50,9 +50,9 @@ def draw(subject: Subject, folders: Folders, name: str, count: int, size: int) -
 def draw_others(folders: Folders, name: str, sample: Sample) -> ImageSet:
     """Return a sample of ImageNet or CIFAR-10; its images are decoded once for all networks."""
     return (
-        comparison.imagenet(folders.imagenet, sample)
+        references.imagenet(folders.imagenet, sample)
         if name == IMAGENET
-        else comparison.cifar10(folders.cifar10, sample)
+        else references.cifar10(folders.cifar10, sample)
     )
 
 

@@ -17,10 +17,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from in4310repro import models
-from in4310repro.data.comparison import subset
 from in4310repro.data.images import evaluation_batches, training_batches
 from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.data.reading import crop_square, decode
+from in4310repro.data.references import subset
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.models.sources import open_network
 from in4310repro.runs.config import change, from_json, to_json
@@ -32,7 +32,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.verification.files import weights_form
+from in4310repro.verification.file_checks import weights_form
 from in4310repro.verification.routine import verify
 from tests.builders import image_set
 from tests.conftest import Call

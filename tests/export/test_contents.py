@@ -28,7 +28,7 @@ from in4310repro.export import facts, model_card, ro_crate
 from in4310repro.export import onnx as export_onnx
 from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification.bundle import bundle_differences, unpacked
+from in4310repro.verification.bundle_checks import bundle_differences, unpacked
 from tests.conftest import Call
 from tests.docs.commands import ROOT
 from tests.export.conftest import Export

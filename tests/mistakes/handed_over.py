@@ -14,7 +14,7 @@ import torch
 
 from in4310repro.data.images import ImageSet
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensors_sha256

@@ -16,7 +16,7 @@ from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
-from in4310repro.verification.records import score_differences
+from in4310repro.verification.results import score_differences
 from tests.conftest import active
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Array, from_to

@@ -18,7 +18,7 @@ from in4310repro.data import folders
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.folders import Entry
 from in4310repro.data.splits import PARTS, Split, from_csv, stratified_split, to_csv
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.selection import select
 from tests.mistakes import drawn
 from tests.mistakes.contents import by_names, loaded, neighbour

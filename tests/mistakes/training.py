@@ -19,7 +19,7 @@ from in4310repro.data.images import Batch, ImageSet, training_batches
 from in4310repro.evaluation import prediction
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import optimizers, training

@@ -31,7 +31,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure
-from in4310repro.runs.records import RunMetrics
+from in4310repro.runs.record_types import RunMetrics
 from in4310repro.runs.settings import IDENTICAL, LOOK_ALIKES
 from tests.report.reading import Page
 

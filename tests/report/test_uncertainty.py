@@ -20,7 +20,7 @@ from in4310repro.report.exhibit import Exhibit, to_text
 from in4310repro.report.score_exhibits import calibration_exhibit
 from in4310repro.report.uncertainty import describe, intervals, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import RunMetrics
+from in4310repro.runs.record_types import RunMetrics
 from in4310repro.system.files import read_json
 
 

@@ -33,7 +33,7 @@ from in4310repro.runs.deviations import (
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, manifest_bytes
 from in4310repro.runs.presets import PRESETS, configure
-from in4310repro.runs.records import FeatureMaps
+from in4310repro.runs.record_types import FeatureMaps
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment

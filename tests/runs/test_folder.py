@@ -29,7 +29,7 @@ from in4310repro.runs.folder import (
 )
 from in4310repro.system.files import is_locked_here, json_bytes, release, write_atomically
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.verification.folder import describe, recorded_files, unchecked_in
+from in4310repro.verification.folder_checks import describe, recorded_files, unchecked_in
 from tests.conftest import Call
 from tests.processes import held_by_another_process
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from in4310repro.data.images import normalize
 from in4310repro.data.reading import decode
 from in4310repro.report.page import exhibits, write
-from in4310repro.runs import records
+from in4310repro.runs import record_types
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -215,4 +215,4 @@ def test_an_interrupted_training_is_resumed_to_the_same_bytes(
     monkeypatch.setattr(Epochs, "train", epoch_of)
     resumed = experiment.train(CONFIG, tmp_path / "run", resume=True, context=Context(numerics))
     for setting in run.histories:
-        assert rows_of(resumed.folder, setting, records.SPEED) == rows_of(run.folder, setting, records.SPEED)
+        assert rows_of(resumed.folder, setting, record_types.SPEED) == rows_of(run.folder, setting, record_types.SPEED)

@@ -20,7 +20,7 @@ from in4310repro.runs.deviations import PUBLISHED, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import RunMetrics
+from in4310repro.runs.record_types import RunMetrics
 from studies.ablation import read_report
 from studies.published import __main__ as published_session
 from studies.published import figures

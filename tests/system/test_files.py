@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.data.comparison import Sample, cifar10
 from in4310repro.data.reading import decode
+from in4310repro.data.references import Sample, cifar10
 from in4310repro.data.splits import from_csv
 from in4310repro.models.sources import open_network
 from in4310repro.runs.config import read_toml

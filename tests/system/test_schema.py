@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.runs.records import HistoryRow, Manifest, TensorHashes
+from in4310repro.runs.record_types import HistoryRow, Manifest, TensorHashes
 from in4310repro.system.schema import check
 
 ROW: dict[str, Any] = {

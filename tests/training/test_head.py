@@ -24,7 +24,7 @@ from in4310repro.models.sources import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import configure
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics

@@ -13,9 +13,9 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro import models
-from in4310repro.data.comparison import imagenet
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import decode
+from in4310repro.data.references import imagenet
 from in4310repro.data.scenes import CLASSES, draw
 from in4310repro.models.sources import Published
 from in4310repro.runs.config import Config

@@ -18,7 +18,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
 from in4310repro.training.step_log import log_formats
-from in4310repro.verification.folder import unchecked_in
+from in4310repro.verification.folder_checks import unchecked_in
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
 from tests.training.test_checkpoints import CutOffError, cut_after

@@ -15,7 +15,7 @@ from in4310repro.training import experiment, training
 from in4310repro.training.step_log import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task
 from in4310repro.verification.compare import compare_traces, read_traces
-from in4310repro.verification.folder import unchecked_in
+from in4310repro.verification.folder_checks import unchecked_in
 from tests.conftest import active
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_step_log import CSV, rows_of

@@ -15,7 +15,7 @@ from in4310repro.evaluation.prediction import predict
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.processes import Processes

@@ -31,7 +31,7 @@ from in4310repro.verification.heads import (
     metric_limits,
     score_tolerance,
 )
-from in4310repro.verification.records import contradictions
+from in4310repro.verification.results import contradictions
 from in4310repro.verification.routine import verify
 from tests.builders import Watched
 from tests.verification.given import evidence_of

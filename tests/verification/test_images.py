@@ -19,7 +19,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
-from in4310repro.verification.files import (
+from in4310repro.verification.file_checks import (
     image_differences,
     pixel_differences,
     scene_differences,

@@ -22,8 +22,8 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.verification import checks, routine
 from in4310repro.verification.checks import CHECKS, Verification, of_each_setting
 from in4310repro.verification.evidence import IN_CLASS, REPLAY, Claim, Evidence, Note
-from in4310repro.verification.files import preset_findings
-from in4310repro.verification.folder import changed_files
+from in4310repro.verification.file_checks import preset_findings
+from in4310repro.verification.folder_checks import changed_files
 from in4310repro.verification.routine import answer, verify
 from tests.verification import table
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.verification.records import LOGIT_TOLERANCE, SCORE_TOLERANCE, score_differences, softmax_range
+from in4310repro.verification.results import LOGIT_TOLERANCE, SCORE_TOLERANCE, score_differences, softmax_range
 from tests.builders import made_up_scores
 
 

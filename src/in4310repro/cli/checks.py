@@ -143,9 +143,9 @@ def check(folder: Path, **given: Any) -> None:
         console.load_torch()
         import numpy as np
 
-        from in4310repro.data.comparison import sample_positions
+        from in4310repro.data.references import sample_positions
         from in4310repro.evaluation.doubts import examination
-        from in4310repro.evaluation.doubts.features import features_of, open_source, plane
+        from in4310repro.evaluation.doubts.folder_features import features_of, open_source, plane
         from in4310repro.report import contact_sheet
 
         source = open_source(asked.weights, of_weights)

@@ -79,18 +79,18 @@ def _verify_bundle(file: Path, asked: SimpleNamespace) -> Verdict:
     Raises:
         ValueError: the file is not a bundle, or as for a folder.
     """
-    from in4310repro.verification.bundle import bundle_differences, describe_unchecked, unchecked_in_bundle, unpacked
+    from in4310repro.verification import bundle_checks
 
-    with unpacked(file) as bundle:
-        asked.differences, asked.shown = bundle_differences(bundle), bundle.shown
+    with bundle_checks.unpacked(file) as bundle:
+        asked.differences, asked.shown = bundle_checks.bundle_differences(bundle), bundle.shown
         asked.data, asked.report = asked.data or (bundle.images and f"{bundle.images}"), asked.report or bundle.report
         answer = _verify(bundle.run, asked)
         said: dict[str, Any] = answer._asdict()
         if "proven" in answer.document:
-            listed = unchecked_in_bundle(bundle, asked.data and Path(asked.data), asked.report)
+            listed = bundle_checks.unchecked_in_bundle(bundle, asked.data and Path(asked.data), asked.report)
             first, *others = answer.lines
             said = said | {"document": answer.document | {"not_checked_in_bundle": listed}}
-            said = said | {"lines": [first, f"{file}: {describe_unchecked(listed)}", *others]}
+            said = said | {"lines": [first, f"{file}: {bundle_checks.describe_unchecked(listed)}", *others]}
         return answer._replace(**_show_all(said, bundle.shown))
 
 
@@ -113,12 +113,12 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
     from in4310repro.system.fingerprint import Fingerprint
-    from in4310repro.verification import checks, folder, routine
+    from in4310repro.verification import checks, folder_checks, routine
     from in4310repro.verification.replay import Replay, describe_cap, replay
 
-    files = folder.recorded_files(run)
-    committed = [*asked.differences, *folder.other_manifest(files, asked.manifest_sha256)]
-    if essentials := folder.changed_essentials(files):
+    files = folder_checks.recorded_files(run)
+    committed = [*asked.differences, *folder_checks.other_manifest(files, asked.manifest_sha256)]
+    if essentials := folder_checks.changed_essentials(files):
         return routine.answer(run, checks.Verification(differences=[*committed, *essentials]))
     recorded = files.read_json(names.CONFIG)
     # If it is not a configuration, the check of the folder reports it.
@@ -138,7 +138,7 @@ def _verify(run: Path, asked: SimpleNamespace) -> Verdict:
         raise
     if found := [*committed, *verified.differences, *of_report]:
         return routine.answer(run, checks.Verification(differences=found))
-    in_report = folder.unchecked_in(report, list_report_files(report)) if report else None
+    in_report = folder_checks.unchecked_in(report, list_report_files(report)) if report else None
     agree = partial(routine.answer, run, verified, report, in_report)
     if not opened or not plans:
         return agree()

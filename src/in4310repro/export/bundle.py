@@ -7,7 +7,7 @@ from in4310repro.report import check_page, page, score_exhibits
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import file_sha256
-from in4310repro.verification.bundle import IMAGES, README, REPORT, RUN, STATEMENT
+from in4310repro.verification.bundle_checks import IMAGES, README, REPORT, RUN, STATEMENT
 
 CHECK_IMAGES = {check_page.IMAGES, check_page.PIXELS}  # beside the page, which reads them
 

@@ -10,7 +10,7 @@ from in4310repro.report.page import report_differences
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system import archive, signals
 from in4310repro.system.files import path_below, read_bytes, write_file
-from in4310repro.verification.folder import altered_files
+from in4310repro.verification.folder_checks import altered_files
 
 IN_THE_WAY = "is there with other content; --out takes a new or empty folder"
 

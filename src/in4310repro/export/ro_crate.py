@@ -12,7 +12,7 @@ from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes
-from in4310repro.verification.bundle import CRATE, VERIFICATION
+from in4310repro.verification.bundle_checks import CRATE, VERIFICATION
 
 VERSION = "https://w3id.org/ro/crate/1.1"
 AUTHORS, SOFTWARE, TRAINING, NO_LICENCE = "#authors", "#software", "#training", "#no-licence"

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from in4310repro.features.kernel import SIDE, kernel_for, widen
-from in4310repro.features.tensors import BinCounts, FeatureMaps, Keys, Record, Values
+from in4310repro.features.outputs import BinCounts, FeatureMaps, Keys, Record, Values
 
 FRACTION_BITS = 5
 RELATIVE_ERROR = 2.0 ** -(FRACTION_BITS + 1)  # of a quantile

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from in4310repro.features.hooks import Modules, is_compiled
-from in4310repro.features.tensors import Args, iterate_values
+from in4310repro.features.outputs import Args, iterate_values
 
 # Classes whose code is known; a subclass with its own forward() may do anything.
 KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "torchvision.ops.", "in4310repro.arithmetic.")

@@ -15,7 +15,7 @@ from in4310repro.arithmetic.tree import part
 from in4310repro.features import covariance
 from in4310repro.features.covariance import ImageRows, Moments, PositionRows, Precision, merge_moments
 from in4310repro.features.kernel import Counts
-from in4310repro.features.tensors import FeatureMaps, State
+from in4310repro.features.outputs import FeatureMaps, State
 
 BLOCK = 64  # images
 

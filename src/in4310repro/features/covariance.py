@@ -20,7 +20,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import LEADING, Counts, column_sums, count, kernel_for, self_product, widen
-from in4310repro.features.tensors import FeatureMaps, ImageMeans, Record, Shift, State, Values, Vector
+from in4310repro.features.outputs import FeatureMaps, ImageMeans, Record, Shift, State, Values, Vector
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from in4310repro.features.tensors import HINT, Args, ImageCounter, count_images, iterate_values
+from in4310repro.features.outputs import HINT, Args, ImageCounter, count_images, iterate_values
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 Names = Sequence[str] | re.Pattern[str]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic import library, signatures
-from in4310repro.features.tensors import BinCounts, ImageMeans, Shift, SingleMaps, Values
+from in4310repro.features.outputs import BinCounts, ImageMeans, Shift, SingleMaps, Values
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 SIDE = 1 << 13  # bins of a histogram for each sign, as in kernel.cpp

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from in4310repro.features.activations import Histogram, TopImages
 from in4310repro.features.covariance import Moments
+from in4310repro.features.outputs import Record, Vector
 from in4310repro.features.spectra import Spectrum, spectrum
-from in4310repro.features.tensors import Record, Vector
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from in4310repro.features.kernel import Counts, column_sums, count, self_product
-from in4310repro.features.tensors import FeatureMaps, State, Values, Vector
+from in4310repro.features.outputs import FeatureMaps, State, Values, Vector
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from in4310repro.arithmetic.shares import all_gather_bytes
-from in4310repro.features import hooks, tensors
+from in4310repro.features import hooks, outputs
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
 from in4310repro.features.hooks import ForwardPass, ModuleChoice, Names
+from in4310repro.features.outputs import ImageCounter, State, iterate_values
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.stream import Settings, Stream, finalize
-from in4310repro.features.tensors import ImageCounter, State, iterate_values
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 Source = tuple[str, str]  # module, and the exact path
@@ -163,8 +163,8 @@ class FeatureStatistics:
                 if paths.count(path) > 1:
                     raise ValueError("two parts of its output have this name, and would be pooled")
                 _name_source(self._sources, self._title(name, call, path), (name, exact))
-                values = tensors.plain_tensor(value)
-                number = tensors.images_of(module, path, values, images, self._uncut, self._count_images is not None)
+                values = outputs.plain_tensor(value)
+                number = outputs.images_of(module, path, values, images, self._uncut, self._count_images is not None)
                 axis = self._axes.axis_of(name, path, value) if self._uncut else 1
                 measured = self._streams.get((name, call, path)) or Stream(self._settings, self._first_image)
                 # Pooled calls are like the first.

@@ -13,9 +13,9 @@ from in4310repro.features.activations import INDICES, count_bins, first_keys
 from in4310repro.features.blocks import BlockMoments, merge_nodes
 from in4310repro.features.covariance import Moments, Precision, check_tensor, merge_moments
 from in4310repro.features.kernel import BINS, Counts, count
+from in4310repro.features.outputs import BinCounts, FeatureMaps, Keys, State, Values, check_range
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.spectra import FlatMaps, gram_matrix
-from in4310repro.features.tensors import BinCounts, FeatureMaps, Keys, State, Values, check_range
 
 COUNTS, KEYS = "activations.counts", "activations.keys"  # tensors of a saved state
 

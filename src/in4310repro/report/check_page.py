@@ -16,13 +16,13 @@ from in4310repro.metrics import METRICS, Tolerance
 from in4310repro.report.markup import read_asset, render
 from in4310repro.runs import forms, names
 from in4310repro.runs.finished import FinishedRun, image_root
-from in4310repro.runs.records import QUANTILES
+from in4310repro.runs.record_types import QUANTILES
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system import archive
 from in4310repro.system.files import file_sha256, write_file
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.evidence import IMAGENET_CLASSES
-from in4310repro.verification.records import LEAST, LOGIT_TOLERANCE, LOSS_TOLERANCE, OPEN, ROUNDING, SCORE_TOLERANCE
+from in4310repro.verification.results import LEAST, LOGIT_TOLERANCE, LOSS_TOLERANCE, OPEN, ROUNDING, SCORE_TOLERANCE
 
 PAGE, IMAGES, PIXELS = "check.html", "check-images.zip", "check-pixels.safetensors"
 # The numeric class that the kernel of the page computes. A test compares it with that of the package's own kernels.

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.data.references import DIGITS, PHOTOGRAPHS
 from in4310repro.report import exhibit, markup
 from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
 from in4310repro.report.markup import Numbers, Panel
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import SHOWN, FeatureMaps
+from in4310repro.runs.record_types import SHOWN, FeatureMaps
 from in4310repro.system.text import join_names
 
 INDEX = "eigenvalue index"

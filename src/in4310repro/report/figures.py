@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from in4310repro.runs.records import SHOWN
+from in4310repro.runs.record_types import SHOWN
 from in4310repro.system.text import escape, visible
 
 # Contrast of each to white is at least 4.5 to 1; sign, line or hatching distinguishes them without colour.

@@ -23,13 +23,13 @@ from in4310repro.report.feature_exhibits import measured
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.presets import PRESETS, publishable
-from in4310repro.runs.records import RunMetrics
+from in4310repro.runs.record_types import RunMetrics
 from in4310repro.runs.selection import describe_ties, unit
 from in4310repro.runs.settings import IDENTICAL, STRENGTHS
 from in4310repro.system.text import visible
 from in4310repro.verification import heads
-from in4310repro.verification.features import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
-from in4310repro.verification.records import LOGIT_TOLERANCE, LOSS_TOLERANCE
+from in4310repro.verification.feature_checks import NEXT_BIN, SHARE_TOLERANCE, SPECTRUM_TOLERANCE
+from in4310repro.verification.results import LOGIT_TOLERANCE, LOSS_TOLERANCE
 
 # The scope of `nox -s portability`.
 TESTED = (

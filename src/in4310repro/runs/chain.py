@@ -15,7 +15,7 @@ import torch
 from in4310repro.data import preprocessing, splits
 from in4310repro.models.sources import ALL
 from in4310repro.runs.config import Config
-from in4310repro.runs.records import Chain, EpochHashes
+from in4310repro.runs.record_types import Chain, EpochHashes
 from in4310repro.runs.settings import OPTIONS, OptimizerSetting
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256

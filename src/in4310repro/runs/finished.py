@@ -28,7 +28,7 @@ from in4310repro.models.weights import Weights
 from in4310repro.runs import chain, names, presets, selection, settings
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder, finished_files, unchanged
-from in4310repro.runs.records import QUANTILES, Chain, FeatureMaps, Groups, History, Pixels, RunMetrics
+from in4310repro.runs.record_types import QUANTILES, Chain, FeatureMaps, Groups, History, Pixels, RunMetrics
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
 from in4310repro.system.progress import SILENT, Progress

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs.config import Config, check_format, from_json
 from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, METRICS, SPLIT, STATUS
-from in4310repro.runs.records import Manifest, Status
+from in4310repro.runs.record_types import Manifest, Status
 from in4310repro.system import schema, signals, text
 from in4310repro.system.files import (
     LARGEST_TEXT,

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.runs import config, deviations, names, presets, records, settings
+from in4310repro.runs import config, deviations, names, presets, record_types, settings
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.schema import Text
 
@@ -57,13 +57,13 @@ RECORDS: config.Values = {
         modules=_list(Text, min_length=1),
     ),
     names.FINGERPRINT: Fingerprint,
-    names.PIXELS: records.Pixels,
-    names.GROUPS: records.Groups,
-    names.METRICS: records.RunMetrics,
-    names.FEATURES: records.FeatureMaps,
-    names.MANIFEST: records.Manifest,
-    names.HISTORY: records.History,
-    names.TENSORS: records.Chain,
+    names.PIXELS: record_types.Pixels,
+    names.GROUPS: record_types.Groups,
+    names.METRICS: record_types.RunMetrics,
+    names.FEATURES: record_types.FeatureMaps,
+    names.MANIFEST: record_types.Manifest,
+    names.HISTORY: record_types.History,
+    names.TENSORS: record_types.Chain,
 }
 
 

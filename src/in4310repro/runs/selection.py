@@ -6,7 +6,7 @@ from in4310repro.data.splits import Split
 from in4310repro.metrics.scores import Scores
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import Config
-from in4310repro.runs.records import History, HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.runs.record_types import History, HistoryRow, RunMetrics, UnseenMetrics
 from in4310repro.system.text import join_names
 
 Histories = Mapping[str, History]  # by setting

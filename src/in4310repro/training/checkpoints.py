@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
 from in4310repro.runs import config as configuration
-from in4310repro.runs import names, records, settings
+from in4310repro.runs import names, record_types, settings
 from in4310repro.system import files, schema
 from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes, tensors_sha256
 from in4310repro.training import optimizers
@@ -37,8 +37,8 @@ class Position:
     epoch: schema.Count = 0  # epochs that are finished
     batch: schema.Count = 0  # batches of the next epoch that are done
     loss: schema.NonNegative = 0.0  # summed over the images of those batches
-    history: records.History = field(default_factory=list)
-    tensors: records.Chain = field(default_factory=list)  # after each epoch
+    history: record_types.History = field(default_factory=list)
+    tensors: record_types.Chain = field(default_factory=list)  # after each epoch
 
     @property
     def begun(self) -> bool:
@@ -117,7 +117,7 @@ def kept_epoch_bytes(model: Module, setting: settings.OptimizerSetting) -> int:
     return sum(each.nbytes for each in (*model.state_dict().values(), *[*model.parameters()] * copies))
 
 
-def read_kept_epoch(file: Path, entry: records.EpochHashes | None = None) -> tuple[State, State]:
+def read_kept_epoch(file: Path, entry: record_types.EpochHashes | None = None) -> tuple[State, State]:
     """Read the file of a kept epoch; return the weights, and the optimizer state by `INDEX.NAME`.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.data import comparison, preprocessing
+from in4310repro.data import preprocessing, references
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
 from in4310repro.models.sources import Network
@@ -113,8 +113,8 @@ def pass_through_stages(
     """
     config, silent, seconds = plan.config, context.silent(), 0.0
     steps, sizes = dict[str, Step](), dict[str, int]()
-    batch = comparison.subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
-    few = comparison.subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed)
+    batch = references.subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
+    few = references.subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed)
     for setting in config.settings:
         context.progress.message(f"one batch through every stage of {setting.name}")
         inputs = replace(plan.inputs(setting, silent), training=few)

@@ -16,7 +16,7 @@ from in4310repro.data.images import training_ranges
 from in4310repro.data.splits import from_csv
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import chain, names, records, selection, settings
+from in4310repro.runs import chain, names, record_types, selection, settings
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
@@ -172,7 +172,7 @@ def _plan(config: Config, context: Context, begun: Begun | None = None) -> Train
 
 def _fit_setting(
     plan: TrainingPlan, setting: OptimizerSetting, context: Context, recorded: configuration.Values
-) -> records.History:
+) -> record_types.History:
     """Train with one optimizer setting, unless that is already done; return the history.
 
     The protocol decides whether training starts from the initial weights or from those of the previous setting.

@@ -17,7 +17,7 @@ from in4310repro.evaluation.prediction import measure, scores_of
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import building
 from in4310repro.runs import chain, names, settings
-from in4310repro.runs.records import Chain, History, HistoryRow
+from in4310repro.runs.record_types import Chain, History, HistoryRow
 from in4310repro.system import machine, signals
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256

@@ -14,8 +14,8 @@ from torch.nn import Module
 
 from in4310repro.data import embedded, folders, reading, splits
 from in4310repro.data.class_folders import describe_counts
-from in4310repro.data.comparison import Sample, imagenet
 from in4310repro.data.images import ImageSet, decoder
+from in4310repro.data.references import Sample, imagenet
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
@@ -23,7 +23,7 @@ from in4310repro.features.hooks import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import building, modules, sources
 from in4310repro.models.weights import Weights
-from in4310repro.runs import presets, records, settings
+from in4310repro.runs import presets, record_types, settings
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
@@ -104,7 +104,7 @@ class TrainingPlan:
     """All inputs of a training that determine its results: configuration, split, images and initial network."""
 
     config: Config  # with the split as counts, and the modules of its network
-    groups: records.Groups  # of images that the split holds on one side, beside files of equal bytes
+    groups: record_types.Groups  # of images that the split holds on one side, beside files of equal bytes
     split: splits.Split
     sets: Mapping[str, ImageSet]  # of each part
     network: Module  # with the initial weights
@@ -178,7 +178,7 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
     config = _for_network(with_preprocessing(config, weights.preprocessing), model, classes, numerics)
     if progress.console is not None and (line := check_weights(config, weights, context)):
         progress.message(line)
-    groups: records.Groups = []
+    groups: record_types.Groups = []
     if config.group == settings.LOOK_ALIKES:
         copy = network.restore(classes, model.state_dict(), "the initial weights", of_file=False)
         groups = find_groups(images, copy, config, context)

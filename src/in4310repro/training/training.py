@@ -21,7 +21,7 @@ from in4310repro.runs import chain, names, selection
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.records import History, HistoryRow
+from in4310repro.runs.record_types import History, HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import signals
 from in4310repro.system.context import Context

@@ -12,7 +12,7 @@ from in4310repro.models.sources import FROM
 from in4310repro.runs import selection, settings
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification import evidence as ev
-from in4310repro.verification import features, files, folder, heads, records
+from in4310repro.verification import feature_checks, file_checks, folder_checks, heads, results
 from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, Evidence, Finding
 
 WITHOUT_EFFECT = (
@@ -54,7 +54,7 @@ WITHIN_TOLERANCES = (
 
 
 BITWISE = "bit for bit"
-NUMERICAL = f"within tolerances (logits {records.LOGIT_TOLERANCE:g} of their size), in another numeric class"
+NUMERICAL = f"within tolerances (logits {results.LOGIT_TOLERANCE:g} of their size), in another numeric class"
 Find = Callable[[Evidence], Iterable[Finding]]
 
 
@@ -76,7 +76,7 @@ class Verification:
     feature_tier: str = ""  # how far feature maps may differ, as words after them
     absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable
     bodies_compared: bool = True  # what precedes a fitted head was compared with the weights before training
-    not_checked: Sequence[folder.Unchecked] = ()  # what lies in the folder and was compared with nothing
+    not_checked: Sequence[folder_checks.Unchecked] = ()  # what lies in the folder and was compared with nothing
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`
 
     @classmethod
@@ -141,7 +141,7 @@ class Verification:
         trained = [setting.name for setting in config.settings if not config.fits_head(setting)]
         fitted = len(trained) < len(config.settings)
         frozen = [each for each in config.settings if config.trained_part(each).startswith(FROM)]
-        decoded = files.decodes_training(run) or any(again.values())
+        decoded = file_checks.decodes_training(run) or any(again.values())
         left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
         best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
         besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
@@ -157,7 +157,7 @@ class Verification:
             OWN_CODE: [OWN_CODE.replace("MODULE:FUNCTION", config.network.name)] * bool(config.network.option),
             BEGAN: [f"that training began from {weights}"] * (not start),
             WITHOUT_EPOCHS: bool(trained),
-            files.ENDS: None,  # the check itself finds it, of images in a folder
+            file_checks.ENDS: None,  # the check itself finds it, of images in a folder
             GROUPS: start and self.bitwise if config.group == settings.LOOK_ALIKES else None,
             TRAINING_PIXELS: decoded or not run.fingerprint.get("pixels_sha256"),
             OPEN_PRECISIONS: None,  # the check itself finds which they are
@@ -240,73 +240,73 @@ def _memory_differences(evidence: Evidence) -> Iterator[str]:
 CHECKS = {
     "changed files": Check(
         "every file, `manifest.json` | the sha256 in the manifest; the bytes that a run writes for such a manifest",
-        lambda evidence: folder.altered_files(evidence.files),
+        lambda evidence: folder_checks.altered_files(evidence.files),
     ),
     "listed files": Check(
         "`manifest.json` | the files that a run of this configuration has, each with a line",
-        lambda evidence: folder.wrong_in_manifest(evidence.run),
+        lambda evidence: folder_checks.wrong_in_manifest(evidence.run),
     ),
     "memory": Check("`config.json` | sizes that this machine's memory can hold", _memory_differences, needed=True),
     "form of files": Check(
         "JSON files, `scores.npz` | the bytes that a run writes for their content",
-        lambda evidence: files.form_differences(evidence.run),
+        lambda evidence: file_checks.form_differences(evidence.run),
     ),
     "split": Check(
         "`split.csv` | the split that seed and sizes draw from its images, byte for byte",
-        files.split_differences,
+        file_checks.split_differences,
         ["the split from the images and the seed"],
     ),
     "fingerprint": Check(
         "`fingerprint.json` | the arithmetic of this process, and initial weights drawn from the seed or read",
-        files.fingerprint_differences,
+        file_checks.fingerprint_differences,
         [DRAWN],
         {OF_MACHINE: NOT_SHOWN, OWN_CODE: NOT_SHOWN, BEGAN: ELSEWHERE},
     ),
     "preset": Check(
         "`config.json` | the presets by name; what differs from the preset is a note",
-        lambda evidence: files.preset_findings(evidence.run),
+        lambda evidence: file_checks.preset_findings(evidence.run),
         claims=dict.fromkeys((LEFT_OUT, WITHOUT_EFFECT, WITHOUT_EPOCHS), NOT_SHOWN),
     ),
     "drawn scenes": Check(
         "`split.csv` | the scenes that are drawn now, where the images are drawn ones",
-        files.scene_differences,
+        file_checks.scene_differences,
         needed=True,
     ),
     "images": Check(
         "`split.csv` | every image's sha256 now, and the images that are in its folder",
-        files.image_differences,
-        claims={files.ENDS: NOT_SHOWN},
+        file_checks.image_differences,
+        claims={file_checks.ENDS: NOT_SHOWN},
     ),
     "look-alikes": Check(
         "`groups.json` | the groups that features of the initial weights give, where bits must be equal",
-        files.group_differences,
+        file_checks.group_differences,
         [GROUPS],
         {GROUPS: ELSEWHERE},
     ),
     "pixels": Check(
         "`fingerprint.json`, `pixels.json` | the decoded pixels of test and validation images",
-        files.decoded_differences,
+        file_checks.decoded_differences,
         claims={TRAINING_PIXELS: REPLAY},
     ),
     "weights": Check(
         "`SETTING/best.safetensors` | the metadata, names and types that a run writes",
-        of_each_setting(files.weights_differences),
+        of_each_setting(file_checks.weights_differences),
     ),
     "test scores": Check(
         "`scores.npz` | the softmax of the selected network on the test images",
-        of_each_setting(records.saved_score_differences, selected=True),
+        of_each_setting(results.saved_score_differences, selected=True),
         ["every test score"],
         {OPEN_PRECISIONS: IN_CLASS},
     ),
     "metrics": Check(
         "`metrics.json` | every value, from these scores, the histories and the split",
-        of_each_setting(records.metrics_differences, selected=True),
+        of_each_setting(results.metrics_differences, selected=True),
         [TEST_METRICS],
     ),
     "best epochs": Check(
         "`SETTING/history.json`, `SETTING/tensors.json` | the best epoch's row and hashes, from `SETTING/"
         "best.safetensors` and the images",
-        of_each_setting(records.best_epoch_differences),
+        of_each_setting(results.best_epoch_differences),
         ["the validation metrics and tensor hashes of each setting's best epoch", BEST_LOSS, SELECTION, TRAINED],
         {**dict.fromkeys((*OF_EPOCHS, OF_ROWS, START, TEST_LOSSES), REPLAY), UNUSED: NOT_SHOWN},
     ),
@@ -324,7 +324,7 @@ CHECKS = {
     ),
     "feature maps": Check(
         "`features.json` | every value, on each image set that is available",
-        of_each_setting(lambda selected: features.feature_differences(selected.evidence), selected=True),
+        of_each_setting(lambda selected: feature_checks.feature_differences(selected.evidence), selected=True),
         [MAPS],
         {BEFORE_TRAINING: ELSEWHERE, ABSENT_SETS: ELSEWHERE},
     ),

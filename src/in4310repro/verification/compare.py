@@ -11,11 +11,11 @@ import numpy as np
 from in4310repro.data.images import training_ranges
 from in4310repro.runs import config, folder, names, selection
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import SPEED
+from in4310repro.runs.record_types import SPEED
 from in4310repro.system import schema, tensors, text
 from in4310repro.trace import Comparison, TraceFile, compare, read_trace
-from in4310repro.verification.folder import changed_files, wrong_in_manifest
-from in4310repro.verification.records import best_hash_differences, known_differences
+from in4310repro.verification.folder_checks import changed_files, wrong_in_manifest
+from in4310repro.verification.results import best_hash_differences, known_differences
 
 # The parts that are equal if there is no mismatch; feature maps are not compared.
 COMPARED = (

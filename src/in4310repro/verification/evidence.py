@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import torch
 
-from in4310repro.data import comparison, splits
+from in4310repro.data import references, splits
 from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import names, records, selection
+from in4310repro.runs import names, record_types, selection
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
@@ -27,10 +27,10 @@ from in4310repro.system import fingerprint
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.progress import SILENT, Progress
-from in4310repro.verification.folder import recorded_files
+from in4310repro.verification.folder_checks import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
-IN_LIBRARY = (comparison.PHOTOGRAPHS, comparison.DIGITS)  # image sets that scikit-learn has
+IN_LIBRARY = (references.PHOTOGRAPHS, references.DIGITS)  # image sets that scikit-learn has
 IMAGENET_CLASSES = 1000  # the fewest of published ImageNet weights; their head fits no run with fewer
 REPLAY = "shown by verify --replay, for the epochs that it trains again, of the selected setting or those of --setting"
 NOT_SHOWN = "shown by nothing in a run"
@@ -227,10 +227,10 @@ class Evidence:
         config, features = self.run.config, self.run.features
         if features is None:
             return []
-        sets: list[ImageSet | None] = [comparison.subset(self.images("test"), config.feature_images, config.seed)]
+        sets: list[ImageSet | None] = [references.subset(self.images("test"), config.feature_images, config.seed)]
         kinds = (
-            (comparison.photographs, comparison.imagenet, config.imagenet),
-            (comparison.digits, comparison.cifar10, config.cifar10),
+            (references.photographs, references.imagenet, config.imagenet),
+            (references.digits, references.cifar10, config.cifar10),
         )
         for record, (of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
             if record["name"] in IN_LIBRARY:
@@ -294,7 +294,7 @@ class SettingEvidence:
     network = cached_property(load_network)
 
     @cached_property
-    def best_row(self) -> records.HistoryRow:
+    def best_row(self) -> record_types.HistoryRow:
         """Row of the best epoch in the setting's history."""
         return selection.best_epoch(self.run.histories[self.name], self.run.config.select)
 

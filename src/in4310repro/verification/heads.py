@@ -9,11 +9,11 @@ from in4310repro.metrics import METRICS, SCALARS, Tolerance, ends
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import building, sources
 from in4310repro.runs import deviations, names, settings
-from in4310repro.runs.records import SPEED, HistoryRow
+from in4310repro.runs.record_types import SPEED, HistoryRow
 from in4310repro.system import schema
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import head, training
-from in4310repro.verification import records
+from in4310repro.verification import results
 from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
 
 # A fit on another machine differs: BLAS adds in another order, and L-BFGS ends near the minimum, not at it. With
@@ -68,10 +68,10 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
                 (_, layer), size = building.last_layer(inputs.model, config.network), config.evaluation_batch_size
                 of_part = features.validation, inputs.validation
                 fitted = head.scores_of_features(layer, *of_part, size, evidence.context.numerics)
-                limits = records.loss_limits(again, LOSS_TOLERANCE) | metric_limits(row, fitted, config.protocol)
+                limits = results.loss_limits(again, LOSS_TOLERANCE) | metric_limits(row, fitted, config.protocol)
                 compared = {path.partition(".")[0] for path in limits}
             saved, computed = ({key: value for key, value in each.items() if key in compared} for each in (row, again))
-            yield from records.contradictions(
+            yield from results.contradictions(
                 f"{setting.file(names.HISTORY)}: fit {row['epoch']}", saved, computed, limits
             )
             evidence.fits_repeat &= equal
@@ -195,5 +195,5 @@ def metric_limits(row: HistoryRow, scores: Scores, protocol: deviations.Protocol
     for name, metric in METRICS.items():
         # An older run says nothing of some; and how far logits may be off is not known.
         if name in row and not (metric.tolerance is Tolerance.ORDER and protocol.ranks_logits):
-            limits |= records.limits_of(name, worst, best)
+            limits |= results.limits_of(name, worst, best)
     return limits

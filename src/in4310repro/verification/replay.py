@@ -19,7 +19,7 @@ from in4310repro.data.images import training_batches
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain, names, settings
 from in4310repro.runs.finished import FinishedRun, image_root
-from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
+from in4310repro.runs.record_types import SPEED, EpochHashes, HistoryRow
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system import files, schema, signals
 from in4310repro.system.context import Context
@@ -30,8 +30,8 @@ from in4310repro.training.step_log import StepTrace
 from in4310repro.training.training import Epochs, TrainingInputs
 from in4310repro.verification.compare import describe_replay, traced_steps
 from in4310repro.verification.evidence import load_part
-from in4310repro.verification.files import pixel_differences
-from in4310repro.verification.records import known_differences
+from in4310repro.verification.file_checks import pixel_differences
+from in4310repro.verification.results import known_differences
 
 
 class EpochRecord(NamedTuple):

@@ -11,8 +11,8 @@ from in4310repro.system.context import Context, accept_former_place
 from in4310repro.verification import replay
 from in4310repro.verification.checks import CHECKS, Verification
 from in4310repro.verification.evidence import Claim, DamagedRunError, Evidence, Finding, Note
-from in4310repro.verification.features import absent_sets, feature_tier
-from in4310repro.verification.folder import Unchecked, describe, unchecked_in
+from in4310repro.verification.feature_checks import absent_sets, feature_tier
+from in4310repro.verification.folder_checks import Unchecked, describe, unchecked_in
 
 MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
 

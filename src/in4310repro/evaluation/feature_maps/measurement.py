@@ -10,7 +10,7 @@ import torch
 from in4310repro.data.preprocessing import Preprocessing, to_json
 from in4310repro.features import FeatureResult, FeatureStatistics
 from in4310repro.features.hooks import ModuleChoice
-from in4310repro.runs.records import QUANTILES, SHOWN
+from in4310repro.runs.record_types import QUANTILES, SHOWN
 from in4310repro.system.schema import LONGEST
 from in4310repro.system.text import columns, csv_text, publishable_place
 

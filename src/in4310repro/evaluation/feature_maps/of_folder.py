@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from in4310repro.data import comparison, folders, reading
+from in4310repro.data import folders, reading, references
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing, to_json
 from in4310repro.evaluation.feature_maps.measurement import FolderResult, Request, folder_result
@@ -183,7 +183,7 @@ def measure_folder(
         raise ValueError(f"{len(files)} images in {root}, {request.images} requested; at least 2 are needed")
     # Sorted by path; the sample depends only on the seed and the paths.
     names = [str(file.relative_to(root)) for file in files]
-    files = [files[position] for position in comparison.sample_positions(names, request.images, request.seed)]
+    files = [files[position] for position in references.sample_positions(names, request.images, request.seed)]
     network = open_network(request.model)
     network.check()
     weights = network.read_weights(request.weights)

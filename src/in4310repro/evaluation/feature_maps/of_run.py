@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.data import comparison
+from in4310repro.data import references
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.feature_maps.measurement import IMAGES, activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
@@ -18,7 +18,7 @@ from in4310repro.features.kernel import kernel_description
 from in4310repro.runs import deviations, folder, names, presets
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.runs.record_types import FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.progress import SILENT, Progress
@@ -27,9 +27,9 @@ from in4310repro.system.tensors import tensors_sha256
 EIGENVALUES = 15  # of a module that has so many channels
 
 
-def sample_of(settings: Config) -> comparison.Sample:
+def sample_of(settings: Config) -> references.Sample:
     """Return how many images to measure in each set, the seed for drawing them, and the preprocessing."""
-    return comparison.Sample(settings.feature_images, settings.image_size, settings.seed, settings.preprocessing)
+    return references.Sample(settings.feature_images, settings.image_size, settings.seed, settings.preprocessing)
 
 
 def comparison_sets(settings: Config) -> list[ImageSet]:
@@ -44,8 +44,8 @@ def comparison_sets(settings: Config) -> list[ImageSet]:
     """
     sample = sample_of(settings)
     return [
-        comparison.imagenet(Path(settings.imagenet), sample) if settings.imagenet else comparison.photographs(sample),
-        comparison.cifar10(Path(settings.cifar10), sample) if settings.cifar10 else comparison.digits(sample),
+        references.imagenet(Path(settings.imagenet), sample) if settings.imagenet else references.photographs(sample),
+        references.cifar10(Path(settings.cifar10), sample) if settings.cifar10 else references.digits(sample),
     ]
 
 
@@ -62,7 +62,7 @@ def image_sets(run: FinishedRun, settings: Config, data: str | None, progress: P
         ValueError: a folder or an image cannot be read, or the images are not those of the run.
     """
     tested = run.test_images(data, progress)
-    return [comparison.subset(tested, settings.feature_images, settings.seed), *comparison_sets(settings)]
+    return [references.subset(tested, settings.feature_images, settings.seed), *comparison_sets(settings)]
 
 
 def write_features(

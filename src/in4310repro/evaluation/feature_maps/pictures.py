@@ -17,7 +17,7 @@ from in4310repro.data.images import evaluation_batches
 from in4310repro.evaluation.feature_maps.measurement import parse_modules
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.hooks import ForwardPass, capture_outputs, check_calls_hooks, choose, evaluation_mode
-from in4310repro.features.tensors import iterate_values, plain_tensor
+from in4310repro.features.outputs import iterate_values, plain_tensor
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file

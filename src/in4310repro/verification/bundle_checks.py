@@ -18,7 +18,7 @@ from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text
 from in4310repro.system.schema import differences
 from in4310repro.system.text import first_of
-from in4310repro.verification.folder import SHOWN, Unchecked
+from in4310repro.verification.folder_checks import SHOWN, Unchecked
 
 README = "README.txt"
 # Files of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.

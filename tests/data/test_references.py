@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from in4310repro.data import comparison
-from in4310repro.data.comparison import Sample
+from in4310repro.data import references
+from in4310repro.data.references import Sample
 from tests.builders import write_images
 
 
 @pytest.mark.parametrize("pattern", ["{}.JPEG", "n0{}/1.JPEG", "val/n0{}/1.JPEG"], ids=["flat", "class", "torchvision"])
 def test_imagenet_is_read_in_every_layout(pattern: str, tmp_path: Path) -> None:
-    images = comparison.imagenet(write_images(tmp_path, *(pattern.format(n) for n in range(9))), Sample(5, 32, 0))
+    images = references.imagenet(write_images(tmp_path, *(pattern.format(n) for n in range(9))), Sample(5, 32, 0))
     assert (images.name, len(images), images.pixels.shape) == ("ImageNet", 5, (5, 32, 32, 3))
 
 
 def test_a_training_part_beside_val_is_not_sampled(tmp_path: Path) -> None:
-    images = comparison.imagenet(
+    images = references.imagenet(
         write_images(tmp_path, "train/a/1.png", "val/a/1.png", "val/b/1.png"), Sample(9, 32, 0)
     )
     assert images.paths == ("a/1.png", "b/1.png")
@@ -37,13 +37,13 @@ def test_torchvisions_archive_of_cifar10_keeps_its_channels_and_rows(tmp_path: P
     originals = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     root = write_cifar_archive(tmp_path, originals)
     for folder in (root, root / "cifar-10-batches-py"):
-        assert np.array_equal(comparison.cifar10(folder, Sample(12, 32, 0)).pixels, originals)
+        assert np.array_equal(references.cifar10(folder, Sample(12, 32, 0)).pixels, originals)
     assert not np.array_equal(originals.transpose(0, 3, 1, 2).reshape(2, 32, 32, 3), originals)
 
 
 def test_class_folders_of_cifar10_are_read_too(tmp_path: Path) -> None:
     assert (
-        len(comparison.cifar10(write_images(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png"), Sample(200, 32, 0))) == 3
+        len(references.cifar10(write_images(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png"), Sample(200, 32, 0))) == 3
     )
 
 
@@ -56,7 +56,7 @@ def test_an_archive_that_would_run_code_is_refused(tmp_path: Path, capsys: pytes
     write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": Trap()}))
     with pytest.raises(ValueError, match=r"not CIFAR-10's test_batch: it names builtins\.print"):
-        comparison.cifar10(tmp_path, Sample(5, 32, 0))
+        references.cifar10(tmp_path, Sample(5, 32, 0))
     assert "ran" not in capsys.readouterr().out
 
 
@@ -64,7 +64,7 @@ def test_an_array_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_cifar_archive(tmp_path, np.zeros((2, 32, 32, 3), np.uint8))
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(pickle.dumps({b"data": np.zeros((2, 5))}, protocol=2))
     with pytest.raises(ValueError, match=r"float64 of shape \(2, 5\); it must be uint8 of shape"):
-        comparison.cifar10(tmp_path, Sample(5, 32, 0))
+        references.cifar10(tmp_path, Sample(5, 32, 0))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -77,7 +77,7 @@ def test_a_damaged_archive_is_read_or_refused_by_name(seed: int, tmp_path: Path)
         content[generator.integers(200)] = generator.integers(256)
         file.write_bytes(content)
         try:
-            comparison.cifar10(tmp_path, Sample(2, 32, 0))
+            references.cifar10(tmp_path, Sample(2, 32, 0))
         except ValueError:
             refusals += 1
     assert refusals > 10
@@ -86,31 +86,31 @@ def test_a_damaged_archive_is_read_or_refused_by_name(seed: int, tmp_path: Path)
 def test_an_archive_of_one_image_is_refused(tmp_path: Path) -> None:
     write_cifar_archive(tmp_path, np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(ValueError, match=r"test_batch holds uint8 of shape \(1, 3072\).*2 images or more"):
-        comparison.cifar10(tmp_path, Sample(5, 32, 0))
+        references.cifar10(tmp_path, Sample(5, 32, 0))
 
 
 def test_a_folder_with_too_few_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 1 images for ImageNet; at least 2"):
-        comparison.imagenet(write_images(tmp_path, "1.png"), Sample(5, 32, 0))
+        references.imagenet(write_images(tmp_path, "1.png"), Sample(5, 32, 0))
     with pytest.raises(ValueError, match=r"no folder .*nowhere"):
-        comparison.cifar10(tmp_path / "nowhere", Sample(5, 32, 0))
+        references.cifar10(tmp_path / "nowhere", Sample(5, 32, 0))
 
 
 def test_a_sample_depends_on_seed_and_names_and_is_has_exactly_the_requested_size() -> None:
     names = [f"{number}.png" for number in range(500)]
-    assert len(set(comparison.sample_positions(names, 200, 0))) == 200
+    assert len(set(references.sample_positions(names, 200, 0))) == 200
     assert (
-        comparison.sample_positions(names, 200, 0)
-        == comparison.sample_positions(names, 200, 0)
-        != comparison.sample_positions(names, 200, 1)
+        references.sample_positions(names, 200, 0)
+        == references.sample_positions(names, 200, 0)
+        != references.sample_positions(names, 200, 1)
     )
-    chosen = {names[position] for position in comparison.sample_positions(names, 200, 0)}
+    chosen = {names[position] for position in references.sample_positions(names, 200, 0)}
     reversed_names = names[::-1]
-    assert {reversed_names[position] for position in comparison.sample_positions(reversed_names, 200, 0)} == chosen
+    assert {reversed_names[position] for position in references.sample_positions(reversed_names, 200, 0)} == chosen
 
 
 def test_the_sets_of_scikit_learn_are_named_after_it() -> None:
-    photographs, digits = comparison.photographs(Sample(6, 48, 0)), comparison.digits(Sample(6, 48, 0))
+    photographs, digits = references.photographs(Sample(6, 48, 0)), references.digits(Sample(6, 48, 0))
     assert (photographs.name, digits.name) == ("scikit-learn photographs", "scikit-learn digits")
     for images in (photographs, digits):
         assert images.pixels.shape == (6, 48, 48, 3)

@@ -22,7 +22,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import archive, signals
 from in4310repro.system.files import file_sha256, json_bytes
-from in4310repro.verification.bundle import bundle_differences, unpacked
+from in4310repro.verification.bundle_checks import bundle_differences, unpacked
 from tests.conftest import Call, refused
 
 SUBJECTS = ("metrics.json", "run/scores.npz", "report/index.html")

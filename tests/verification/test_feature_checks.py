@@ -14,7 +14,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification.checks import Verification
 from in4310repro.verification.evidence import Evidence
-from in4310repro.verification.features import absent_sets, feature_differences, feature_tier, module_differences
+from in4310repro.verification.feature_checks import absent_sets, feature_differences, feature_tier, module_differences
 from tests.builders import inside_json
 from tests.forgeries.measured import claim_native
 from tests.verification.given import evidence_of

@@ -23,7 +23,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.verification.evidence import Note, requires_bits
-from in4310repro.verification.files import (
+from in4310repro.verification.file_checks import (
     fingerprint_differences,
     form_differences,
     weights_differences,

@@ -21,7 +21,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification.evidence import IN_CLASS, Claim
-from in4310repro.verification.records import (
+from in4310repro.verification.results import (
     best_epoch_differences,
     contradictions,
     metric_ranges,

@@ -17,7 +17,7 @@ from torch import nn
 
 from in4310repro import models
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.evaluation.doubts.features import features_of, open_source, plane
+from in4310repro.evaluation.doubts.folder_features import features_of, open_source, plane
 from in4310repro.models import sources
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context

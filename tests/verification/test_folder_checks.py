@@ -16,7 +16,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import json_bytes
-from in4310repro.verification.folder import (
+from in4310repro.verification.folder_checks import (
     altered_files,
     changed_essentials,
     changed_files,

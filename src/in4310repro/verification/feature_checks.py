@@ -3,20 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from in4310repro.data import comparison
+from in4310repro.data import references
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.activations import RELATIVE_ERROR
-from in4310repro.runs import names, records
+from in4310repro.runs import names, record_types
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification import files
 from in4310repro.verification.evidence import Evidence, Finding, requires_bits
-from in4310repro.verification.records import around, contradictions
+from in4310repro.verification.file_checks import class_differences
+from in4310repro.verification.results import around, contradictions
 
 # Shares of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
 # files); the rest is the precision in which the covariance is summed.
 SPECTRUM_TOLERANCE = {"exact": 1e-11, "fast": 1e-6}
 # Names of the image sets beside the test images, by position.
-SET_NAMES = {1: (comparison.PHOTOGRAPHS, comparison.IMAGENET), 2: (comparison.DIGITS, comparison.CIFAR10)}
+SET_NAMES = {1: (references.PHOTOGRAPHS, references.IMAGENET), 2: (references.DIGITS, references.CIFAR10)}
 # Used where the activations themselves may have other bits: a share of the values, and of the largest eigenvalue.
 SHARE_TOLERANCE, OTHER_SPECTRUM_TOLERANCE = 1e-4, 1e-4
 # A difference in the last bit can move a value across a border, also in a small layer. Only values within about 1e-6
@@ -26,7 +26,7 @@ FEW_VALUES = 3
 NEXT_BIN = 2 * RELATIVE_ERROR
 
 
-def feature_tier(features: records.FeatureMaps | None, numerics: Numerics) -> str:
+def feature_tier(features: record_types.FeatureMaps | None, numerics: Numerics) -> str:
     """Return a phrase that says how closely newly measured feature maps must agree with the recorded ones.
 
     The phrase is empty if no feature maps are recorded. It is also empty if all values must be equal, apart from
@@ -57,7 +57,7 @@ def feature_differences(evidence: Evidence) -> Iterator[Finding]:
     if features is None:
         return
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
-    yield from files.class_differences(f"{place}: fingerprint", features["fingerprint"], evidence.context.numerics)
+    yield from class_differences(f"{place}: fingerprint", features["fingerprint"], evidence.context.numerics)
     for position, valid in SET_NAMES.items():
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"
@@ -84,7 +84,7 @@ def absent_sets(evidence: Evidence) -> tuple[str, ...]:
 
 
 def module_differences(
-    place: str, saved: records.ModuleFeatures, now: records.ModuleFeatures, precision: str, bitwise: bool
+    place: str, saved: record_types.ModuleFeatures, now: record_types.ModuleFeatures, precision: str, bitwise: bool
 ) -> Iterator[str]:
     """Yield a message for each difference between the saved and the measured statistics of a module.
 

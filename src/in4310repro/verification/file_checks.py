@@ -31,7 +31,7 @@ from in4310repro.verification.evidence import (
     SettingEvidence,
     earlier_version,
 )
-from in4310repro.verification.folder import needed_files
+from in4310repro.verification.folder_checks import needed_files
 
 ENDS = "that no picture has bytes behind its end"
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
