@@ -58,9 +58,10 @@ def heartbeat(monkeypatch: pytest.MonkeyPatch) -> Mock:
     heartbeat.conclude.side_effect = SystemExit
     monkeypatch.setattr(processes, "_heartbeats", [])
     monkeypatch.setattr(processes, "Heartbeat", Mock(return_value=heartbeat))
-    for name in ("distributed", "connect", "tell_torchrun"):
+    for name in ("distributed", "connect"):
         monkeypatch.setattr(processes, name, Mock())
-    monkeypatch.setattr(faked.launch, "record", Mock())
+    for name in ("record", "tell_torchrun"):
+        monkeypatch.setattr(faked.launch, name, Mock())
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", Mock())
     return heartbeat
@@ -125,14 +126,14 @@ def test_only_a_broken_connection_that_the_others_explain_is_a_consequence(
 
 def test_a_failure_ends_as_all_agree_and_a_success_is_recorded_and_no_error_of_torchrun(heartbeat: Mock) -> None:
     assert conclude(0, "", None) == ""
-    faked.tell_torchrun.assert_not_called()
+    faked.launch.tell_torchrun.assert_not_called()
     faked.launch.record.assert_called_once_with(0, "", 0)
     error = ValueError("9 is wrong")
     with pytest.raises(SystemExit):
         conclude(2, "9 is wrong", error)
     heartbeat.conclude.assert_called_once_with(2, "9 is wrong", error)
-    faked.tell_torchrun.assert_not_called()
+    faked.launch.tell_torchrun.assert_not_called()
     heartbeat.finished = True
     assert conclude(2, "9 is wrong", error) == "9 is wrong"
-    faked.tell_torchrun.assert_called_once_with(error)
+    faked.launch.tell_torchrun.assert_called_once_with(error)
     assert faked.launch.record.call_args == call(2, "9 is wrong", 0)

@@ -10,7 +10,6 @@ for a slow one. After torchrun itself is killed, nothing would end them (measure
 
 import contextlib
 import json
-import math
 import os
 import threading
 import time
@@ -68,7 +67,7 @@ class Heartbeat:
         # Whether every process has joined, the store is gone, this process has finished, or it waits for the end.
         self.together = self.alone = self.finished = self.waits = False
         self.silent, self.looked = [0.0] * self.size, time.monotonic()  # seconds
-        self.trouble = self.known = math.inf  # when it was seen, on the monotonic clock
+        self.trouble = self.known = float("inf")  # when it was seen, on the monotonic clock
         self.own: Ending | None = None
         self.ending: Ending | None = None
         self.error: BaseException | None = None
@@ -139,7 +138,7 @@ class Heartbeat:
                 with contextlib.suppress(RuntimeError):
                     self.store.set("said", "")
         if error := self.error if self.own else RuntimeError(line):
-            tell_torchrun(error)
+            launch.tell_torchrun(error)
         os._exit(code)
 
     def _look(self) -> bool:
@@ -162,7 +161,7 @@ class Heartbeat:
                         for heard, last, silent in zip(self.heard, before, self.silent, strict=True)
                     ]
                 seconds, states = max(self.silent), {self.state, *(state for _, state, _ in self.heard)}
-                rank, silence = self.silent.index(seconds), SILENCE if self.trouble == math.inf else DOUBT
+                rank, silence = self.silent.index(seconds), SILENCE if self.trouble > now else DOUBT
                 # Processes that have never joined cannot tell the cause, so nothing is gained by waiting for them.
                 agree = RUNNING not in states or not self.together or now - self.trouble > PATIENCE
                 proposed, message = self.own, f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
@@ -197,14 +196,3 @@ class Heartbeat:
         lost = self.ending.rank if self.ending and self.ending.lost else None
         others = (rank for rank in range(self.rank) if rank != lost and self.heard[rank][1] != FINISHED)
         return not (waits and any(self.silent[rank] < DOUBT for rank in others))
-
-
-def tell_torchrun(error: BaseException) -> None:
-    """Record an error so that torchrun's summary shows it."""
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-    try:
-        raise error
-    except BaseException as raised:  # the handler asks Python for the traceback of what is being handled
-        with contextlib.suppress(OSError):
-            get_error_handler().record_exception(raised)

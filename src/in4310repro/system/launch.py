@@ -1,5 +1,6 @@
-"""Environment variables that torchrun sets, read without importing torch, and a hook for a command's exit code."""
+"""What torchrun tells its processes, read without importing torch, and what a command tells torchrun of its end."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -49,6 +50,17 @@ def advice() -> str:
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
     return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"
+
+
+def tell_torchrun(error: BaseException) -> None:
+    """Record an error so that torchrun's summary shows it."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    try:
+        raise error
+    except BaseException as raised:  # the handler asks Python for the traceback of what is being handled
+        with contextlib.suppress(OSError):
+            get_error_handler().record_exception(raised)
 
 
 def record_nothing(_code: int, _message: str, _rank: int) -> None:

@@ -13,7 +13,7 @@ from torch import distributed
 
 from in4310repro.arithmetic.shares import Connection, all_gather_bytes, broadcast_bytes, connect, device_of
 from in4310repro.system import launch
-from in4310repro.system.heartbeat import Heartbeat, tell_torchrun
+from in4310repro.system.heartbeat import Heartbeat
 
 # What gloo, nccl and torch say where the other end of a connection is gone.
 OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket")
@@ -140,7 +140,7 @@ def conclude(code: int, message: str, error: BaseException | None) -> str:
         if code and (heartbeat := _heartbeat()) and not heartbeat.finished:
             heartbeat.conclude(code, message, error)
     if code and error:
-        tell_torchrun(error)
+        launch.tell_torchrun(error)
     if launch.is_silent():
         return ""
     launch.record(code, message, 0)

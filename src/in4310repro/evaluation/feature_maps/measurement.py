@@ -188,7 +188,7 @@ def to_csv(result: FolderResult) -> str:
     """Return the statistics as CSV: a row per module, with counts, fractions, quantiles and eigenvalues."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
     numbered = (f"eigenvalue_{rank}" for rank in range(1, longest + 1))
-    rows = [["module", *CSV_FIELDS, "never_positive", *map("quantile_{}".format, QUANTILES), *numbered]]
+    rows: list[Any] = [["module", *CSV_FIELDS, "never_positive", *map("quantile_{}".format, QUANTILES), *numbered]]
     for name, module in result["modules"].items():
         never_positive, values = _activations(module, QUANTILES)
         counts = [module.get(field) for field in CSV_FIELDS]
