@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.docs.marks import replaced
 from tests.report.browsers import ChromiumTab, Tab, chromium, firefox
-from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, write_all
+from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, make_example, write_all
 
 from benchmarks.exports import command
 from in4310repro.evaluation.feature_maps import of_run
@@ -112,7 +112,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for name in ("demo", "tiny", *BROWSERS):
             Path(place, name).mkdir()
-        demo, tiny = trained(Path(place, "demo"), "demo", "--epochs", "1"), trained(Path(place, "tiny"), "tiny")
+        demo = trained(Path(place, "demo"), "demo", "--epochs", "1")
+        tiny = make_example(Path(place, "tiny"), activate("portable", "cpu"))
         content: dict[str, Any] = {
             "images": len(FinishedRun.open(demo / "runs/tiny").scores.paths),
             "pixels": FinishedRun.open(demo / "runs/tiny").config.image_size,
