@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests import narrow
 from tests.docs.marks import replaced
 
 from benchmarks import arm64
 from in4310repro import models
-from in4310repro.arithmetic import portable
+from in4310repro.arithmetic import cross_entropy, portable
 from in4310repro.data import scenes
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, load_images, training_batches
@@ -57,11 +58,13 @@ THREADS = (1, 2, 3, 16)
 TOLERANCE = 1e-12  # of the largest eigenvalue
 LIBRARIES = "libraries"
 STAGES = "--stages"
-# Two steps of each optimizer, the second with fewer images; small, since an emulator takes ten times as long.
+# Two steps of each optimizer, the second with fewer images, of a ResNet-18 with an eighth of its channels, since an
+# emulator takes a hundred times as long. One step of whole networks, whose layers reach the kernels of many channels.
 SMALL = replace(PRESETS["tiny"], scenes=4, split="12/6/6", epochs=1, feature_images=6)
 # Names of the traces by stage, without their suffix.
 TRACES = {f"{what} with {each.optimizer}": each.name for each in SMALL.settings for what in ("training", "losses")}
-TRACES[CONTROL] = "control"
+STEPS = {f"a step of {name}": name for name in ("resnet18", "mobilenet_v2")}
+TRACES |= STEPS | {CONTROL: "control"}
 Stage = tuple[str, dict[str, Any]]
 Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
@@ -79,6 +82,9 @@ def run_here(folder: Path) -> Iterator[Stage]:
     yield "augmentation", _batches(training)
     yield "ReLU and sums by torch", _elementwise()
     yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
+    for stage, name in STEPS.items():
+        yield stage, _step(name, training, folder / f"{name}.trace")
+    narrow.use(narrow=True)
     run = experiment.train(SMALL, folder / "run", trace=range(2), context=Context(numerics))
     for setting in SMALL.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
@@ -119,6 +125,21 @@ def _tensors(state: dict[str, torch.Tensor]) -> dict[str, str]:
     return {name: tensors_sha256({name: value}) for name, value in state.items()}
 
 
+def _step(name: str, training: ImageSet, trace: Path) -> dict[str, str]:
+    """Hash loss, gradients and then scores of a network for two images; trace all but the scores."""
+    batch = next(iter(training_batches(training, 2, SMALL.augmentation, SMALL.seed, 0)))
+    model = portable(models.build(name, 6, 0))
+    torch.manual_seed(0)  # for dropout
+    with Trace(model, None, trace) as opened, opened.step(images=batch.images, labels=batch.labels) as step:
+        loss = cross_entropy(model(batch.images), batch.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        step.record(loss=loss)
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    with torch.no_grad():
+        scores = model.eval()(batch.images)
+    return _tensors({"loss": loss.detach(), "scores": scores, **gradients})
+
+
 def _losses(run: FinishedRun, setting: str) -> dict[str, str]:
     rows = run.histories[setting]
     return {f"epoch {row['epoch']}": f"{row['train_loss'].hex()} {row['val_loss'].hex()}" for row in rows}
@@ -155,9 +176,9 @@ def _control(trace: Path) -> dict[str, str]:
     generator = generator_for(0, "control")
     maps, weights = (
         torch.from_numpy(generator.standard_normal(shape, dtype="float32"))
-        for shape in ((8, 64, 16, 16), (64, 64, 3, 3))
+        for shape in ((8, 32, 16, 16), (32, 32, 3, 3))
     )
-    model = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    model = torch.nn.Conv2d(32, 32, 3, padding=1, bias=False)
     model.weight = torch.nn.Parameter(weights)
     with Trace(model, None, trace) as opened, opened.step(images=maps) as step:
         loss = model(maps.contiguous(memory_format=torch.channels_last)).square().sum()
