@@ -71,10 +71,20 @@ def report(session: nox.Session) -> None:
     _python(session, "-m", "in4310repro", *words, options=False)
 
 
+# Modules whose shapes and types slow tests check at run time; `data.drawing` would take three times as long.
+CHECKED = (
+    *(f"data.{name}" for name in ("check", "images", "near_duplicates", "reading", "references", "scenes")),
+    *(f"features.{name}" for name in ("activations", "blocks", "covariance", "kernel", "result", "spectra", "stream")),
+    *("features.outputs", "evaluation.doubts", "metrics"),
+)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Oracles, golden files, determinism; what takes minutes by itself with `nox -s tests -- -m slow`."""
-    _python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal")
+    packages = ",".join((*(f"in4310repro.{name}" for name in CHECKED), "beartype.beartype"))
+    checks = (f"--jaxtyping-packages={packages}",) if "slow" in session.posargs else ()
+    _python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *checks)
 
 
 @nox.session
