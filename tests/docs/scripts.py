@@ -54,7 +54,6 @@ def run(blocks: Iterable[str], folder: Path) -> str:
     return done.stdout
 
 
-def read_cells(file: Path, kind: str = "") -> list[str]:
-    """Return the source of each cell of a notebook, or of those of one kind, `code` or `markdown`."""
-    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
-    return ["".join(cell["source"]) for cell in cells if kind in ("", cell["cell_type"])]
+def read_cells(file: Path) -> list[str]:
+    """Return the source of each cell of a notebook."""
+    return ["".join(cell["source"]) for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.site import find_dead_links, find_faults, find_loads, link_pages
+from tests.docs.site import find_dead_links, find_faults, find_loads, find_unsaid, link_pages
 
 X = "https://x.org/a"
 
@@ -64,3 +64,14 @@ def test_a_link_to_a_missing_file_a_missing_anchor_or_the_source_of_a_page_is_de
 )
 def test_a_link_of_a_notebook_leads_to_a_page_of_the_site(link: str, on_the_site: str) -> None:
     assert link_pages(f'<a href="{link}">') == f'<a href="{on_the_site}">'
+
+
+def test_a_page_whose_notebook_did_not_print_its_line_is_named(tmp_path: Path) -> None:
+    said = (
+        "<pre>bundle.zip: <b>verified</b>, no\ndifference\nmean_class_accuracy is 0.9882; computed again it is {}</pre>"
+    )
+    (tmp_path / "hand-in.html").write_text(said.format("0.5"), encoding="utf-8")
+    assert list(find_unsaid(tmp_path)) == []
+    (tmp_path / "hand-in.html").write_text(said.format("nothing"), encoding="utf-8")
+    (line,) = find_unsaid(tmp_path)
+    assert line.startswith("hand-in.html does not print mean_class_accuracy is ")
