@@ -1,6 +1,5 @@
 """Image files of the embedded scenes, which this package draws: class folders of lossless images in the cache."""
 
-import hashlib
 import inspect
 import io
 import itertools
@@ -16,7 +15,7 @@ from in4310repro.data import drawing, scenes
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.splits import Split
-from in4310repro.system.files import name_file_in_errors
+from in4310repro.system.files import bytes_sha256, name_file_in_errors
 from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.progress import SILENT, Progress
 
@@ -81,7 +80,7 @@ def differences_from_drawn(
     changed = (
         f"the split lacks the scene {path} as it is drawn now"
         for label, path, content in _draw(images_per_class, size, seed, "drawing scenes again", progress)
-        if listed.get(path) != (label, hashlib.sha256(content).hexdigest())
+        if listed.get(path) != (label, bytes_sha256(content))
     )
     # A forged size would change every scene, and make drawing slow.
     return [*itertools.islice(changed, MOST_DIFFERENCES)]
@@ -101,7 +100,7 @@ def refuse_too_many(images_per_class: int, size: int, seed: int) -> None:
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
     """Return the cache folder for scenes with these arguments; its name contains a hash of the drawing code."""
     sources = "".join(map(inspect.getsource, (scenes, drawing)))
-    code = hashlib.sha256(sources.encode()).hexdigest()[:12]
+    code = bytes_sha256(sources.encode())[:12]
     return cache_folder() / "scenes" / f"{images_per_class}-{size}px-seed{seed}-{code}"
 
 

@@ -1,7 +1,6 @@
 """Catalogues of image trees with a folder per class: one entry per image, with a hash, in sorted order."""
 
 import bisect
-import hashlib
 import importlib.util
 import os
 import unicodedata
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from in4310repro.data.class_folders import SECOND, Reading, read
-from in4310repro.system.files import file_sha256, reason, relative_path
+from in4310repro.system.files import bytes_sha256, file_sha256, reason, relative_path
 from in4310repro.system.machine import install_command
 from in4310repro.system.progress import SILENT, Progress
 
@@ -299,4 +298,4 @@ def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None
 def contents_sha256(entries: tuple[Entry, ...]) -> str:
     """Return one sha256, in lower-case hex, over the paths, labels and contents of images in their order."""
     lines = "".join(f"{entry.path} {entry.label} {entry.sha256}\n" for entry in entries)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return bytes_sha256(lines.encode())

@@ -19,6 +19,7 @@ from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels, Stack, sha256_of_pixels
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.data.reading import DEFAULT, Pixels, UnreadableImagesError, decode
+from in4310repro.system.files import bytes_sha256
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
@@ -76,7 +77,7 @@ class ImageSet:
 
 def sha256_of_hashes(hashes: Iterable[str]) -> str:
     """Return the sha256 of the bytes of hashes, one behind the other."""
-    return hashlib.sha256(bytes.fromhex("".join(hashes))).hexdigest()
+    return bytes_sha256(bytes.fromhex("".join(hashes)))
 
 
 def load_images(
@@ -130,7 +131,7 @@ def load_images(
         # Without the orientation the key equals that of older versions, whose pixels older runs still read.
         *[APPLIED] * (preprocessing.orientation == APPLIED),
     ]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+    key = bytes_sha256(json.dumps(settings).encode())
     unreadable: dict[int, Mapping[Path, str]] = {}
 
     def decode_entry(position: int) -> NDArray[np.uint8] | None:

@@ -1,6 +1,5 @@
 """Image sets for comparison with the test images: ImageNet and CIFAR-10, or images that scikit-learn includes."""
 
-import hashlib
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from in4310repro.data.folders import image_files
 from in4310repro.data.images import ImageSet
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import DEFAULT, crop_square, decode
-from in4310repro.system.files import open_regular
+from in4310repro.system.files import bytes_sha256, open_regular
 from in4310repro.system.numerics import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
@@ -138,7 +137,7 @@ def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], Pixels], s
     """
     chosen = sample_positions(paths, sample.count, sample.seed)
     pixels = np.stack([pixels_of(index) for index in chosen])
-    keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
+    keys = tuple(bytes_sha256(image.tobytes()) for image in pixels)
     labels, drawn = np.zeros(len(chosen), np.int64), tuple(paths[index] for index in chosen)
     return ImageSet(name, drawn, keys, labels, pixels, preprocessing=sample.preprocessing)
 

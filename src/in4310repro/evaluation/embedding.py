@@ -76,7 +76,7 @@ def embed(
     others = None if numerics.portable else images.pixels_sha256()
     of_weights, how = [layer, tensors.tensors_sha256(body), decoder()], asdict(images.preprocessing)
     settings = [*of_weights, how, numerics.numeric_class, others]
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+    key = files.bytes_sha256(json.dumps(settings).encode())[:32]
     file = cache_folder() / FOLDER / f"{key}{SUFFIX}"
     places = dict[bytes, int]()
     if processes.leads:

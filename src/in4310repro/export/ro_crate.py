@@ -1,6 +1,5 @@
 """Export as an RO-Crate: run, report, software and the action that made them, as a folder that describes itself."""
 
-import hashlib
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import PurePath
@@ -11,7 +10,7 @@ from in4310repro.export.table import Contents, Extras, refuse_dateless
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.files import json_bytes
+from in4310repro.system.files import bytes_sha256, json_bytes
 from in4310repro.verification.bundle_checks import CRATE, VERIFICATION
 
 VERSION = "https://w3id.org/ro/crate/1.1"
@@ -40,7 +39,7 @@ def contents(run: FinishedRun, extras: Extras) -> Contents:
         missed = lacking[0].partition("_")[0]
         raise ValueError(f"the installation of {facts.PACKAGE} has no {missed}; install it again: pip install -e .")
     described = [(name, each.what, each.place.stat().st_size, each.sha256) for name, each in files.items()]
-    described += [(name, GIVEN, len(each), hashlib.sha256(each).hexdigest()) for name, each in given.items()]
+    described += [(name, GIVEN, len(each), bytes_sha256(each)) for name, each in given.items()]
     graph = [
         {"@id": CRATE, "@type": "CreativeWork", "conformsTo": {"@id": VERSION}, "about": {"@id": "./"}},
         _entity(

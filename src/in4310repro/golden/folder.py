@@ -4,7 +4,6 @@ A "numeric class" is a hash that identifies the arithmetic of a process; see `cl
 """
 
 import datetime
-import hashlib
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +24,7 @@ from in4310repro.golden.claims import (
     find_claim_faults,
     odd_keys,
 )
-from in4310repro.system.files import file_sha256, json_bytes, read_json
+from in4310repro.system.files import bytes_sha256, file_sha256, json_bytes, read_json
 from in4310repro.system.numerics import Numerics
 
 # Placeholder reasons in hints; `update` refuses them.
@@ -126,7 +125,7 @@ def read_environments(folder: Path, command: Command = NOX) -> Environments:
 
 
 def _hash(content: Content) -> str:
-    return hashlib.sha256(json_bytes(content)).hexdigest()
+    return bytes_sha256(json_bytes(content))
 
 
 def read(folder: Path, case: str) -> dict[str, Any]:

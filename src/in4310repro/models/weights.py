@@ -1,6 +1,5 @@
 """Weights in files, each of which is read once."""
 
-import hashlib
 import io
 import json
 import pickle
@@ -14,7 +13,7 @@ import torch
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
 from in4310repro.models.sources import Published
-from in4310repro.system.files import read_bytes
+from in4310repro.system.files import bytes_sha256, read_bytes
 from in4310repro.system.tensors import metadata_of, tensors_of
 
 State = Mapping[str, torch.Tensor]
@@ -49,7 +48,7 @@ def read_content(file: Path, published: Callable[[], Published | None] = lambda:
                 f"{', '.join(DECIDED_BY_WEIGHTS)} ({error})"
             ) from None
     elif (known := published()) and known.file and known.file.name == file.name:
-        is_known = hashlib.sha256(data).hexdigest().startswith(file.stem.rsplit("-", 1)[1])
+        is_known = bytes_sha256(data).startswith(file.stem.rsplit("-", 1)[1])
         how = known.preprocessing if is_known else None
     return Weights(source, tensors, how)
 

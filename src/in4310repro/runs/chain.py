@@ -3,7 +3,6 @@
 The last hash therefore fixes all epochs. The formula is in docs/verification.md.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from in4310repro.models.sources import ALL
 from in4310repro.runs.config import Config
 from in4310repro.runs.record_types import Chain, EpochHashes
 from in4310repro.runs.settings import OPTIONS, OptimizerSetting
+from in4310repro.system.files import bytes_sha256
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 
@@ -32,9 +32,9 @@ def sha256_of(value: Mapping[str, Any], config: Config) -> str:
         ValueError: a number is not finite or, in RFC 8785, an integer beyond 2^53.
     """
     if config.is_canonical:
-        return hashlib.sha256(rfc8785.dumps(dict(value))).hexdigest()
+        return bytes_sha256(rfc8785.dumps(dict(value)))
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return bytes_sha256(text.encode("ascii"))
 
 
 def entry(
@@ -110,11 +110,6 @@ def start_sha256(
     )
 
 
-def split_sha256(split_csv: bytes) -> str:
-    """Return the sha256 of the bytes of `split.csv`."""
-    return hashlib.sha256(split_csv).hexdigest()
-
-
 def starts(
     config: Config, fingerprint: Fingerprint, split: splits.Split, tensors: Mapping[str, Chain]
 ) -> dict[str, str]:
@@ -123,7 +118,7 @@ def starts(
     `tensors` maps the name of each training setting to its epoch hashes. They are needed if the protocol starts
     each training with the final weights of the previous one.
     """
-    split_hash, numeric_class = split_sha256(splits.to_csv(split)), fingerprint["numeric_class"]
+    split_hash, numeric_class = bytes_sha256(splits.to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}
     for setting in config.settings:

@@ -7,7 +7,6 @@ memory is allocated.
 import contextlib
 import difflib
 import errno
-import hashlib
 import io
 import itertools
 import math
@@ -30,6 +29,7 @@ from in4310repro.runs.record_types import Manifest, Status
 from in4310repro.system import schema, signals, text
 from in4310repro.system.files import (
     LARGEST_TEXT,
+    bytes_sha256,
     file_sha256,
     is_locked_here,
     json_bytes,
@@ -108,7 +108,7 @@ class RunFolder:
         Raises:
             ValueError: a link leads out of the folder, or the manifest is damaged.
         """
-        manifest = self.manifest() | {name: hashlib.sha256(data).hexdigest()}
+        manifest = self.manifest() | {name: bytes_sha256(data)}
         for place, content in ((name, data), (MANIFEST, manifest_bytes(manifest))):
             write_file(path_below(self.folder, place), content)
 
@@ -232,7 +232,7 @@ class RunFolder:
         """
         manifest = self.manifest()
         manifest.pop(FEATURES, None)
-        return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+        return bytes_sha256(manifest_bytes(manifest))
 
 
 def finished_files(folder: Path) -> RunFolder:

@@ -188,6 +188,11 @@ def write_file(path: Path, data: bytes) -> Path:
     return path
 
 
+def bytes_sha256(data: bytes) -> str:
+    """Return the sha256 of bytes in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes in lower-case hex; raise the errors of `open_regular`."""
     with open_regular(path) as file:

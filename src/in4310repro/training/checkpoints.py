@@ -4,7 +4,6 @@ Order, augmentation and learning rate are functions of (seed, epoch, image, step
 A file's name ends with the sha256 of its bytes: a corrupt one is recognised without a second file.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -85,7 +84,7 @@ def save(folder: Path, tensors: Tensors, position: Position, config: configurati
     The tensors are named as by `tensors_of`.
     """
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
-    digits = hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS]
+    digits = files.bytes_sha256(data)[: names.CHECKPOINT_DIGITS]
     file = files.write_file(folder / f"{position.epoch:06d}-{position.batch:08d}-{digits}.safetensors", data)
     for old in sorted(folder.glob(FILES))[:-KEPT]:
         old.unlink()
@@ -183,7 +182,7 @@ def restore(
     warnings = []
     for file in sorted(folder.glob(FILES), reverse=True):
         data, source = files.read_bytes(file), f"checkpoint {file}"
-        if hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS] != file.stem.rpartition("-")[2]:
+        if files.bytes_sha256(data)[: names.CHECKPOINT_DIGITS] != file.stem.rpartition("-")[2]:
             warnings.append(f"{source} is corrupt; the one before it is used")
             continue
         with _of_this_training(source, TO_REMOVE):

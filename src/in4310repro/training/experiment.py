@@ -24,7 +24,7 @@ from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import machine, schema
 from in4310repro.system.context import Context, accept_former_place
-from in4310repro.system.files import path_below, read_bytes, release
+from in4310repro.system.files import bytes_sha256, path_below, read_bytes, release
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import class_of
 from in4310repro.system.progress import Progress
@@ -155,7 +155,7 @@ def _plan(config: Config, context: Context, begun: Begun | None = None) -> Train
         )
     mine = {
         "configuration": configuration.to_json(plan.config),
-        "split of images": chain.split_sha256(plan.split_csv),
+        "split of images": bytes_sha256(plan.split_csv),
         "set of decoded pixels": plan.fingerprint.get("pixels_sha256"),
         "set of initial weights": plan.fingerprint.get("initial_weights_sha256"),
         "numeric class": numerics.numeric_class,
@@ -184,7 +184,7 @@ def _fit_setting(
     if len(history) != _rows(setting, config):
         before = config.setting_before(setting)
         last = files.read_tensors(f"{before}/{names.LAST_WEIGHTS}") if before else None
-        inputs, split_sha256 = plan.inputs(setting, context, last), chain.split_sha256(plan.split_csv)
+        inputs, split_sha256 = plan.inputs(setting, context, last), bytes_sha256(plan.split_csv)
         start = chain.start_sha256(
             config, setting, split_sha256, tensors_sha256(inputs.model.state_dict()), context.numerics.numeric_class
         )

@@ -25,7 +25,7 @@ from in4310repro.models import modules
 from in4310repro.models.sources import open_network
 from in4310repro.system import schema, signals, tensors
 from in4310repro.system.context import Context
-from in4310repro.system.files import lock, read_bytes, reason, write_file
+from in4310repro.system.files import bytes_sha256, lock, read_bytes, reason, write_file
 from in4310repro.system.processes import Processes, join
 
 
@@ -146,7 +146,7 @@ def _digest(metadata: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> s
     """Return one sha256 of the tensors of a partial result, and of its metadata but this hash."""
     of_files = f"{metadata['images']}\n{metadata['files_sha256']}"
     sealed = f"{of_files}\n{metadata['identity']}\n{tensors.tensors_sha256(state)}"
-    return hashlib.sha256(sealed.encode()).hexdigest()
+    return bytes_sha256(sealed.encode())
 
 
 SECONDS_BETWEEN_SAVES = 300  # of partial results, at the end of a batch
