@@ -96,12 +96,10 @@ class Heartbeat:
             message: the message that this process alone would print.
             error: the error that ended this process; None if there was none.
         """
-        if code == signals.INTERRUPTED:
-            self._stop(INTERRUPTED)
-        else:
-            self.own, self.error = Ending(code, message, self.rank), error
+        interrupted = code == signals.INTERRUPTED
+        self.own, self.error = None if interrupted else Ending(code, message, self.rank), error
         self.waits = True
-        self.hurry.set()
+        self._stop(INTERRUPTED if interrupted else self.state)
         self.thread.join()
 
     def _beat(self) -> None:
@@ -114,7 +112,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self.finished:
-            if self.hurry.wait(BEAT):
+            if self.ended.is_set() or self.hurry.wait(BEAT):
                 time.sleep(SOON)
             # A main thread that does not end in time is ended here, with its process.
             if self._look() and (self.waits or time.monotonic() - self.known > GRACE):
@@ -179,7 +177,6 @@ class Heartbeat:
             self.ending = self.ending or Ending(signals.INTERRUPTED, place, 0)
         if self.ending and not self.ended.is_set():
             self.known = now
-            self.hurry.set()
             self.ended.set()
         # The others notice an error when the connections of the failed process close, if they have any.
         leaves = said or (self.own and self.together) or now - self.known > PATIENCE
