@@ -16,7 +16,7 @@ from in4310repro.data.folders import Entry
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config, to_json
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.folder import RunFolder, array_bytes
 from in4310repro.runs.settings import OptimizerSetting
 from tests.builders import pixels_of, relink
 
@@ -228,7 +228,8 @@ def write(folder: Path, made: Records) -> RunFolder:
         files.write_json(f"{setting.name}/tensors.json", made.tensors[setting.name])
     files.write_json("metrics.json", made.metrics)
     scores = made.scores
-    files.write_arrays("scores.npz", paths=np.array(scores.paths), labels=scores.labels, softmax=scores.softmax)
+    arrays = {"paths": np.array(scores.paths), "labels": scores.labels, "softmax": scores.softmax}
+    files.write_bytes("scores.npz", array_bytes(arrays))
     if made.features is not None:
         files.write_json("features.json", made.features)
     return files

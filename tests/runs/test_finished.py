@@ -18,7 +18,7 @@ from in4310repro.models.sources import open_network
 from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun, advise, image_root, open_run
-from in4310repro.runs.folder import RunFolder, finished_files
+from in4310repro.runs.folder import RunFolder, array_bytes, finished_files
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import file_sha256
 from in4310repro.system.processes import ALONE, Processes
@@ -134,7 +134,9 @@ SOFTMAX = np.array([[1, 0], [0.25, 0.75], [0.5, 0.5]], np.float32)
 )
 def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     files = made_up.write(tmp_path / "run", made_up.records())
-    files.write_arrays("scores.npz", **{"labels": LABELS, "paths": PATHS_OF_TEST, "softmax": SOFTMAX} | changes)
+    files.write_bytes(
+        "scores.npz", array_bytes({"labels": LABELS, "paths": PATHS_OF_TEST, "softmax": SOFTMAX} | changes)
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(f'{files.folder}/scores.npz{sentence}')}$"):
         FinishedRun.open(files.folder)
 

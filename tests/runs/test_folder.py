@@ -33,6 +33,8 @@ from in4310repro.verification.folder_checks import describe, recorded_files, unc
 from tests.conftest import Call
 from tests.processes import held_by_another_process
 
+ARRAYS = {"paths": np.array(["a/1.png"]), "softmax": np.array([[0.25, 0.75]], np.float32)}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
@@ -40,14 +42,14 @@ def run(tmp_path: Path) -> RunFolder:
     made.write_json("config.json", {"preset": "tiny"})
     made.write_json("sgd/history.json", [{"loss": 0.1}])
     made.write_weights("sgd/best.safetensors", {"weight": torch.arange(6.0).reshape(2, 3)})
-    made.write_arrays("scores.npz", paths=np.array(["a/1.png"]), softmax=np.array([[0.25, 0.75]], np.float32))
+    made.write_bytes("scores.npz", array_bytes(ARRAYS))
     return made
 
 
 def test_what_was_written_reads_back_as_it_was(run: RunFolder) -> None:
     assert run.read_json("sgd/history.json") == [{"loss": 0.1}]
     assert torch.equal(run.read_tensors("sgd/best.safetensors")["weight"], torch.arange(6.0).reshape(2, 3))
-    assert run.read_arrays("scores.npz")["softmax"].tolist() == [[0.25, 0.75]]
+    assert read_arrays(run.file("scores.npz"))["softmax"].tolist() == [[0.25, 0.75]]
 
 
 def test_an_unchanged_run_has_no_changed_files(run: RunFolder) -> None:
@@ -71,7 +73,7 @@ def test_a_missing_file_is_found(run: RunFolder) -> None:
 
 def test_equal_arrays_make_equal_bytes(run: RunFolder, tmp_path: Path) -> None:
     again = RunFolder.create(tmp_path / "again")
-    again.write_arrays("scores.npz", paths=np.array(["a/1.png"]), softmax=np.array([[0.25, 0.75]], np.float32))
+    again.write_bytes("scores.npz", array_bytes(ARRAYS))
     assert (again.folder / "scores.npz").read_bytes() == (run.folder / "scores.npz").read_bytes()
 
 
@@ -143,7 +145,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_missing_or_damaged_file_is_named(content: bytes | None, run: RunFolder) -> None:
     for name, read in (
         ("config.json", run.read_json),
-        ("scores.npz", run.read_arrays),
+        ("scores.npz", lambda name: read_arrays(run.file(name))),
         ("sgd/best.safetensors", run.read_tensors),
     ):
         file = run.folder / name

@@ -18,7 +18,7 @@ from in4310repro.arithmetic import VERSION
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import array_bytes
+from in4310repro.runs.folder import array_bytes, read_arrays
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, class_of
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
@@ -76,13 +76,13 @@ def test_a_comment_in_the_archive_of_the_scores_is_a_difference(own_records: Pat
         archive.comment = b"mean class accuracy 0.99"
     run = FinishedRun.open(own_records)
     (sentence,) = form_differences(run)
-    assert sentence.endswith(f"its arrays make {len(array_bytes(run.files.read_arrays('scores.npz')))}")
+    assert sentence.endswith(f"its arrays make {len(array_bytes(read_arrays(run.files.file('scores.npz'))))}")
 
 
 def test_scores_that_are_stored_by_columns_are_a_difference(own_records: Path) -> None:
     files = FinishedRun.open(own_records).files
-    arrays = files.read_arrays("scores.npz")
-    files.write_arrays("scores.npz", **arrays | {"softmax": np.asfortranarray(arrays["softmax"])})
+    arrays = read_arrays(files.file("scores.npz"))
+    files.write_bytes("scores.npz", array_bytes(arrays | {"softmax": np.asfortranarray(arrays["softmax"])}))
     (sentence,) = form_differences(FinishedRun.open(own_records))
     assert sentence.endswith("scores.npz: softmax.npy has other bytes than a run writes for its values")
 

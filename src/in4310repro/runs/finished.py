@@ -27,7 +27,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.models.weights import Weights
 from in4310repro.runs import chain, names, presets, selection, settings
 from in4310repro.runs.config import Config
-from in4310repro.runs.folder import RunFolder, finished_files, unchanged
+from in4310repro.runs.folder import RunFolder, finished_files, read_arrays, unchanged
 from in4310repro.runs.record_types import QUANTILES, Chain, FeatureMaps, Groups, History, Pixels, RunMetrics
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
@@ -191,7 +191,7 @@ def image_root(config: Config, data: str | None) -> Path:
 
 
 def _read_scores(files: RunFolder, loss: float) -> Scores:
-    arrays, file = files.read_arrays(names.SCORES), files.folder / names.SCORES
+    arrays, file = read_arrays(files.file(names.SCORES)), files.folder / names.SCORES
     if arrays.keys() != SCORE_ARRAYS.keys():
         raise ValueError(f"{file} has {sorted(arrays)[:5]}; it must have {', '.join(SCORE_ARRAYS)}")
     for name, (dtype, axes) in SCORE_ARRAYS.items():

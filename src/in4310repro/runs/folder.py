@@ -131,10 +131,6 @@ class RunFolder:
 
         self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
-    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
-        """Write an npz file and its manifest entry; equal arrays give equal bytes."""
-        self.write_bytes(name, array_bytes(arrays))
-
     def file(self, name: str) -> Path:
         """Return the path of a file of the run, after checking that it is a regular file in the folder.
 
@@ -179,14 +175,6 @@ class RunFolder:
         from in4310repro.system.tensors import read_tensors
 
         return read_tensors(self.file(name))
-
-    def read_arrays(self, name: str) -> Arrays:
-        """Return the arrays in an npz file of the run.
-
-        Raises:
-            ValueError: the file is missing, is not a regular file, is damaged, or a link leads out of the folder.
-        """
-        return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
         """Return the names of files that are missing or differ from the manifest.

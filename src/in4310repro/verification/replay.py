@@ -438,11 +438,10 @@ def _listed(epochs: Iterable[int]) -> str:
     return ", ".join(map(str, epochs))
 
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
-def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
+def first_steps(folder: str) -> tuple[torch.nn.Module, Callable[..., torch.Tensor], torch.optim.Optimizer, Batches]:
     """Return network, loss, optimizer and batches with which a run's selected setting began its training.
 
     The arithmetic is that of the run. Decoded pixels may be read from the cache.
