@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from in4310repro.cli import checks, console, options
+from in4310repro.cli import console, no_run, options
 from in4310repro.cli.console import DIFFERENCE, OUTPUT, conclude
 from in4310repro.cli.options import Place, Text, argument, command, option
 from in4310repro.cli.reports import DEFAULT_RUN, report
@@ -177,11 +177,11 @@ def _attempts(original: Path, folder: Path, data: Text) -> Iterator[Attempt]:
             found = [_check(folder, f"verify {COPY}", "difference: ", verify, run=copy.folder, data=data)]
             if names.METRICS in change.files:
                 printed.write_text(tampering.printed_accuracies(copy), encoding="utf-8", newline="\n")
-                found.append(_check(folder, f"audit {printed.name}", "Impossible (", checks.audit, files=[printed]))
+                found.append(_check(folder, f"audit {printed.name}", "Impossible (", no_run.audit, files=[printed]))
             if names.SPLIT in change.files:
                 words = f"data check {data or config.data or 'scenes'} --split {COPY}/{names.SPLIT}"
                 images, first = image_root(config, data), "differences from the split"
-                found.append(_check(folder, words, first, checks.check, folder=images, split=split))
+                found.append(_check(folder, words, first, no_run.check, folder=images, split=split))
             yield Attempt(title, f"{change.sentence}; {FITS}", found)
             advance(1, "")
 

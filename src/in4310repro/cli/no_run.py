@@ -1,4 +1,4 @@
-"""The commands that check printed numbers, image folders and trainings: `audit`, `data`, `diff` and `explain`."""
+"""The commands that need no run: `audit`, `data`, `diff` and `explain`, of numbers, image folders and trainings."""
 
 import json
 import math
