@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.golden import Claim
-from in4310repro.golden import folder as golden_folder
+from in4310repro.golden import Claim, folder as golden_folder
 from in4310repro.golden.folder import (
     ENVIRONMENTS,
     HEAD,

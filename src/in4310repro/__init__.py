@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from in4310repro.audit.examine import audit as audit_text
-    from in4310repro.evaluation.evaluation import evaluate
-    from in4310repro.evaluation.evaluation import label as predict
+    from in4310repro.evaluation.evaluation import evaluate, label as predict
     from in4310repro.features import FeatureStatistics
     from in4310repro.runs.config import Config
     from in4310repro.runs.finished import FinishedRun

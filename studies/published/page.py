@@ -27,8 +27,7 @@ from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_S
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.text import publishable_place, shell_command, shell_word
-from studies.ablation import AblationReport, by_chance, command_of, read_report
-from studies.ablation import change as describe_change
+from studies.ablation import AblationReport, by_chance, change as describe_change, command_of, read_report
 from studies.published import evidence, figures
 from studies.published.evidence import Consequence, consequences, format_span
 from studies.published.numbers import RunSummary, format_as_toml, non_positive_percent, refuse_incomparable, summarize

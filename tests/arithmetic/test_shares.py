@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torch import distributed as dist
-from torch import multiprocessing, nn
+from torch import distributed as dist, multiprocessing, nn
 
 from benchmarks.shares import add_from_the_last, depth_wise, plain_layers
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree

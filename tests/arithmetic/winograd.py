@@ -16,8 +16,7 @@ from torch import Tensor
 from tests.arithmetic.formulas import Floats, fused, tree
 from tests.arithmetic.shapes import Case
 from tests.arithmetic.test_convolution import backward_formula, forward_formula
-from tests.arithmetic.test_weight_gradient import Order as DirectOrder
-from tests.arithmetic.test_weight_gradient import Product, chain_of, cut, formula, fused_chain
+from tests.arithmetic.test_weight_gradient import Order as DirectOrder, Product, chain_of, cut, formula, fused_chain
 
 OUTPUT, OF_MAPS, OF_WEIGHT = range(3)
 METHODS = (

@@ -26,8 +26,7 @@ from in4310repro.audit.search import (
     search_bound,
 )
 from in4310repro.audit.verdicts import ImageSet, Options
-from tests.audit.by_hand import cell as read_cell
-from tests.audit.by_hand import column, number, sheet_of
+from tests.audit.by_hand import cell as read_cell, column, number, sheet_of
 
 ACCURACY = Measure.ACCURACY
 SCENES = (463, 483, 521, 535, 490, 508)

@@ -14,8 +14,8 @@ from tests.bad_input import (
     signals,
     splits,
     traces,
+    weights as weight_files,
 )
-from tests.bad_input import weights as weight_files
 from tests.bad_input.row import Row
 from tests.docs import caught
 

@@ -14,8 +14,7 @@ from PIL import Image
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from in4310repro.data import near_duplicates as module
-from in4310repro.data import scenes
+from in4310repro.data import near_duplicates as module, scenes
 from in4310repro.data.near_duplicates import (
     ENOUGH,
     INVERSE,

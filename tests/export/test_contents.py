@@ -24,8 +24,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sklearn
 
 from in4310repro.data.folders import SUFFIXES
-from in4310repro.export import facts, model_card, ro_crate
-from in4310repro.export import onnx as export_onnx
+from in4310repro.export import facts, model_card, onnx as export_onnx, ro_crate
 from in4310repro.export.table import Extras
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.bundle_checks import bundle_differences, unpacked

@@ -6,8 +6,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
-from torch import Tensor, multiprocessing, nn
-from torch import distributed as dist
+from torch import Tensor, distributed as dist, multiprocessing, nn
 
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, statistics
 from in4310repro.features.blocks import BLOCK

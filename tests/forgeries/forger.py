@@ -20,8 +20,7 @@ from in4310repro.data.splits import Split, from_csv, to_csv
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import chain, names
-from in4310repro.runs import config as configuration
+from in4310repro.runs import chain, config as configuration, names
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import array_bytes, read_arrays

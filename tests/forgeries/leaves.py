@@ -25,8 +25,7 @@ from typing import Any
 from in4310repro.data.splits import from_csv
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.models.sources import open_network
-from in4310repro.runs import chain
-from in4310repro.runs import config as configuration
+from in4310repro.runs import chain, config as configuration
 from in4310repro.runs.deviations import Deviation
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import CHOICES

@@ -11,8 +11,7 @@ from in4310repro import models
 from in4310repro.arithmetic import cross_entropy, functions, layers
 from in4310repro.arithmetic.same import Conv2dSame
 from in4310repro.models import efficientnet, modules
-from in4310repro.models.sources import LITE as NAME
-from in4310repro.models.sources import known_names, open_network
+from in4310repro.models.sources import LITE as NAME, known_names, open_network
 from in4310repro.system import machine
 from in4310repro.system.numerics import Numerics
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.runs import config as configuration
-from in4310repro.runs import forms, names
+from in4310repro.runs import config as configuration, forms, names
 from in4310repro.runs.presets import PRESETS
 from tests.forgeries.leaves import leaves
 

@@ -13,8 +13,7 @@ from in4310repro.audit.examine import audit
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from studies.published import evidence
-from studies.published import page as published_page
+from studies.published import evidence, page as published_page
 from tests.builders import rechain
 from tests.studies.test_published_page import runs
 

@@ -22,9 +22,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.record_types import RunMetrics
 from studies.ablation import read_report
-from studies.published import __main__ as published_session
-from studies.published import figures
-from studies.published import page as published_page
+from studies.published import __main__ as published_session, figures, page as published_page
 from studies.published.evidence import Consequence, compare_counts, consequences, probability_of_equal_counts
 from studies.published.numbers import format_as_toml, non_positive_percent, summarize
 from tests.builders import rechain

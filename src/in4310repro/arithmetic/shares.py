@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
-from torch import distributed as dist
+from torch import Tensor, distributed as dist
 
 from in4310repro.arithmetic import buffers, tree
 

@@ -13,8 +13,7 @@ import jinja2
 
 from in4310repro.audit.document import Printed, Value
 from in4310repro.audit.verdicts import Audit, Counted, Detection, Finding, Rank, format_number
-from in4310repro.audit.view import HEADINGS, View, format_range, shorten
-from in4310repro.audit.view import format_share as share_of
+from in4310repro.audit.view import HEADINGS, View, format_range, format_share as share_of, shorten
 from in4310repro.system.files import write_file
 
 MEANINGS = {

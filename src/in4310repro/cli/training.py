@@ -18,8 +18,7 @@ from in4310repro.cli.console import conclude, print_line, progress
 from in4310repro.cli.options import RUN, Place, Text, command, option
 from in4310repro.data.folders import count_images, refuse_no_folder
 from in4310repro.models.sources import HEAD, refuse_no_weights
-from in4310repro.runs import config as configuration
-from in4310repro.runs import deviations, names, presets
+from in4310repro.runs import config as configuration, deviations, names, presets
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
 from in4310repro.runs.settings import TRAINING
 from in4310repro.system import launch, machine

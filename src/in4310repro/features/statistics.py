@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
-from torch import distributed as dist
+from torch import Tensor, distributed as dist, nn
 
 from in4310repro.arithmetic.shares import all_gather_bytes
 from in4310repro.features import hooks, outputs

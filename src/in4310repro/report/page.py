@@ -18,8 +18,7 @@ from in4310repro.report import check_page, class_exhibits, feature_exhibits, mar
 from in4310repro.report.exhibit import Exhibit, has_original_classes, original, to_text
 from in4310repro.report.markup import read_asset, render
 from in4310repro.report.photographs import load_jpeg
-from in4310repro.runs import config as configuration
-from in4310repro.runs import names
+from in4310repro.runs import config as configuration, names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.names import RECORD
 from in4310repro.runs.presets import publishable, reproducing_command

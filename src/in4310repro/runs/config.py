@@ -12,10 +12,8 @@ from typing import Any, Literal, get_args
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, IGNORED, Preprocessing, channels, refuse_invalid
 from in4310repro.models.sources import ALL, FROM, HEAD, open_network
-from in4310repro.runs import deviations
-from in4310repro.runs import settings as s
-from in4310repro.runs.settings import FORMAT, OPTIONS, OptimizerSetting, Option
-from in4310repro.runs.settings import Config as Config
+from in4310repro.runs import deviations, settings as s
+from in4310repro.runs.settings import FORMAT, OPTIONS, Config as Config, OptimizerSetting, Option
 from in4310repro.system import files, machine, text
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them

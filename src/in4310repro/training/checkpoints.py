@@ -19,8 +19,7 @@ from torch.nn import Module
 from torch.optim import Optimizer
 from typing_extensions import TypedDict
 
-from in4310repro.runs import config as configuration
-from in4310repro.runs import names, record_types, settings
+from in4310repro.runs import config as configuration, names, record_types, settings
 from in4310repro.system import files, schema
 from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes, tensors_sha256
 from in4310repro.training import optimizers

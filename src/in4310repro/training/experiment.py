@@ -16,8 +16,7 @@ from in4310repro.data.images import training_ranges
 from in4310repro.data.splits import from_csv
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import chain, names, record_types, selection, settings
-from in4310repro.runs import config as configuration
+from in4310repro.runs import chain, config as configuration, names, record_types, selection, settings
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, array_bytes, refuse_without_run

@@ -17,8 +17,7 @@ from in4310repro.data.images import Batch, ImageSet, training_batches, training_
 from in4310repro.evaluation.prediction import local_share, predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import building
-from in4310repro.runs import chain, names, selection
-from in4310repro.runs import config as configuration
+from in4310repro.runs import chain, config as configuration, names, selection
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.record_types import History, HistoryRow

@@ -14,8 +14,7 @@ from in4310repro.data.splits import from_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system import archive, signals
-from in4310repro.system.files import describe as describe_error
-from in4310repro.system.files import file_sha256, read_json, read_text
+from in4310repro.system.files import describe as describe_error, file_sha256, read_json, read_text
 from in4310repro.system.schema import differences
 from in4310repro.system.text import first_of
 from in4310repro.verification.folder_checks import SHOWN, Unchecked

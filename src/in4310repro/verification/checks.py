@@ -11,8 +11,7 @@ from in4310repro.metrics import table
 from in4310repro.models.sources import FROM
 from in4310repro.runs import selection, settings
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification import evidence as ev
-from in4310repro.verification import feature_checks, file_checks, folder_checks, heads, results
+from in4310repro.verification import evidence as ev, feature_checks, file_checks, folder_checks, heads, results
 from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, Evidence, Finding
 
 WITHOUT_EFFECT = (

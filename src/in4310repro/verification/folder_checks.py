@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
-from in4310repro.runs import config as configuration
-from in4310repro.runs import finished, names
+from in4310repro.runs import config as configuration, finished, names
 from in4310repro.runs.folder import RunFolder, describe_status, manifest_bytes
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system import fingerprint

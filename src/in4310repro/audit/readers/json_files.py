@@ -12,8 +12,7 @@ from in4310repro.audit.document import Measure, Table, Value
 from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row
 from in4310repro.audit.readers.grids import read_grid
-from in4310repro.audit.readers.matrices import READER as MATRIX
-from in4310repro.audit.readers.matrices import matrix_of_lists
+from in4310repro.audit.readers.matrices import READER as MATRIX, matrix_of_lists
 from in4310repro.audit.readers.numbers import count, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, make_value, move, scale_values
 from in4310repro.audit.readers.subjects import Subject, parse_subject

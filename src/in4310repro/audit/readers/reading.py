@@ -24,8 +24,7 @@ from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import find_repeated, tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result, move, name_tables
 from in4310repro.audit.readers.programs import add_averages, program_values, read_conll
-from in4310repro.audit.readers.text_tables import CARET as CARET
-from in4310repro.audit.readers.text_tables import aligned_grids, caret_grids, ruled_grids
+from in4310repro.audit.readers.text_tables import CARET as CARET, aligned_grids, caret_grids, ruled_grids
 from in4310repro.audit.readers.unused import Repeats, find_leftovers, find_unused
 from in4310repro.audit.readers.words import strip_marks
 from in4310repro.system.text import visible
