@@ -39,7 +39,7 @@ from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.selection import best_epoch, select
 from in4310repro.runs.settings import LOOK_ALIKES, STRENGTHS
 from in4310repro.system.context import Context
-from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.files import bytes_sha256, json_bytes, read_json, write_file
 from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
@@ -82,7 +82,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
     chosen = plan.sets["training"].at(draw_subset(plan.split.parts["training"], images, config.seed))
     files, histories = RunFolder.create(folder), dict[str, list[HistoryRow]]()
     for setting in config.settings:
-        inputs, split_sha256 = plan.inputs(setting, Context(numerics, progress)), chain.split_sha256(plan.split_csv)
+        inputs, split_sha256 = plan.inputs(setting, Context(numerics, progress)), bytes_sha256(plan.split_csv)
         initial = tensors_sha256(inputs.model.state_dict())
         task = training.Task(
             **vars(inputs) | {"training": chosen},

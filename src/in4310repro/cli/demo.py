@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -136,15 +137,12 @@ def demo(run: Place, falsify: bool, data: Text) -> None:
         from rich.text import Text
 
         screen = Console()
-        for number, each in enumerate(attempts, start=1):
-            if screen.is_terminal:
-                screen.print(each.panel(number))
-            else:
-                console.print_text(each.report(number))
         if screen.is_terminal:
+            for number, each in enumerate(attempts, start=1):
+                screen.print(each.panel(number))
             screen.print(Text(visible(summary), "bold"))
         else:
-            console.print_text(summary)
+            console.print_text("\n".join([*map(Attempt.report, attempts, itertools.count(1)), summary]))
     results = [asdict(each) | {"found": each.found} for each in attempts]
     conclude({"run": name, "changes": results}, 0 if found == len(attempts) else DIFFERENCE)
 

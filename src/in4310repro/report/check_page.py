@@ -15,11 +15,11 @@ from in4310repro.data import scenes
 from in4310repro.metrics import METRICS, Tolerance
 from in4310repro.report.markup import read_asset, render
 from in4310repro.runs import forms, names
-from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.record_types import QUANTILES
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system import archive
-from in4310repro.system.files import file_sha256, write_file
+from in4310repro.system.files import write_file
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.evidence import IMAGENET_CLASSES
 from in4310repro.verification.results import LEAST, LOGIT_TOLERANCE, LOSS_TOLERANCE, OPEN, ROUNDING, SCORE_TOLERANCE
@@ -113,12 +113,8 @@ def write_images(run: FinishedRun, folder: Path, data: str | None = None) -> Pat
     """
     if run.config.data:
         return None
-    files, root = {}, image_root(run.config, data)
-    for entry in run.split.parts["test"]:
-        files[entry.path] = file = root / entry.path
-        if file_sha256(file) != entry.sha256:
-            raise ValueError(f"image {file} has other bytes than when the split was made; restore it")
-    archive.write(folder / IMAGES, files)
+    split = run.split_below(data)
+    archive.write(folder / IMAGES, {entry.path: split.root / entry.path for entry in split.parts["test"]})
     return folder / IMAGES
 
 

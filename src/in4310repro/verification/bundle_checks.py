@@ -17,7 +17,7 @@ from in4310repro.system import archive, signals
 from in4310repro.system.files import describe as describe_error, file_sha256, read_json, read_text
 from in4310repro.system.schema import differences
 from in4310repro.system.text import first_of
-from in4310repro.verification.folder_checks import SHOWN, Unchecked
+from in4310repro.verification.folder_checks import SHOWN, UNKNOWN, Unchecked
 
 README = "README.txt"
 # Files of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.
@@ -26,7 +26,7 @@ RUN, REPORT, STATEMENT, IMAGES = "run", "report", "statement", "images"  # folde
 OTHER_FILES, OTHER_FOLDERS = (README, CRATE, VERIFICATION), (REPORT, STATEMENT, IMAGES)
 SHA256_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as sha256sum writes it
 IN_TOTO = "https://in-toto.io/Statement/"
-BESIDE_HASHES, UNKNOWN = "what it says beside sha256", "unknown file"
+BESIDE_HASHES = "what it says beside sha256"
 SIZE = "contentSize"  # of a file in an RO-Crate, in bytes
 ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
 HEX = re.compile(r"[0-9a-fA-F]{64,}")

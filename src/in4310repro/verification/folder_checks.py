@@ -1,7 +1,6 @@
 """Checks of a run folder: its files, their agreement with the manifest, and files that no check compares."""
 
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -9,14 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
+from in4310repro.data.splits import SHA256
 from in4310repro.runs import config as configuration, finished, names
 from in4310repro.runs.folder import RunFolder, describe_status, manifest_bytes
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system import fingerprint
 from in4310repro.system.files import read_bytes
 from in4310repro.system.text import first_of
-
-SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
