@@ -34,16 +34,20 @@ IMAGES, SIDE, SEED = 300, 96, 7
 TRAINING = ("--scenes", "400", "--split", "0.7/0.15/0.15", "--epochs", "6")
 
 
-def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINING) -> dict[str, Any]:
+def measure(
+    folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINING, program: str = "in4310repro"
+) -> dict[str, Any]:
     """Train a network, plant faults in `images` scenes of each class, and search for them.
 
     Args:
         folder: folder of the run and the scenes.
         images: number of scenes of each class.
         training: options of the training in addition to its preset.
+        program: module that trains.
     """
     words = ("train", "--preset", "demo", "--seed", "1", "--optimizer", "AdamW", "--numerics", "native", *training)
-    subprocess.run([sys.executable, "-m", "in4310repro", *words, "--out", f"{folder / 'run'}", "--quiet"], check=True)
+    command = [sys.executable, "-m", program, *words, "--out", f"{folder / 'run'}", "--quiet"]
+    subprocess.run(command, cwd=ROOT, check=True)
     truth = planted.plant(folder / "scenes", images, SIDE, SEED)
     source, numerics = open_source(f"{folder / 'run'}", {}), activate("native", "cpu")
     listed = catalogue(folder / "scenes")

@@ -19,6 +19,7 @@ from in4310repro.evaluation.doubts import examination
 from in4310repro.evaluation.doubts.examination import Doubts, examine
 from in4310repro.metrics import wilson
 from in4310repro.system.files import read_json
+from tests import narrow
 from tests.docs.marks import replaced
 from tests.evaluation.doubts import planted
 
@@ -167,9 +168,10 @@ def test_truth_is_planted_as_it_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_smaller_folder_measured_now_says_about_the_same(tmp_path: Path) -> None:
-    # A network that has seen a quarter of the images finds nine of the eleven wrong labels.
-    training = ("--scenes", "100", "--split", "0.7/0.15/0.15", "--epochs", "6")
-    kinds = session.measure(tmp_path, images=60, training=training)["kinds"]
+    # A narrow network that has seen half of the images finds nine of the eleven wrong labels.
+    training = ("--scenes", "200", "--split", "0.7/0.15/0.15", "--epochs", "12")
+    with narrow.used(narrow=True):
+        kinds = session.measure(tmp_path, images=60, training=training, program="tests.narrow")["kinds"]
     for kind in ("turned", "recompressed"):
         assert kinds[kind]["recalled"] == kinds[kind]["planted"] > 0
         assert kinds[kind]["right"] >= 0.9 * kinds[kind]["found"]
