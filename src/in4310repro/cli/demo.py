@@ -73,8 +73,7 @@ class Attempt:
         """Return what was changed and, for each check, the command, its first lines and its exit code, as text."""
         lines = [f"{number}. {self.title}: {self.changed}"]
         for check in self.checks:
-            shown = (f"   | {line}" for line in check.shown())
-            lines += [f"   $ {check.command}", *shown, f"   {check.verdict()}"]
+            lines += [f"   $ {check.command}", *(f"   | {line}" for line in check.shown()), f"   {check.verdict()}"]
         return "\n".join([*lines, ""])
 
     def panel(self, number: int) -> Any:

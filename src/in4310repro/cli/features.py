@@ -158,8 +158,7 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
                 "weights": facts.label,
             }
             rows.append(row | {"native_since": reason})
-            count = f"{facts.parameters / 1e6:.1f} M"
-            cells.append((found.name, count, f"{facts.smallest}", facts.label, arithmetic))
+            cells.append((found.name, f"{facts.parameters / 1e6:.1f} M", f"{facts.smallest}", facts.label, arithmetic))
         if not rows:
             raise ValueError(f"no network of torchvision fits {listed!r}; --list '*' shows all")
         print_text("\n".join(line.rstrip() for line in columns(cells, "<>><<")))

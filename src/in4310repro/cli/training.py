@@ -143,8 +143,7 @@ def _check(
     """
     if all(map(config.fits_head, config.settings)):
         if "epochs" in overrides:
-            said = "a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it"
-            progress().message(said)
+            progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
         if any(records.values()):
             raise ValueError(
                 "the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both"

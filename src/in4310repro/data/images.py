@@ -157,8 +157,7 @@ def load_images(
 def decoder() -> dict[str, str]:
     """Return the versions of the software that decodes images: this code, Pillow, and libraries for lossy formats."""
     versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
-    names = ("jpg", "libjpeg_turbo", "webp")
-    versions |= {name: version for name in names if (version := PIL.features.version(name))}
+    versions |= {name: version for name in ("jpg", "libjpeg_turbo", "webp") if (version := PIL.features.version(name))}
     return versions | ({"pillow-heif": metadata.version("pillow-heif")} if HEIF else {})
 
 

@@ -261,8 +261,7 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:
     """Return the integral image: at each pixel corner, the sum of all pixels above and left of it."""
-    before = [(0, 0)] * (values.ndim - 2) + [(1, 0)] * 2
-    return np.pad(values, before).cumsum(axis=-2).cumsum(axis=-1)
+    return np.pad(values, [(0, 0)] * (values.ndim - 2) + [(1, 0)] * 2).cumsum(axis=-2).cumsum(axis=-1)
 
 
 def _sums(

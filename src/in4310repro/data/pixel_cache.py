@@ -166,8 +166,7 @@ class CachedPixels:
 
         All processes use the same boundaries between the groups, so that they can divide the work.
         """
-        groups = itertools.groupby(sorted(self.missing), lambda position: position // SHARE)
-        return [[*group] for _, group in groups]
+        return [[*group] for _, group in itertools.groupby(sorted(self.missing), lambda position: position // SHARE)]
 
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return whether this was done.

@@ -97,12 +97,11 @@ def _items(sentences: Iterable[str]) -> str:
 
 
 def _limits(run: FinishedRun) -> Iterator[str]:
-    supports, training = run.metrics["supports"], run.config.protocol.part_read_as("training")
     classes = ", ".join(run.classes)
     yield f"The network knows {len(run.classes)} classes ({classes}) and gives every image to one of them."
     yield (
-        f"It was trained on {sum(supports[training].values())} images ({facts.images_name(run)}) and tested on "
-        f"{sum(supports['test'].values())}; the numbers hold for such images."
+        f"It was trained on {sum(run.class_sizes('training'))} images ({facts.images_name(run)}) and tested on "
+        f"{sum(run.class_sizes('test'))}; the numbers hold for such images."
     )
     yield f"The numbers are of one training, of seed {run.config.seed}; another seed makes another network."
     if not run.config.protocol.is_corrected:

@@ -47,8 +47,7 @@ class Spectrum:
         Raises:
             ValueError: the total variance is 0.
         """
-        shares = self.eigenvalues / self._trace()
-        return float(torch.special.entr(shares).sum().exp())
+        return float(torch.special.entr(self.eigenvalues / self._trace()).sum().exp())
 
     def _trace(self) -> Tensor:
         trace = self.eigenvalues.sum()

@@ -173,8 +173,7 @@ def find_faults(folder: Path, cases: Cases, card_cases: Cases) -> list[str]:
     found = [f"{ENVIRONMENTS} lists {name}, which does not exist" for name in sorted({*listed} - {*there})]
     found += [f"{ENVIRONMENTS} lists {name} twice" for name in sorted(listed) if listed[name] > 1]
     for name in there:
-        known = card_cases if name.startswith("cards/") else cases
-        found += find_file_faults(folder, name, known, environments)
+        found += find_file_faults(folder, name, card_cases if name.startswith("cards/") else cases, environments)
     return found
 
 

@@ -155,8 +155,7 @@ def renew(folder: Path, cases: Cases, reason: str, numerics: Numerics, environme
 
 def refuse_unguarded(reason: str, environment: Words, command: golden.Command) -> None:
     """Raise ValueError if the reason of an update has too few words or is that of a hint, or the process runs in CI."""
-    words = re.findall(r"\w+", reason.lower())
-    if words in (golden.EXAMPLE.split(), golden.EXAMPLE_OF_CLASSES.split()):
+    if re.findall(r"\w+", reason.lower()) in (golden.EXAMPLE.split(), golden.EXAMPLE_OF_CLASSES.split()):
         raise ValueError(f"{command.reason} is still the example text; write what changed and why")
     if len(reason.split()) < 2:
         raise ValueError(

@@ -79,11 +79,10 @@ def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, lis
     # By path where scores are equal, so that the list has one order.
     order = np.lexsort((np.array(scores.paths), -scores.softmax[:, label]))
 
-    positions = {"top": order[:count], "bottom": order[::-1][:count]}
     return {
         name: [
             {"path": scores.paths[i], "score": float(scores.softmax[i, label]), "label": int(scores.labels[i])}
             for i in places
         ]
-        for name, places in positions.items()
+        for name, places in {"top": order[:count], "bottom": order[::-1][:count]}.items()
     }

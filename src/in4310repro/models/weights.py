@@ -48,8 +48,7 @@ def read_content(file: Path, published: Callable[[], Published | None] = lambda:
                 f"{', '.join(DECIDED_BY_WEIGHTS)} ({error})"
             ) from None
     elif (known := published()) and known.file and known.file.name == file.name:
-        is_known = bytes_sha256(data).startswith(file.stem.rsplit("-", 1)[1])
-        how = known.preprocessing if is_known else None
+        how = known.preprocessing if bytes_sha256(data).startswith(file.stem.rsplit("-", 1)[1]) else None
     return Weights(source, tensors, how)
 
 

@@ -79,7 +79,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _test_caption(run: FinishedRun) -> Sentence:
-    images, unseen = sum(run.metrics["supports"]["test"].values()), run.metrics.get("unseen")
+    images, unseen = sum(run.class_sizes("test")), run.metrics.get("unseen")
     if not unseen:
         return (f"{images:,} images that took no part in this run's training or selection, measured once by it.",)
     source = Source(RECORD, unseen, ("metrics", "unseen"))
@@ -95,8 +95,7 @@ def _numbers(run: FinishedRun, part: str, metrics: Numbers, printed: str) -> Any
     `printed` is the name of an optimizer in lower case, or `test`: what the published report prints for it is
     beside, if it prints anything and has the classes of the run.
     """
-    supports = run.metrics["supports"][run.config.protocol.part_read_as(part)]
-    images = [supports[name] for name in run.classes]
+    images = run.class_sizes(part)
     ours: Any = class_metrics(metrics)
     theirs = exhibit.original()["settings"].get(printed) if exhibit.has_original_classes(run.classes) else None
     return {
@@ -215,8 +214,7 @@ def accuracy_exhibit(run: FinishedRun) -> Exhibit:
     # A fitted head and trained settings can stand side by side, with different numbers of rows.
     longest, units = max(histories.values(), key=len), sorted({*map(unit, histories.values())})
     each, best = " or ".join(units), {name: best_epochs(rows, by) for name, rows in histories.items()}
-    supports = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
-    sizes = [supports[name] for name in run.classes]
+    sizes = run.class_sizes("validation")
     correct = {
         name: sum(round(share * size) for share, size in zip(rows[0]["class_accuracy"], sizes, strict=True))
         for name, rows in best.items()

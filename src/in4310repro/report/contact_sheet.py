@@ -160,5 +160,4 @@ def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Mark
     sign, how = SIGNS[number % len(SIGNS)]
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
-    form = '<path d="%s" style="%s"></path>'
-    return element(form, "".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style)
+    return element('<path d="%s" style="%s"></path>', "".join(f"M{x:.0f} {y:.0f}{sign}" for x, y in points), style)

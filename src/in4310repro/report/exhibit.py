@@ -213,8 +213,7 @@ def describe_overlap(first: Interval, second: Interval) -> str:
         >>> describe_overlap([0.66, 0.93], [0.89, 1.0])
         '; their intervals overlap'
     """
-    common = first[1] >= second[0] and second[1] >= first[0]
-    return "; their intervals overlap" if common else ""
+    return "; their intervals overlap" if first[1] >= second[0] and second[1] >= first[0] else ""
 
 
 def find_ties(printed: Sequence[Number], end: Callable[..., Number]) -> tuple[list[int], str]:

@@ -27,8 +27,7 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
     with_spectrum = {
         name: np.array(module["eigenvalues"]) for name, module in modules.items() if module.get("eigenvalues")
     }
-    size = (16 if with_spectrum else 11, max(3.8, 0.26 * len(modules) + 1))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(16 if with_spectrum else 11, max(3.8, 0.26 * len(modules) + 1)), layout="constrained")
     shares, quantiles, *spectra = panels = figure.subplots(1, 3 if with_spectrum else 2)
     # With many modules the colour shows the depth, and the order of the bars serves as legend.
     shades = LINES if len(modules) <= len(LINES) else colormaps["viridis"](np.linspace(0, 0.95, len(modules)))

@@ -155,8 +155,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
             shown = [exhibit.draw_photographs(exhibit.numbers, photographs)]
         if shown:
             alternative = f"{exhibit.title}. {'. '.join(map(to_text, exhibit.findings))}."
-            drawing = markup.file(shown, alternative, exhibit.numbers.get("label", ""))
-            files[f"{exhibit.name}.svg"] = drawing.encode()
+            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, exhibit.numbers.get("label", "")).encode()
     return files
 
 

@@ -182,12 +182,12 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
         run: a finished run.
         intervals: intervals of the average precisions from figure 4; None if figure 4 has none.
     """
-    classes, supports = run.classes, run.metrics["supports"]["test"]
+    classes, sizes = run.classes, run.class_sizes("test")
     numbers = {
         "classes": classes,
         "average_precision": run.metrics["average_precision"],
         **({"intervals": intervals} if intervals else {}),
-        "chance": [supports[name] / sum(supports.values()) for name in classes],
+        "chance": [size / sum(sizes) for size in sizes],
         "curves": {name: precision_recall_curve(run.scores, label) for label, name in enumerate(classes)},
     }
     source = figure_source(13, numbers)

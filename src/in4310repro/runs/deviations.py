@@ -138,8 +138,7 @@ class Protocol(frozenset[Deviation]):
     @property
     def names_unfit_for_heads(self) -> list[str]:
         """The sorted names of active deviations that are impossible if only the last layer is fitted."""
-        unfit = {Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST, Deviation.TEST_LOSS_EACH_EPOCH}
-        return sorted(unfit & self)
+        return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST, Deviation.TEST_LOSS_EACH_EPOCH} & self)
 
 
 CORRECTED_PROTOCOL = Protocol()

@@ -92,6 +92,11 @@ class FinishedRun:
         """Class names, in the order of labels and scores."""
         return self.metrics["classes"]
 
+    def class_sizes(self, part: str) -> list[int]:
+        """Return the number of images of each class in what the run used as a part of its split."""
+        supports = self.metrics["supports"][self.config.protocol.part_read_as(part)]
+        return [supports[name] for name in self.classes]
+
     @property
     def training_sha256(self) -> str:
         """Last hash in the hash chain of the selected training setting. It depends on every epoch."""
@@ -245,11 +250,9 @@ def advise(run: FinishedRun) -> str:
     network's validation accuracy, the network may be guessing. The validation accuracy is optimistic, since
     the network was selected by a metric on the same images.
     """
-    config, supports = run.config, run.metrics["supports"]
-    of_validation, training = (supports[config.protocol.part_read_as(part)] for part in ("validation", "training"))
-    counts = [of_validation[name] for name in run.classes]
+    config, counts, training = run.config, run.class_sizes("validation"), run.class_sizes("training")
     _, row = selection.select(run.histories, config.select)
-    images, largest, fewest = sum(counts), max(counts), min(training.values())
+    images, largest, fewest = sum(counts), max(counts), min(training)
     correct = round(np.dot(row["class_accuracy"], counts))
     advice = "more images or --train all"
     if not all(map(config.fits_head, config.settings)):
@@ -263,7 +266,7 @@ def advise(run: FinishedRun) -> str:
             f"{verdict} than guessing: {correct} of {images} validation images are right (95 % interval "
             f"{lower:.2f} to {upper:.2f}), and always naming {said} gives {chance:.2f}; try {advice}"
         )
-    smallest = "the smallest class" if [*training.values()].count(fewest) == 1 else "each of the smallest classes"
+    smallest = "the smallest class" if training.count(fewest) == 1 else "each of the smallest classes"
     return f"{fewest} training images of {smallest} are few; try {advice}" if fewest < FEW else ""
 
 

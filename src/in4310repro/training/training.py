@@ -218,8 +218,7 @@ class Epochs:
     def _local_share(self, batch: range) -> range:
         """Return the range of indices of the images in `batch` that this process computes."""
         processes, size = self.processes, len(batch)
-        portable = self.numerics.portable
-        own = shares.images_of(size, processes.connection) if portable else local_share(size, processes)
+        own = shares.images_of(size, processes.connection) if self.numerics.portable else local_share(size, processes)
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> Tensor:
@@ -336,8 +335,7 @@ def fit(task: Task) -> History:
         if processes.size > 1:
             processes.broadcast(checkpoints.pack(model, optimizer, epochs.position))
         if epochs.steps < task.trace.stop:
-            trace = step_log.new_trace(run, name, epochs.steps)
-            epochs.trace = step_log.StepTrace(model, optimizer, trace, task.trace)
+            epochs.trace = step_log.StepTrace(model, optimizer, step_log.new_trace(run, name, epochs.steps), task.trace)
         log = step_log.StepLog(run, name, task.log_steps, epochs.steps)
 
         def save_checkpoint() -> None:

@@ -84,8 +84,7 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
     """
     records = (first.histories[name], second.histories[name], first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*records, strict=False):
-        rows = known_differences(row, other_row, {SPEED: None})
-        fields = dict.fromkeys(each.path.partition(".")[0] for each in rows)
+        fields = dict.fromkeys(each.path.partition(".")[0] for each in known_differences(row, other_row, {SPEED: None}))
         changed = [*schema.differences(hashes["tensors"], other_hashes["tensors"])]
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
             words = f"({', '.join(fields or [names.TENSORS])})"

@@ -243,8 +243,7 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
 
 def decodes_training(run: finished.FinishedRun) -> bool:
     """Return whether `verify` decodes the training images: to fit heads, or since the test images are the same."""
-    fitted = any(map(run.config.fits_head, run.config.settings))
-    return fitted or run.config.protocol.part_read_as("training") == "test"
+    return any(map(run.config.fits_head, run.config.settings)) or run.config.protocol.part_read_as("training") == "test"
 
 
 def wrong_in_pixels(run: finished.FinishedRun) -> Iterator[str]:

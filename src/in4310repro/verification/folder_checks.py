@@ -225,5 +225,4 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
             if stat.S_ISDIR(mode):
                 waiting.append(f"{below}{name}/")
             else:
-                kind = LINK if stat.S_ISLNK(mode) else UNKNOWN if stat.S_ISREG(mode) else SPECIAL
-                yield f"{below}{name}", kind
+                yield f"{below}{name}", LINK if stat.S_ISLNK(mode) else UNKNOWN if stat.S_ISREG(mode) else SPECIAL

@@ -52,8 +52,7 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
         ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the
             epoch.
     """
-    file = files.path_below(folder, names.kept_epoch(setting, before["epoch"]))
-    return checkpoints.read_kept_epoch(file, before)
+    return checkpoints.read_kept_epoch(files.path_below(folder, names.kept_epoch(setting, before["epoch"])), before)
 
 
 def train_again(
@@ -80,14 +79,12 @@ def train_again(
     """
     epochs, epoch = Epochs(inputs, interrupted), recorded.entry["epoch"]
     if kept:
-        source = f"the kept state after epoch {epoch - 1}"
-        checkpoints.load_into(*kept, epochs.model, epochs.optimizer, source)
+        checkpoints.load_into(*kept, epochs.model, epochs.optimizer, f"the kept state after epoch {epoch - 1}")
     epochs.position = checkpoints.Position(epoch=epoch - 1)
     with StepTrace(epochs.model, epochs.optimizer, trace, traced) if traced else nullcontext() as epochs.trace:
         row = epochs.validate(*epochs.train())
     state = checkpoints.optimizer_tensors(epochs.optimizer)
-    entry = chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
-    return EpochRecord(entry, row)
+    return EpochRecord(chain.entry(epoch, recorded.entry["previous"], epochs.model.state_dict(), state), row)
 
 
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:

@@ -183,8 +183,7 @@ def best_hash_differences(run: finished.FinishedRun, setting: str, hashes: Mappi
 def row_contradictions(setting: SettingEvidence) -> Iterator[str]:
     """Yield a message for each metric of an epoch that does not follow from the same row's values of the classes."""
     run = setting.run
-    counts = run.split.supports()[run.config.protocol.part_read_as("validation")]
-    images = [counts[name] for name in run.classes]
+    images = run.class_sizes("validation")
     for row in run.histories[setting.name]:
         values: dict[str, Any] = dict(row)
         computed = {"accuracy": np.average(row["class_accuracy"], weights=images)}

@@ -89,8 +89,7 @@ def features_of(source: Source, root: Path, entries: Sequence[Entry], context: C
     """
     config = replace(source.config, orientation=APPLIED)
     images = config.load("images", root, entries, context.progress)
-    network = context.numerics.place(source.network)
-    return embed(network, config, images, context).take(range(len(images)))
+    return embed(context.numerics.place(source.network), config, images, context).take(range(len(images)))
 
 
 DIRECTIONS = 50  # principal ones, of which neighbours are taken

@@ -242,8 +242,7 @@ def find_groups(
         ValueError: an image cannot be read, or the network does not end in one linear layer.
     """
     loaded = config.load("images", images.root, images.entries, context.progress, cache=cache)
-    placed = context.numerics.place(network)
-    features = embed(placed, config, loaded, context, cache=cache)
+    features = embed(context.numerics.place(network), config, loaded, context, cache=cache)
     found: list[check.Group] = []
     if context.processes.leads:
         findings = check.examine(images, None, context.progress, config.orientation)

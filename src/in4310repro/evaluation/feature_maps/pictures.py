@@ -72,8 +72,7 @@ def to_png(channels: Float32[np.ndarray, "channel height width"]) -> bytes:
     picture = Image.fromarray(grid[:-1, :-1])
     steps, colours = np.linspace(0, 1, SHADES)[:, None], np.array([*COLOURS.values()])
     ramps = [np.rint((1 - steps) * start + steps * end) for start, end in (colours[:2], colours[2:4])]
-    palette = np.concatenate([*ramps, colours[4:]])
-    picture.putpalette(palette.astype(np.uint8).tobytes())
+    picture.putpalette(np.concatenate([*ramps, colours[4:]]).astype(np.uint8).tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="png")
     return buffer.getvalue()
