@@ -108,9 +108,7 @@ class Source(NamedTuple):
 
 
 def _text(value: float, form: str) -> str:
-    if form == "brief":
-        return brief(value)
-    return format(value, form or ("," if isinstance(value, int) else ".4f"))
+    return brief(value) if form == "brief" else format(value, form or ("," if isinstance(value, int) else ".4f"))
 
 
 class FigureTable(NamedTuple):
