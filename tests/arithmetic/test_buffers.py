@@ -13,8 +13,8 @@ import torch
 from in4310repro.arithmetic import buffers
 from in4310repro.arithmetic.buffers import Sizes, block_size
 
-# As many bytes as the least block has, and 2048 fewer.
-LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
+# As many bytes as the least block has, and 131,072 fewer.
+LEAST, LESS = (2, 16, 1024, 32), (2, 16, 1024, 31)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,19 +43,19 @@ def in_use(make: Any) -> int:
     return taken
 
 
-def test_results_from_64_kib_lie_on_a_block_in_channels_last_memory() -> None:
-    assert (in_use(lambda: buffers.maps(LEAST)), in_use(lambda: buffers.maps(LESS))) == (1 << 16, 0)
+def test_results_from_4_mib_lie_on_a_block_in_channels_last_memory() -> None:
+    assert (in_use(lambda: buffers.maps(LEAST)), in_use(lambda: buffers.maps(LESS))) == (1 << 22, 0)
     for shape in (LEAST, LESS):
         maps = buffers.maps(shape)
         assert (tuple(maps.shape), maps.storage_offset()) == (shape, 0)
         assert maps.stride() == torch.empty(shape).to(memory_format=torch.channels_last).stride()
 
 
-@pytest.mark.parametrize("shape", [(512, 32), (512, 31), (16384,), (4, 8, 512), (3,)])
+@pytest.mark.parametrize("shape", [(1024, 1024), (1024, 1023), (1048576,), (64, 32, 512), (3,)])
 def test_results_of_another_number_of_axes_are_contiguous(shape: tuple[int, ...]) -> None:
     found = buffers.maps(shape)
     assert (tuple(found.shape), found.stride()) == (shape, torch.empty(shape).stride())
-    assert (in_use(lambda: buffers.maps(shape)) > 0) == (found.nbytes >= 1 << 16)
+    assert (in_use(lambda: buffers.maps(shape)) > 0) == (found.nbytes >= 1 << 22)
 
 
 def test_a_block_has_one_of_eight_sizes_for_each_power_of_two_and_whole_pages() -> None:
@@ -74,7 +74,7 @@ def test_a_block_has_one_of_eight_sizes_for_each_power_of_two_and_whole_pages() 
 def test_bytes_in_use_and_free_are_counted() -> None:
     assert Sizes.free == 0
     assert Sizes.used % mmap.PAGESIZE == 0
-    used, size = Sizes.used, 1 << 16
+    used, size = Sizes.used, 1 << 22
     first, second = buffers.maps(LEAST), buffers.maps(LEAST)
     assert (Sizes.used - used, Sizes.free) == (2 * size, 0)
     del first
@@ -101,7 +101,7 @@ def test_free_blocks_go_back_where_they_are_256_mib_more_than_those_in_use(free:
     assert Sizes.free == left * mebi
 
 
-@pytest.mark.parametrize(("free", "taken"), [((64, 128), 1 << 16), ((320, 384), 320 << 20)])
+@pytest.mark.parametrize(("free", "taken"), [((64, 128), 1 << 22), ((320, 384), 320 << 20)])
 def test_the_smallest_larger_block_serves_where_more_is_free_than_in_use_and_spare(
     free: tuple[int, int], taken: int
 ) -> None:
@@ -110,7 +110,7 @@ def test_the_smallest_larger_block_serves_where_more_is_free_than_in_use_and_spa
     used, before = Sizes.used, Sizes.free
     result = buffers.maps(LEAST)
     assert (Sizes.used - used, tuple(result.shape)) == (taken, LEAST)
-    assert before - Sizes.free == (taken if taken > 1 << 16 else 0)
+    assert before - Sizes.free == (taken if taken > 1 << 22 else 0)
 
 
 def test_batches_in_evaluation_take_no_new_memory_once_their_blocks_are_there() -> None:
@@ -143,7 +143,7 @@ def test_memory_is_new_of_no_file_and_in_huge_pages_where_there_are_any(monkeypa
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
     second = buffers.maps(LEAST)
     assert not second.any()
-    assert Advised.made == [(1 << 16, (14,))]
+    assert Advised.made == [(1 << 22, (14,))]
 
 
 def test_memory_that_cannot_be_had_is_asked_for_again_after_free_blocks_went_back(
@@ -161,7 +161,7 @@ def test_memory_that_cannot_be_had_is_asked_for_again_after_free_blocks_went_bac
         return new(file, size, **options)
 
     monkeypatch.setattr(mmap, "mmap", once)
-    maps = buffers.maps((1, 1, 128, 256))
-    assert asked == [(-1, 1 << 17, 1 << 16), (-1, 1 << 17, 0)]
+    maps = buffers.maps((1, 1, 2048, 1024))
+    assert asked == [(-1, 1 << 23, 1 << 22), (-1, 1 << 23, 0)]
     maps.fill_(1.0)
-    assert float(maps.sum()) == 1 << 15
+    assert float(maps.sum()) == 1 << 21

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from in4310repro.arithmetic import cross_entropy, portable, shares
+from in4310repro.arithmetic import cross_entropy, portable, same, shares
 from in4310repro.arithmetic.functions import Function
 from in4310repro.arithmetic.pooling import fork
 from in4310repro.arithmetic.products import convolution
@@ -51,6 +51,10 @@ CASES: dict[str, Any] = {
     f"network, training={training}": (*map(of_network, networks(training)), [MAPS, values(3, 3, 3, 3)])
     for training in (True, False)
 }
+BLOCK = same.InvertedResidual(3, 3, 3, 1, 2)
+# A block is computed as one function of maps in channels_last memory.
+ALIGNED = MAPS.contiguous(memory_format=torch.channels_last)
+CASES["inverted residual"] = portable(copy.deepcopy(BLOCK)), BLOCK.double(), [ALIGNED]
 
 
 def with_tangent(values: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
 
-SHAPE = (2, 4, 64, 64)
+SHAPE = (2, 32, 128, 128)
 assert 4 * torch.Size(SHAPE).numel() >= buffers.LEAST
 
 

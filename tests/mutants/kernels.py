@@ -129,6 +129,15 @@ _FAULTS = {
             "expanded, size_t(",
         ),
     ),
+    ("arithmetic/training.cpp", "residuals"): (
+        (
+            "the sum passes no gradient",
+            "return sum ? add(threads, inputs, maps_g",
+            "return !sum ? add(threads, inputs, maps_g",
+        ),
+        ("the last layer is activated", "left ? RELU6 : PLAIN", "RELU6"),
+        ("batches are not counted", "++*trained->batches;", ""),
+    ),
     ("arithmetic/weights.cpp", "weight_gradient"): (("sections of 128 positions", "SECTION = 64;", "SECTION = 128;"),),
 }
 FAULTS = tuple(

@@ -13,8 +13,8 @@ import mmap
 import torch
 from torch import Tensor
 
-# For smaller blocks the C library's own free lists are as fast.
-LEAST = 1 << 16  # bytes
+# For smaller blocks the C library's own free lists are faster, and few lie on huge pages of memory.
+LEAST = 1 << 22  # bytes
 HEAD = 16  # values in memory for packed weights, before them; see direct.hpp
 # If free blocks exceed those in use by more than this, a larger free block is used before new memory is requested:
 # evaluation holds few maps at a time, but of many sizes. If no larger one exists, all free blocks are returned.

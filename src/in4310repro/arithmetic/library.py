@@ -65,6 +65,13 @@ int inverted_residual(threads, const Shape *shape, inputs, outputs, form, sum, r
     depthwise_weight?[channels], depthwise_bias?[channels], depthwise_mean[channels], depthwise_variance[channels],
     project[outputs channels], project_weight?[outputs], project_bias?[outputs], project_mean[outputs],
     project_variance[outputs], float kept[room], float result[images rows columns outputs])
+int train_layers(threads, layers, sum, inputs, room, channels, results, double momentum, double epsilon,
+    const int64_t shapes[layers 14], const int64_t addresses[layers 6], maps[inputs], float kept[room],
+    double statistics[2 channels], float result[results])
+int train_layers_backward(threads, layers, sum, inputs, room, channels, results, largest,
+    const int64_t shapes[layers 14], const int64_t addresses[layers 6], maps[inputs], kept[room],
+    const double statistics[2 channels], gradient[results], float first[largest], float second[largest],
+    float maps_gradient?[inputs])
 int convolution_backward(threads, const Shape *shape, gradient[images rows columns outputs],
     weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
 int weight_gradient(threads, const Shape *shape, whole, maps[images height width channels],

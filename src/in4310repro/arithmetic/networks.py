@@ -99,7 +99,7 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
 
 def _inverted_residual(block: nn.Module, maps: Tensor, adds: bool, *parts: nn.Module) -> Tensor:
     """Pass maps through the parts of an inverted residual; add the maps to the result if `adds`."""
-    if (result := residuals.evaluate(block, maps, adds, parts, SEQUENCES)) is not None:
+    if (result := residuals.compute(block, maps, adds, parts, SEQUENCES)) is not None:
         return result
     maps, identity = pooling.fork(maps) if adds else (maps, maps)
     for part in parts:
@@ -108,7 +108,7 @@ def _inverted_residual(block: nn.Module, maps: Tensor, adds: bool, *parts: nn.Mo
 
 
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
-    """torchvision's InvertedResidual, computed strip by strip in evaluation, with the sum computed by the kernels."""
+    """torchvision's InvertedResidual, computed by one kernel, in evaluation strip by strip."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block's convolutions to maps [image, ...]; add the input if the block has a residual connection."""
