@@ -70,7 +70,7 @@ int train_layers(threads, layers, sum, inputs, room, channels, results, double m
     double statistics[2 channels], float result[results])
 int train_layers_backward(threads, layers, sum, inputs, room, channels, results, largest,
     const int64_t shapes[layers 14], const int64_t addresses[layers 6], maps[inputs], kept[room],
-    const double statistics[2 channels], gradient[results], float first[largest], float second[largest],
+    const double statistics[2 channels], gradient[results], float working[3 largest],
     float maps_gradient?[inputs])
 int convolution_backward(threads, const Shape *shape, gradient[images rows columns outputs],
     weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])

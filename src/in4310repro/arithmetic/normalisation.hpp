@@ -92,12 +92,19 @@ struct Wide {
     return __builtin_convertvector(pair, Floats);
 }
 
+// Those from `first` on, before `end`.
+struct Segments {
+    ptrdiff_t first, end;
+};
+
 // Adds up two numbers of every position, in double: for each segment a row of 2 x `channels` sums, the first numbers'
 // before the second's. f(row, first channel, lanes, first sum, second sum) with sums as two Doubles each.
 template <typename F>
-inline void sum_segments(ptrdiff_t threads, const Batch &batch, ptrdiff_t channels, double *sums, F &&f) {
-    constexpr ptrdiff_t GROUP = 128;  // channels that a thread takes at a time
+inline void sum_segments(ptrdiff_t threads, const Batch &batch, const Segments &segments, ptrdiff_t channels, double *sums,
+                         F &&f) {
+    constexpr ptrdiff_t GROUP = 512;  // channels that a thread takes at a time
     constexpr int WIDE = 2;           // vectors summed at a time: chains enough to hide how long a sum takes
+    constexpr int FEW = 4;            // vectors whose sums are registers; other sums stay in the first cache
     ptrdiff_t groups = (channels + GROUP - 1) / GROUP;
     auto sum = [&](ptrdiff_t segment, ptrdiff_t channel, ptrdiff_t lanes, auto vectors) __attribute__((always_inline)) {
         constexpr int N = decltype(vectors)::value;
@@ -110,9 +117,23 @@ inline void sum_segments(ptrdiff_t threads, const Batch &batch, ptrdiff_t channe
             std::memcpy(to + channels, second[n], size_t(lanes) * sizeof(double));
         }
     };
-    parallel(int(threads), batch.segments() * groups, [&](ptrdiff_t item, int) {
-        ptrdiff_t segment = item / groups, begin = item % groups * GROUP, end = std::min(channels, begin + GROUP);
+    parallel(int(threads), (segments.end - segments.first) * groups, [&](ptrdiff_t item, int) {
+        ptrdiff_t segment = segments.first + item / groups, begin = item % groups * GROUP, end = std::min(channels, begin + GROUP);
         ptrdiff_t channel = begin;
+        if (end - begin > FEW * FLOATS) {
+            // Rows as they lie in memory.
+            Doubles first[GROUP / DOUBLES] = {}, second[GROUP / DOUBLES] = {};
+            for (ptrdiff_t row = batch.segment_begin(segment); row < batch.segment_end(segment); row++) {
+                Doubles *left = first, *right = second;
+                for (channel = begin; channel + FLOATS <= end; channel += FLOATS, left += 2, right += 2)
+                    f(row, channel, ptrdiff_t(FLOATS), left, right);
+                if (channel < end) f(row, channel, end - channel, left, right);
+            }
+            double *to = sums + segment * 2 * channels + begin;
+            std::memcpy(to, first, size_t(end - begin) * sizeof(double));
+            std::memcpy(to + channels, second, size_t(end - begin) * sizeof(double));
+            return;
+        }
         for (; channel + WIDE * FLOATS <= end; channel += WIDE * FLOATS)
             sum(segment, channel, FLOATS, std::integral_constant<int, WIDE>{});
         for (; channel + FLOATS <= end; channel += FLOATS) sum(segment, channel, FLOATS, std::integral_constant<int, 1>{});

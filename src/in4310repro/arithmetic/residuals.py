@@ -224,7 +224,7 @@ class _Training(functions.Function):
             gradients.append(buffers.maps(shape) if needed or len(shape) == 1 else None)
         addresses = [0 if each is None else each.data_ptr() for each in (*own, *gradients)]
         given = trained.shapes, torch.tensor(addresses, device="cpu"), maps, kept, statistics, gradient
-        working = [buffers.maps((trained.largest,)) for _ in range(2)]
+        working = buffers.maps((3 * trained.largest,))
         result = buffers.maps(maps.shape) if needs[0] else None
-        library.call("train_layers_backward", *trained.numbers, trained.largest, *given, *working, result)
+        library.call("train_layers_backward", *trained.numbers, trained.largest, *given, working, result)
         return result, None, *gradients

@@ -511,7 +511,7 @@ EXPORTED int bias_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t position
                          const float *gradient, double *leaves) {
     if (images < 1 || positions < 1 || outputs < 1) return NONSENSE;
     return sum_leaves({images, positions}, 2 * outputs, leaves, [&](const Batch &batch, double *sums) {
-        sum_segments(threads, batch, outputs, sums,
+        sum_segments(threads, batch, {0, batch.segments()}, outputs, sums,
                      [=](ptrdiff_t row, ptrdiff_t output, ptrdiff_t lanes, Doubles *sum, Doubles *)
                          __attribute__((always_inline)) {
                              Wide value(load_lanes(gradient + row * outputs + output, lanes));
