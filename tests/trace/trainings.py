@@ -80,7 +80,7 @@ def draw_from_the_system() -> float:
 
 
 def unseeded_worker() -> Training:
-    return training(read=DataLoader(Noisy(draw_from_the_system), batch_size=IMAGES, num_workers=2))
+    return training(read=DataLoader(Noisy(draw_from_the_system), batch_size=IMAGES, num_workers=1))
 
 
 def random_crop() -> Training:
