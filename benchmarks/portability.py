@@ -126,18 +126,28 @@ def _tensors(state: dict[str, torch.Tensor]) -> dict[str, str]:
 
 
 def _step(name: str, training: ImageSet, trace: Path) -> dict[str, str]:
-    """Hash loss, gradients and then scores of a network for two images; trace all but the scores."""
+    """Hash loss, gradients and then scores of a network for two images; trace the step when it is made once more.
+
+    A trace sees the result of each layer, so that no kernel computes several of them.
+    """
     batch = next(iter(training_batches(training, 2, SMALL.augmentation, SMALL.seed, 0)))
     model = portable(models.build(name, 6, 0))
-    torch.manual_seed(0)  # for dropout
-    with Trace(model, None, trace) as opened, opened.step(images=batch.images, labels=batch.labels) as step:
+
+    def pass_both_ways() -> torch.Tensor:
+        torch.manual_seed(0)  # for dropout
         loss = cross_entropy(model(batch.images), batch.labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        step.record(loss=loss)
-    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+        return loss.detach()
+
+    found = {"loss": pass_both_ways()}
+    found |= {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     with torch.no_grad():
-        scores = model.eval()(batch.images)
-    return _tensors({"loss": loss.detach(), "scores": scores, **gradients})
+        found["scores"] = model.eval()(batch.images)
+    hashes = _tensors(found)
+    model.train().zero_grad()
+    with Trace(model, None, trace) as opened, opened.step(images=batch.images, labels=batch.labels) as step:
+        step.record(loss=pass_both_ways())
+    return hashes
 
 
 def _losses(run: FinishedRun, setting: str) -> dict[str, str]:
