@@ -66,7 +66,8 @@ inline void depthwise_row(const DepthwisePass &depthwise, ptrdiff_t image, ptrdi
             const float *from = pass.from(image, top + y.tap, pass.left + column * pass.stride_x + x.tap);
             (step == 4 ? depthwise_results<4, 1> : depthwise_results<1, 3>)(pass, y, x, from, pass.to(image, row, column),
                                                                            depthwise.weights);
-            for (ptrdiff_t c = 0; pass.norm && c < step; c++) follow(pass, pass.to(image, row, column + c), 0, pass.groups);
+            if (pass.norm)
+                follow(pass, step, [&](ptrdiff_t c) { return pass.to(image, row, column + c); }, 0, pass.groups);
         }
 }
 

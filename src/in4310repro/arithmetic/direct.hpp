@@ -131,10 +131,10 @@ void tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdif
 // Vectors of outputs of a short tile: a sum in double takes two registers.
 constexpr int SHORT = REGISTERS == 32 ? 2 : 1;
 
-// All of a sum of few steps, likewise; a product of two float32 is exact in float64. The weights of a step are `width`
-// values.
+// All of a sum of few steps, likewise; a product of two float32 is exact in float64. Values of a position are FEW apart, and
+// the weights of a step are `width` values.
 template <int P, int V>
-void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, ptrdiff_t lanes, const double *weights,
+void short_tile(const double *values, const Position *positions, ptrdiff_t output, ptrdiff_t lanes, const double *weights,
                 ptrdiff_t width, const Segment &segment, const float *bias) {
     Doubles total[P][2 * V];
     auto cut = [=](int v) { return v < V - 1 ? ptrdiff_t(FLOATS) : lanes; };
@@ -146,17 +146,14 @@ void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, 
     }
     for (const Part &part : segment)
         for (const Run &run : part) {
-            const float *from[P];
-#pragma GCC unroll 8
-            for (int p = 0; p < P; p++) from[p] = positions[p].from + channel + run.offset;
             const double *w = weights + run.step * width;
-            for (ptrdiff_t k = 0; k < run.length; k++, w += width) {
+            for (ptrdiff_t k = 0; k < run.length; k++, w += width, values++) {
                 Doubles wide[2 * V];
 #pragma GCC unroll 4
                 for (int v = 0; v < 2 * V; v++) wide[v] = load<Doubles>(w + v * DOUBLES);
 #pragma GCC unroll 8
                 for (int p = 0; p < P; p++) {
-                    Doubles x = broadcast(double(from[p][k]));
+                    Doubles x = broadcast(values[p * FEW]);
 #pragma GCC unroll 4
                     for (int v = 0; v < 2 * V; v++) total[p][v] = fma(x, wide[v], total[p][v]);
                 }
@@ -173,18 +170,32 @@ void short_tile(const Position *positions, ptrdiff_t channel, ptrdiff_t output, 
 inline void compute_few(const Region &region, const Position *positions, ptrdiff_t number, ptrdiff_t channel,
                         ptrdiff_t output, ptrdiff_t outputs, const double *weights, const float *bias) {
     const ptrdiff_t width = (outputs + FLOATS - 1) / FLOATS * FLOATS;
+    const Segment &all = region.segments[0];
+    // In double, once for all outputs.
+    double values[POSITIONS * FEW + FLOATS];
+    for (ptrdiff_t p = 0; p < number; p++) {
+        double *to = values + p * FEW;
+        for (const Part &part : all)
+            for (const Run &run : part) {
+                for (ptrdiff_t k = 0; k < run.length; k += FLOATS) {
+                    ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, run.length - k);
+                    Wide wide(load_lanes(positions[p].from + channel + run.offset + k, lanes));
+                    store(to + k, wide.lower), store(to + k + DOUBLES, wide.upper);
+                }
+                to += run.length;
+            }
+    }
     auto go = [&](auto vectors, ptrdiff_t first) {
         constexpr int V = decltype(vectors)::value;
-        const Segment &all = region.segments[0];
         ptrdiff_t p = 0, lanes = std::min<ptrdiff_t>(FLOATS, outputs - first - (V - 1) * FLOATS);
         for (; p + ROWS <= number; p += ROWS) {
             // A tile writes here and there: memory is asked for beforehand.
             for (ptrdiff_t next = p + ROWS; first == 0 && next < std::min(number, p + 2 * ROWS); next++)
                 for (ptrdiff_t i = 0; i < outputs; i += 16) __builtin_prefetch(positions[next].to + output + i, 1);
-            short_tile<ROWS, V>(positions + p, channel, output + first, lanes, weights + first, width, all, bias);
+            short_tile<ROWS, V>(values + p * FEW, positions + p, output + first, lanes, weights + first, width, all, bias);
         }
         for (; p < number; p++)
-            short_tile<1, V>(positions + p, channel, output + first, lanes, weights + first, width, all, bias);
+            short_tile<1, V>(values + p * FEW, positions + p, output + first, lanes, weights + first, width, all, bias);
     };
     ptrdiff_t first = 0;
     for (; first + (SHORT - 1) * FLOATS < outputs; first += SHORT * FLOATS) go(std::integral_constant<int, SHORT>{}, first);
@@ -240,7 +251,7 @@ inline void compute_block(const Pass &pass, const Region &region, const Position
         case 3: go(std::integral_constant<int, std::min(3, VECTORS)>{}); break;
         default: go(std::integral_constant<int, VECTORS>{});
     }
-    for (ptrdiff_t p = 0; pass.norm && p < number; p++) follow(pass, positions[p].to, output, wide);
+    if (pass.norm) follow(pass, number, [=](ptrdiff_t p) { return positions[p].to; }, output, wide);
 }
 
 inline int run_pass(ptrdiff_t threads, const Pass &pass, const float *weights) {
@@ -286,6 +297,7 @@ inline uint64_t hash_of(const float *values, ptrdiff_t number, uint64_t seed) {
     Words sums{}, keys{}, step = keys + 0x9e3779b97f4a7c15;
     for (int lane = 0; lane < DOUBLES; lane++) keys[lane] = (seed + 1 + uint64_t(lane)) * 0xbf58476d1ce4e5b9;
     for (ptrdiff_t at = 0; at < number; at += FLOATS, keys += step) {
+        __builtin_prefetch(values + at + 1024);  // of a network for one image, most of the weights are in no near cache
         const Words pairs = Words(load_lanes(values + at, std::min<ptrdiff_t>(FLOATS, number - at))) ^ keys;
         sums += (pairs & 0xffffffff) * (pairs >> 32);
         sums = sums << 7 | sums >> 57;

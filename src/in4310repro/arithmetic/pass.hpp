@@ -31,15 +31,20 @@ struct Pass {
     }
 };
 
-// Batch norm of the `number` outputs from `output` on at a position, while they are in the cache.
-inline void follow(const Pass &pass, float *to, ptrdiff_t output, ptrdiff_t number) {
-    const float *centre = pass.norm, *scale = centre + pass.outputs(), *shift = scale + pass.outputs();
+// Batch norm of the `number` outputs from `output` on at some positions, while they are in the cache; to(p) is where those of
+// position p are.
+template <typename F>
+inline void follow(const Pass &pass, ptrdiff_t positions, F &&to, ptrdiff_t output, ptrdiff_t number) {
+    const float *centres = pass.norm, *scales = centres + pass.outputs(), *shifts = scales + pass.outputs();
     with_form(pass.form, [&](auto kind) {
         for (ptrdiff_t at = output, end = output + number; at < end; at += FLOATS) {
             ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, end - at);
-            Floats value = normalised(load_lanes(to + at, lanes), load_lanes(centre + at, lanes),
-                                      load_lanes(scale + at, lanes), load_lanes(shift + at, lanes));
-            store_lanes(to + at, activation<decltype(kind)::value>(value), lanes);
+            Floats centre = load_lanes(centres + at, lanes), scale = load_lanes(scales + at, lanes);
+            Floats shift = load_lanes(shifts + at, lanes);
+            for (ptrdiff_t p = 0; p < positions; p++) {
+                Floats value = normalised(load_lanes(to(p) + at, lanes), centre, scale, shift);
+                store_lanes(to(p) + at, activation<decltype(kind)::value>(value), lanes);
+            }
         }
     });
 }

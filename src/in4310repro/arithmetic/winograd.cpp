@@ -94,7 +94,7 @@ bool transform_sums(const Tiles<S> &tiles, ptrdiff_t tile, ptrdiff_t output, ptr
             }
     });
     for (int i = 0; pass.norm && i < high; i++)
-        for (int j = 0; j < wide; j++) follow(pass, to(i, j), output, number);
+        follow(pass, wide, [&](ptrdiff_t j) { return to(i, j); }, output, number);
     return were_finite(finite);
 }
 
