@@ -227,5 +227,11 @@ def count(maps: Values) -> Counts:
 
 
 def widen(maps: Values) -> Values:
-    """Return float64 maps as they are, and maps of other types as float32."""
+    """Return float64 maps as they are, and maps of other types as float32.
+
+    Raises:
+        ValueError: the maps are complex: they have no order.
+    """
+    if maps.is_complex():
+        raise ValueError(f"maps of {maps.dtype}; they must be real numbers")
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
