@@ -130,12 +130,8 @@ _FAULTS = {
         ),
     ),
     ("arithmetic/training.cpp", "residuals"): (
-        (
-            "the sum passes no gradient",
-            "return sum ? add(threads, inputs, maps_g",
-            "return !sum ? add(threads, inputs, maps_g",
-        ),
-        ("the last layer is activated", "left ? RELU6 : PLAIN", "RELU6"),
+        ("the sum passes no gradient", "return sum && maps_gradient ?", "return !maps_gradient ?"),
+        ("the last layer is activated", "before, PLAIN, given", "before, RELU6, given"),
         ("batches are not counted", "++*trained->batches;", ""),
     ),
     ("arithmetic/weights.cpp", "weight_gradient"): (("sections of 128 positions", "SECTION = 64;", "SECTION = 128;"),),
