@@ -111,7 +111,7 @@ _FAULTS = {
         ("all images have one mask", "uint32_t(image), uint32_t(image >> 32)}", "0, 0}"),
         ("a thread begins with the first elements", "uint64_t(begin + at) / 4", "uint64_t(at) / 4"),
     ),
-    ("arithmetic/normalisation.cpp", "normalisation"): (
+    ("arithmetic/batch_norm.hpp", "normalisation"): (
         ("running variances divide by n", "variance * (number / (number - 1))", "variance"),
         ("the batch's mean has no gradient", "given ? 0 : float(offset)", "given ? 0 : 0"),
     ),
@@ -130,7 +130,7 @@ _FAULTS = {
         ),
     ),
     ("arithmetic/training.cpp", "residuals"): (
-        ("the sum passes no gradient", "return sum && maps_gradient ?", "return !maps_gradient ?"),
+        ("the sum passes no gradient", "return sum && maps_gradient ?", "return false ?"),
         ("the last layer is activated", "before, PLAIN, given", "before, RELU6, given"),
         ("batches are not counted", "++*trained->batches;", ""),
     ),
@@ -177,7 +177,8 @@ class Build:
 
     def _object(self, source: str, extension: Any) -> tuple[Path, str]:
         macros = [f"-D{name}={value}" for name, value in extension.define_macros]
-        content = (self._root / source).read_bytes()
+        file = self._root / source
+        content = b"".join(each.read_bytes() for each in (file, *sorted(file.parent.glob("*.hpp"))))
         # Only where the hash of all sources stands does an object depend on the others.
         key = (source, content, macros[0] if b"SOURCE" in content else "")
         if key not in self._objects:
