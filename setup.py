@@ -23,7 +23,8 @@ AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
 X86 = {"base": ["-march=x86-64"], "avx2": AVX2, "avx512": AVX512}
 # Fused products are in the base set of ARM. Elsewhere they may be computed in software, slowly.
 ARM, OTHER = {"base": ["-march=armv8-a"]}, {"base": []}
-COMMON = ["-O3", "-std=c++17", "-Wno-psabi"]
+# Square roots are computed in vectors where none has to report an error by errno.
+COMMON = ["-O3", "-std=c++17", "-Wno-psabi", "-fno-math-errno"]
 # Last on the command line, so that no CFLAGS change what the numbers are. A product and a sum are one rounding where
 # the source of arithmetic/ says so; in features/, everywhere.
 CONTRACTED, WRITTEN = ["-fno-fast-math", "-ffp-contract=fast"], ["-fno-fast-math", "-ffp-contract=off"]

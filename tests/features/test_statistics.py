@@ -66,7 +66,9 @@ def test_pooled_calls_are_both_runs_together(tangled: Tangled, images: Tensor, s
     result = run(FeatureStatistics(tangled, ["relu"], samples), tangled, images).result()["relu"]
     maps = torch.cat(maps_by_copies(tangled, "relu", torch.split(images, 8)))
     assert (result.images, result.values) == (26, maps.numel())
-    assert error_of(result.covariance, covariance_by_numpy(maps, samples)) <= 1e-6
+    # Both calls share the first one's shift: where the values lie far from it, the rounding of float32 differences is
+    # up to 1.4e-6 of the eighth eigenvalue (torch's products on an EPYC; 6e-7 by the kernel).
+    assert error_of(result.covariance, covariance_by_numpy(maps, samples)) <= 3e-6
 
 
 def test_flat_eigenvalues_are_those_of_the_covariance_of_flattened_maps(tangled: Tangled, images: Tensor) -> None:
