@@ -28,7 +28,7 @@ from in4310repro.runs.record_types import HistoryRow
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.training import experiment, head
+from in4310repro.training import experiment, head, regression
 from in4310repro.training.training import Task
 from in4310repro.verification.routine import verify
 from tests.builders import Watched, image_set
@@ -69,7 +69,7 @@ def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float3
     return max(float(w.grad.abs().max()), float(b.grad.abs().max())) / (strength * len(labels))
 
 
-@pytest.mark.parametrize(("classes", "strength"), [(4, 0.01), (4, 1.0), (2, 1.0)])
+@pytest.mark.parametrize(("classes", "strength"), [(4, 0.01), (4, 1.0), (2, 1.0), (150, 0.01), (150, 1.0)])
 def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength: float) -> None:
     values, labels = drawn(classes)
     fitted = head.fit_head(as_embedding(values), labels, strength)
@@ -78,6 +78,18 @@ def test_the_fit_is_where_the_penalised_loss_has_no_slope(classes: int, strength
     slope = gradient(*fitted, values, labels, 3 * strength)
     assert slope > 1e-4
     assert head.largest_derivative(fitted, as_embedding(values), labels, 3 * strength) == pytest.approx(slope)
+
+
+def test_a_fit_of_many_classes_has_equal_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, labels = drawn(150)
+    monkeypatch.setattr(regression, "ROWS", 64)
+    fits = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        fits.append(head.fit_head(as_embedding(values), labels, 1.0))
+    assert fits[0].weight.shape == (labels.max() + 1, 8)
+    for other in fits[1:]:
+        assert all(map(torch.equal, fits[0], other))
 
 
 def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:

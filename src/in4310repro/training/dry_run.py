@@ -12,6 +12,7 @@ import torch
 from in4310repro.data import preprocessing, references
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
+from in4310repro.models import building
 from in4310repro.models.sources import Network
 from in4310repro.runs import settings
 from in4310repro.runs.config import Config
@@ -19,7 +20,7 @@ from in4310repro.runs.folder import moves_to
 from in4310repro.system import tensors, text
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
-from in4310repro.training import checkpoints, preparation
+from in4310repro.training import checkpoints, preparation, regression
 from in4310repro.training.step_log import Step
 from in4310repro.training.training import Epochs
 
@@ -65,7 +66,13 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     if steps:
         yield f"time: {config.epochs} epochs of {len(config.settings)} settings: about {took} here"
     else:
-        yield f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits"
+        width = building.last_layer(plan.network, config.network)[1].in_features
+        fit = regression.seconds_of_fit(len(plan.sets["training"]), width, len(plan.split.classes))
+        fits = text.duration_text(len(settings.STRENGTHS) * fit)
+        yield (
+            f"time: features of all images: about {took} here; then {len(settings.STRENGTHS)} fits: about {fits}, "
+            f"if each takes {regression.TYPICAL_PASSES} passes over them (at most {regression.ITERATIONS:,})"
+        )
 
 
 def disk(

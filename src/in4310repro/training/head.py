@@ -21,11 +21,9 @@ from in4310repro.runs.record_types import Chain, History, HistoryRow
 from in4310repro.system import machine, signals
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import regression
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.training import Task, TrainingInputs, read_history
-
-ITERATIONS = 5000  # of L-BFGS, at most
-TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
 
 
 class Head(NamedTuple):
@@ -90,11 +88,10 @@ def features_of(inputs: TrainingInputs, *, cache: bool = True) -> Features:
         embed(inputs.model, config, images, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
-    width = building.last_layer(inputs.model, config.network)[1].in_features
-    # Twice, as float64: the features, and scikit-learn's copy of them.
-    machine.refuse_beyond_memory(
-        f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8
-    )
+    layer = building.last_layer(inputs.model, config.network)[1]
+    # As float64: the features, and scikit-learn's copy of them or the scores.
+    values = layer.in_features + max(layer.in_features, layer.out_features)
+    machine.refuse_beyond_memory(f"features of {len(inputs.training)} images take", len(inputs.training) * values * 8)
     return Features(*embeddings)
 
 
@@ -131,10 +128,10 @@ def fit_row(inputs: TrainingInputs, features: Features, number: int, strength: f
 
 
 def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength: float) -> Head:
-    """Fit a logistic regression of labels on features by scikit-learn's L-BFGS in float64; return its weights.
+    """Fit a logistic regression of labels on features by L-BFGS in float64; return its weights.
 
-    The last bits depend on the processor, since BLAS computes the sums. They do not depend on the number of
-    threads, since BLAS may use only one.
+    The last bits depend on the processor, since BLAS computes the sums. They do not depend on the number of threads:
+    scikit-learn fits on one, and more classes than `regression.CLASSES` are fitted in blocks that do not depend on it.
 
     Args:
         features: the features of each image.
@@ -145,12 +142,15 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength:
     from sklearn.linear_model import LogisticRegression
 
     values = features.take(range(len(features))).astype(np.float64)
-    regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
+    if (classes := int(labels.max()) + 1) > regression.CLASSES:
+        weight, bias = np.split(regression.fit(values, labels, classes, strength), [-1], axis=1)
+        return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias[:, 0].astype(np.float32)))
+    fitted = LogisticRegression(C=strength, tol=regression.TOLERANCE, max_iter=regression.ITERATIONS)
     with threadpool_limits(1), warnings.catch_warnings():
         # With a weak penalty the loss may still be falling after so many steps; the weights by then are measured.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        regression.fit(values, labels)
-    weight, bias = regression.coef_, regression.intercept_
+        fitted.fit(values, labels)
+    weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:
         # For two classes there is one row, for the difference between the two scores.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

@@ -12,7 +12,7 @@ from in4310repro.runs import deviations, names, settings
 from in4310repro.runs.record_types import SPEED, HistoryRow
 from in4310repro.system import schema
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import head, training
+from in4310repro.training import head, regression, training
 from in4310repro.verification import results
 from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
 
@@ -23,7 +23,7 @@ from in4310repro.verification.evidence import Finding, Note, SettingEvidence, dr
 LOSS_TOLERANCE = 1e-4
 SOFTMAX_TOLERANCE = 0.03  # at most
 SOFTMAX_PER_STRENGTH = 0.1
-# A fit ends if no derivative exceeds `head.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
+# A fit ends if no derivative exceeds `regression.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
 # features of another numeric class. Factor on the larger of that limit and the derivative of the repeated fit.
 DERIVATIVE_FACTOR = 4
 
@@ -114,7 +114,7 @@ def _saved_head_differences(
     fitted, slope = measure()
     inputs.model.load_state_dict(setting.stored)
     saved, saved_slope = measure()
-    allowed, tolerance = DERIVATIVE_FACTOR * max(head.TOLERANCE, slope), score_tolerance(strength)
+    allowed, tolerance = DERIVATIVE_FACTOR * max(regression.TOLERANCE, slope), score_tolerance(strength)
     # Not above: nan is a difference too.
     if not saved_slope <= allowed:
         yield (
