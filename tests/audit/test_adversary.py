@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from in4310repro.audit.examine import audit
-from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import REPORT
 
 # Of another network, 90 6 4 / 10 104 6 / 3 5 72: accuracy .8867.
@@ -104,9 +103,19 @@ DISHONEST = {
 
 @pytest.mark.parametrize("text", HONEST.values(), ids=HONEST)
 def test_an_honest_result_in_an_unusual_shape_is_not_accused(text: str) -> None:
-    assert [f for f in audit(text, power=False).findings if f.rank is Rank.IMPOSSIBLE] == []
+    assert audit(text, power=False).contradictions == ()
 
 
-@pytest.mark.parametrize("text", DISHONEST.values(), ids=DISHONEST)
-def test_a_dishonest_result_is_found(text: str) -> None:
-    assert audit(text, power=False).exit_code == 1
+# Within one report or table, or between a report and the matrix that gives most of its scores.
+CERTAIN = (
+    "a row above its own accuracy",
+    "an average of the report",
+    "a cell of the matrix",
+    "precision that needs more images than there are",
+    "a class against the rest",
+)
+
+
+@pytest.mark.parametrize("name", DISHONEST)
+def test_a_dishonest_result_is_found(name: str) -> None:
+    assert audit(DISHONEST[name], power=False).exit_code == (1 if name in CERTAIN else 3)

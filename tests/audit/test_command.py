@@ -15,6 +15,7 @@ from in4310repro.audit.verdicts import Options
 
 GOOD = "AP for sea = 0.5000\nAP for town = 0.6000\nmAP = 0.5500"
 WRONG = GOOD.replace("0.5500", "0.5900")
+TABLE = "| class | AP |\n|---|---|\n| sea | 0.5000 |\n| town | 0.6000 |\n| mAP | 0.5900 |\n"
 
 
 def outcomes(folder: Path, *texts: str) -> list[Outcome]:
@@ -28,15 +29,17 @@ def outcomes(folder: Path, *texts: str) -> list[Outcome]:
     ("texts", "code"),
     [
         ((GOOD,), 0),
-        ((WRONG,), 1),
-        ((GOOD.replace("0.5500", "0.0000"),), 1),
+        ((WRONG,), 3),
+        ((TABLE,), 1),
+        ((WRONG, TABLE), 1),
+        ((GOOD.replace("0.5500", "0.0000"),), 3),
         (("nothing here",), 2),
         ((GOOD, "nothing here"), 2),
-        (("nothing here", WRONG, GOOD), 1),
+        (("nothing here", WRONG, GOOD), 3),
         ((GOOD, GOOD), 0),
     ],
 )
-def test_the_exit_code_is_1_if_any_is_impossible_else_2_if_any_is_unread(
+def test_the_exit_code_is_1_if_any_is_impossible_else_3_as_read_else_2_if_any_is_unread(
     texts: tuple[str, ...], code: int, tmp_path: Path
 ) -> None:
     assert command.exit_code(outcomes(tmp_path, *texts)) == code
@@ -45,9 +48,9 @@ def test_the_exit_code_is_1_if_any_is_impossible_else_2_if_any_is_unread(
 def test_several_files_give_one_line_each_and_one_file_the_whole_audit(tmp_path: Path) -> None:
     several = command.lines(outcomes(tmp_path, GOOD, WRONG))
     assert [line.count("\n") for line in several] == [0, 0]
-    assert "1 impossible" in several[1]
+    assert "1 impossible as read" in several[1]
     (whole,) = command.lines(outcomes(tmp_path, WRONG))
-    assert "Impossible (mean)" in whole
+    assert "Impossible as read (mean)" in whole
 
 
 def test_a_file_that_does_not_exist_is_an_outcome_with_its_name(tmp_path: Path) -> None:
@@ -89,14 +92,14 @@ def test_the_ending_of_out_chooses_the_page_or_the_json(tmp_path: Path) -> None:
     page = command.write(made.audit, tmp_path / "audit.html").read_text(encoding="utf-8")
     content = json.loads(command.write(made.audit, tmp_path / "audit.json").read_text(encoding="utf-8"))
     assert "<html" in page
-    assert content["exit_code"] == 1
+    assert content["exit_code"] == 3
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_read() -> None:
     with pytest.raises(ValueError, match=r".*\.html or \.json"):
-        command.check_out(Path("audit.txt"), [Path("a.md")])
+        command.check_outputs(Path("audit.txt"), None, [Path("a.md")])
     with pytest.raises(ValueError, match="one file with --out"):
-        command.check_out(Path("audit.json"), [Path("a.md"), Path("b.md")])
+        command.check_outputs(Path("audit.json"), None, [Path("a.md"), Path("b.md")])
 
 
 def test_show_lists_what_is_recognised_and_names_what_is_not(tmp_path: Path) -> None:
@@ -154,13 +157,13 @@ def test_every_option_reaches_the_audit(tmp_path: Path) -> None:
 def test_an_output_of_one_file_and_none_at_all_are_valid() -> None:
     one, two = [Path("a.md")], [Path("a.md"), Path("b.md")]
     for out, files in ((None, one), (None, two), (Path("audit.HTML"), one), (Path("audit.json"), one)):
-        command.check_out(out, files)
+        command.check_outputs(out, None, files)
     with pytest.raises(ValueError, match=r"^--out audit\.txt ends in \.txt; .*\.html or \.json$"):
-        command.check_out(Path("audit.txt"), one)
+        command.check_outputs(Path("audit.txt"), None, one)
     with pytest.raises(ValueError, match=r"^--out audit ends in nothing; .*\.html or \.json$"):
-        command.check_out(Path("audit"), one)
-    with pytest.raises(ValueError, match=r"^--out a\.json is for one file.* 2 .*one file with --out"):
-        command.check_out(Path("a.json"), two)
+        command.check_outputs(Path("audit"), None, one)
+    with pytest.raises(ValueError, match=r"^--out a\.json is for one file, not 2; .*one file with --out"):
+        command.check_outputs(Path("a.json"), None, two)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_scores_of_whole_counts_are_accused_exactly_where_brute_force_finds_none
     truncated = 0.0101
     for precision, recall, f1 in [*sorted(possible)[::97], ("0.76", "0.52", "0.62"), ("0.90", "0.52", "0.80")]:
         text = f"{HEAD}| sea | {precision} | {recall} | {f1} | {size} |\n| town | 1.00 | 1.00 | 1.00 | 10 |"
-        accused = bool(audit(text, power=False).inconsistencies)
+        accused = bool(audit(text, power=False).contradictions)
         near = any(
             all(
                 0 <= float(a) - float(b) + truncated <= 2 * truncated
@@ -155,7 +155,7 @@ def test_power_is_that_of_the_report_and_repeats() -> None:
     first, again = audit(text).power, audit(text).power
     assert first == again
     assert first is not None
-    shares = {each.kind: each.impossible / each.tried for each in first.detections}
+    shares = {each.kind: each.as_read / each.tried for each in first.detections}
     # A first decimal of the first or last class may give what the mean of the other two is.
     assert shares["first decimal replaced"] > 0.9
     # A last decimal moves the mean by a third of what its rounding explains at most.
@@ -175,9 +175,9 @@ def test_a_matrix_that_gives_other_recalls_is_found() -> None:
     )
     matrix = "\n[[8 4]\n [{a} {b}]]\n"
     good = report + matrix.format(a=2, b=7)
-    assert audit(good, power=False).inconsistencies == ()
+    assert audit(good, power=False).contradictions == ()
     wrong = report + matrix.format(a=4, b=5)
-    assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).inconsistencies]
+    assert "confusion matrix" in [finding.kind for finding in audit(wrong, power=False).contradictions]
 
 
 def test_what_a_matrix_contradicts_is_named_with_its_class() -> None:
@@ -207,10 +207,10 @@ def test_a_kappa_that_is_not_that_of_the_matrix_is_impossible_for_two_classes_wh
     audited = audit(text, power=False)
     found = [finding for finding in audited.findings if "kappa" in finding.message]
     assert len(found) == findings
-    assert len(audited.inconsistencies) == findings
+    assert len(audited.contradictions) == findings
 
 
 def test_a_count_beside_a_percentage_has_to_be_it() -> None:
     assert audit("Accuracy of sea: 95.3% (286/300)\nAccuracy of town: 70.0% (210/300)", power=False).findings == ()
     (finding,) = audit("Accuracy of sea: 93.3% (286/300)\nAccuracy of town: 70.0% (210/300)", power=False).findings
-    assert (finding.kind, finding.rank) == ("count beside", Rank.IMPOSSIBLE)
+    assert (finding.kind, finding.rank) == ("count beside", Rank.AS_READ)

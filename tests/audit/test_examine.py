@@ -44,7 +44,7 @@ def test_the_originals_sea_could_have_245_images_by_its_decimals_alone(original:
 
 
 def test_the_original_has_no_inconsistency_and_two_oddities(original: Audit) -> None:
-    assert original.inconsistencies == ()
+    assert original.contradictions == ()
     assert original.exit_code == 0
     assert [oddity.kind for oddity in original.oddities] == ["equal counts", "level"]
     assert original.remarks == ()
@@ -56,16 +56,16 @@ def test_the_original_has_no_inconsistency_and_two_oddities(original: Audit) -> 
 def test_made_up_reports_are_told_from_their_copies_with_one_wrong_digit(seed: int, printing: str) -> None:
     text, sizes, made = report(seed, PRINTINGS[printing])
     honest = audit(text, images=sum(sizes), power=False)
-    assert honest.inconsistencies == ()
+    assert honest.contradictions == ()
     assert counts(honest) == made
-    assert audit(with_wrong_digit(text, seed), images=sum(sizes), power=False).inconsistencies != ()
+    assert audit(with_wrong_digit(text, seed), images=sum(sizes), power=False).contradictions != ()
 
 
 @pytest.mark.parametrize("printing", PRINTINGS)
 def test_every_way_of_printing_gives_the_counts_back(printing: str) -> None:
     text, sizes, made = report(100, PRINTINGS[printing])
     result = audit(text, images=sum(sizes), power=False)
-    assert result.inconsistencies == ()
+    assert result.contradictions == ()
     assert counts(result) == made
 
 
@@ -73,7 +73,7 @@ def test_reports_with_few_decimals_are_never_called_inconsistent() -> None:
     for seed in range(6):
         for how in (rounded(1 + seed), rounded(1 + seed, ROUND_HALF_UP), lambda share: repr(round(share, 4))):
             text, sizes, _ = report(seed, how)
-            assert audit(text, images=sum(sizes), bound=800, power=False).inconsistencies == ()
+            assert audit(text, images=sum(sizes), bound=800, power=False).contradictions == ()
 
 
 def changed(text: str, old: str, place: int, seed: int) -> str:
@@ -89,12 +89,12 @@ def changed(text: str, old: str, place: int, seed: int) -> str:
     "value", ["0.9956803455723542", "0.9881606596311165", "0.9577104520041604", "0.9932063639276215"]
 )
 def test_a_digit_changed_in_the_original_is_caught(value: str, place: int) -> None:
-    assert audit(changed(original_text(), value, place, seed=place), power=False).inconsistencies != ()
+    assert audit(changed(original_text(), value, place, seed=place), power=False).contradictions != ()
 
 
 def test_a_changed_average_precision_is_caught_through_its_mean_alone() -> None:
     result = audit(original_text().replace("0.9577104520041604", "0.9577104520042604"), power=False)
-    assert [finding.kind for finding in result.inconsistencies] == ["mean"]
+    assert [finding.kind for finding in result.contradictions] == ["mean"]
 
 
 def test_a_last_digit_that_no_class_size_explains_is_impossible_unless_the_class_is_large() -> None:
@@ -104,7 +104,7 @@ def test_a_last_digit_that_no_class_size_explains_is_impossible_unless_the_class
     # Its twin, with the size given, is impossible.
     given = dict(zip("123456", SUPPORTS, strict=True))
     twin = audit(original_text().replace("0.9956803455723542", "0.9956803455723549"), sizes=given, power=False)
-    assert [finding.kind for finding in twin.inconsistencies] == ["count"]
+    assert [finding.kind for finding in twin.contradictions] == ["count"]
 
 
 def test_two_decimals_give_no_counts_and_the_audit_says_so() -> None:
@@ -112,7 +112,7 @@ def test_two_decimals_give_no_counts_and_the_audit_says_so() -> None:
         table(f"Figure {number}", row, SUPPORTS, [0.95] * 6, rounded(2)) for number, row in enumerate(COUNTS, start=1)
     ]
     result = audit("\n".join(tables))
-    assert (counts(result), result.inconsistencies, result.oddities) == ([[None] * 6] * 4, (), ())
+    assert (counts(result), result.contradictions, result.oddities) == ([[None] * 6] * 4, (), ())
     assert result.power is not None
     assert "without class sizes" in result.power.remark
     assert any("is unknown" in remark for remark in result.remarks)
@@ -121,7 +121,7 @@ def test_two_decimals_give_no_counts_and_the_audit_says_so() -> None:
 def test_tables_of_validation_and_test_images_are_two_image_sets_and_no_inconsistency() -> None:
     text = table("Figure 1", [300, 310, 320, 330, 311, 317], [309, 322, 347, 357, 327, 338], [0.9] * 6)
     result = audit(text + table("Figure 2", COUNTS[3], SUPPORTS, [0.9] * 6), power=False)
-    assert result.findings == () or result.inconsistencies == ()
+    assert result.findings == () or result.contradictions == ()
     assert {group.tables for group in result.sizes} == {("Figure 1",), ("Figure 2",)}
 
 
@@ -145,7 +145,7 @@ def test_measures_without_a_mean_are_remarked_at_once() -> None:
 
 def test_average_precision_alone_can_be_audited_for_its_mean() -> None:
     text = "AP for class 1: 0.91\nAP for class 2: 0.93\nmAP: 0.95"
-    assert [finding.kind for finding in audit(text, power=False).inconsistencies] == ["mean"]
+    assert [finding.kind for finding in audit(text, power=False).contradictions] == ["mean"]
     assert audit(text.replace("0.95", "0.92"), power=False).findings == ()
 
 
@@ -163,17 +163,17 @@ def test_an_average_precision_below_the_floor_is_impossible_and_below_the_class_
         made = table("Figure 1", [450, 450, 450, 451, 451, 451], SUPPORTS, [value, 0.9, 0.9, 0.9, 0.9, 0.9])
         return audit(made, sizes=sizes, power=False)
 
-    assert [finding.kind for finding in of(0.05).inconsistencies] == ["floor"]
-    assert of(0.12).inconsistencies == ()
+    assert [finding.kind for finding in of(0.05).contradictions] == ["floor"]
+    assert of(0.12).contradictions == ()
     assert "below class share" in [oddity.kind for oddity in of(0.12).oddities]
     assert of(0.16).findings == ()
 
 
 def test_a_negative_share_is_impossible_and_a_percentage_without_a_sign_is_not() -> None:
-    assert [f.kind for f in audit("AP for class 1: -0.91\nAP for class 2: 0.93", power=False).inconsistencies] == [
+    assert [f.kind for f in audit("AP for class 1: -0.91\nAP for class 2: 0.93", power=False).contradictions] == [
         "range"
     ]
-    assert audit("AP for class 1: 91.5\nAP for class 2: 0.93", power=False).inconsistencies == ()
+    assert audit("AP for class 1: 91.5\nAP for class 2: 0.93", power=False).contradictions == ()
     assert audit("AP for class 1: 1.0000000000000002\nAP for class 2: 1.0", power=False).findings == ()
 
 
@@ -204,7 +204,7 @@ def test_the_page_says_counts_oddities_and_what_they_assume(original: Audit) -> 
     page = render(original)
     for row in COUNTS:
         assert "  ".join(map(str, row)) in page
-    assert "0 impossible, 0 impossible unless, 2 odd" in page
+    assert "0 impossible, 0 impossible as read, 0 impossible unless, 2 odd" in page
     assert "P(>= 2964 of 3000) is 1.1e-16 at 0.9635, 2.5e-43 at 0.9377." in page
     assert page.count("Assumed: ") == 2
     assert max(map(len, page.splitlines())) <= 120
@@ -212,8 +212,8 @@ def test_the_page_says_counts_oddities_and_what_they_assume(original: Audit) -> 
 
 def test_the_page_names_what_is_impossible_with_its_line(original: Audit) -> None:
     page = render(audit(original_text().replace("0.8788103659722589", "0.8788103659722689"), power=False))
-    assert "1 impossible, " in page
-    assert "1. Impossible (mean): Figure 1: " in page
+    assert "1 impossible as read, " in page
+    assert "1. Impossible as read (mean): Figure 1: " in page
     assert "line 7: " in page
     assert "Impossible (" not in render(original)
 
@@ -239,4 +239,4 @@ def test_the_scenes_are_known_by_their_names() -> None:
 @pytest.mark.parametrize("number", ["9.9e99", "1e-300", "2700", "-1"])
 def test_a_number_that_is_no_share_is_an_accusation_of_no_mean(number: str) -> None:
     text = f"Accuracy for class 1: {number}\nAccuracy for class 2: 0.9330453872680664\nMean accuracy: 0.5"
-    assert [finding for finding in audit(text, power=False).inconsistencies if finding.kind == "mean"] == []
+    assert [finding for finding in audit(text, power=False).contradictions if finding.kind == "mean"] == []

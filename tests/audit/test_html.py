@@ -104,7 +104,7 @@ def made_up(names: tuple[str, str] = ("sea", "street")) -> Audit:
             ),
         ),
         power=Power(
-            detections=(Detection(kind="two digits swapped", tried=50, impossible=30, unless=5),),
+            detections=(Detection(kind="two digits swapped", tried=50, impossible=30, as_read=4, unless=5),),
             seed=0,
             remark="two decimals tell little",
         ),
@@ -170,7 +170,7 @@ def test_the_page_says_what_each_rank_means_and_shows_counts_sizes_averages_and_
         "10 of 20",
         "as printed, together 30",
         "+0.25",
-        "two digits swapped 50 60 % 10 % 30 %",
+        "two digits swapped 50 60 % 8 % 10 % 22 %",
         "no number",
         "weighted by images: 0.50",
     ):

@@ -90,10 +90,10 @@ def test_a_value_that_is_of_none_of_the_given_sets_is_impossible() -> None:
     # 0.8351 is no k/300 and no k/552: the nearest are 250.5/300 and 461/552 = 0.83514 ... 0.8352 is none.
     text = "Accuracy for class 0: 0.8267\nFigure 1\n\nAccuracy for class 0: 0.8341\nFigure 2\n"
     result = audit(text, sizes=({"0": 300}, {"0": 552}), power=False)
-    assert [finding.kind for finding in result.inconsistencies] == ["count"]
+    assert [finding.kind for finding in result.contradictions] == ["count"]
     # With one set alone, a table of the other would be accused: the twin.
     alone = audit(report((300, 552), 4), sizes={"0": 300}, power=False)
-    assert alone.inconsistencies != ()
+    assert alone.contradictions != ()
 
 
 def test_more_tables_than_are_partitioned_are_put_together_and_moved() -> None:
@@ -115,7 +115,7 @@ def test_the_images_of_a_set_tell_sizes_that_decimals_do_not() -> None:
 def test_sizes_that_are_given_for_one_set_accuse_no_table_of_another() -> None:
     text = report((300, 552), 5, classes=6, seed=1)
     result = audit(text, sizes=dict.fromkeys(map(str, range(6)), 300), power=False)
-    assert result.inconsistencies == ()
+    assert result.contradictions == ()
     assert {condition for finding in result.findings for condition in finding.conditions} >= {
         "the table is of another image set than the sizes that are given"
     }
@@ -123,4 +123,4 @@ def test_sizes_that_are_given_for_one_set_accuse_no_table_of_another() -> None:
     first = text.splitlines()[0]
     wrong = text.replace(first, "Accuracy for class 0: 0.50123", 1)
     both = (dict.fromkeys(map(str, range(6)), 300), dict.fromkeys(map(str, range(6)), 552))
-    assert [f.kind for f in audit(wrong, sizes=both, power=False).inconsistencies] == ["count"]
+    assert [f.kind for f in audit(wrong, sizes=both, power=False).contradictions] == ["count"]

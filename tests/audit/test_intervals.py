@@ -100,7 +100,7 @@ def report(seed: int, printing: Callable[[float], str]) -> str:
 @pytest.mark.parametrize("printing", ROUNDED_FIRST.values(), ids=ROUNDED_FIRST)
 def test_shares_rounded_before_they_become_percentages_are_accused_of_nothing(printing: Callable[[float], str]) -> None:
     for seed in range(10):
-        assert audit(report(seed, printing), power=False).inconsistencies == ()
+        assert audit(report(seed, printing), power=False).contradictions == ()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_shares_rounded_before_they_become_percentages_are_accused_of_nothing(pr
 def test_a_share_with_all_its_decimals_is_held_to_its_class_size(texts: str, kinds: list[str]) -> None:
     rows = [f"| c{size} | {text} | {size} |" for size, text in enumerate(texts.split(), start=60)]
     table = "\n".join(["| Class | Accuracy | Images |", "|---|---|---|", *rows])
-    assert [f.kind for f in audit(table, power=False).inconsistencies] == kinds
+    assert [f.kind for f in audit(table, power=False).contradictions] == kinds
 
 
 @pytest.mark.parametrize(
@@ -137,20 +137,20 @@ def aps(*values: str, mean: str) -> str:
 
 
 def test_a_class_printed_as_zero_may_be_left_out_of_a_mean() -> None:
-    assert audit(aps("0.8012", "0.6034", "0.0000", mean="0.7023"), power=False).inconsistencies == ()
-    assert audit(aps("0.8012", "0.6034", "0.0000", mean="0.4682"), power=False).inconsistencies == ()
+    assert audit(aps("0.8012", "0.6034", "0.0000", mean="0.7023"), power=False).contradictions == ()
+    assert audit(aps("0.8012", "0.6034", "0.0000", mean="0.4682"), power=False).contradictions == ()
 
 
 def test_a_class_printed_as_more_than_zero_belongs_to_its_mean() -> None:
     text = aps("0.8012", "0.6034", "0.0001", mean="0.7023")
-    assert [finding.kind for finding in audit(text, power=False).inconsistencies] == ["mean"]
+    assert [finding.kind for finding in audit(text, power=False).contradictions] == ["mean"]
 
 
 def test_below_a_percent_sign_zeros_and_small_values_are_percentages_where_one_class_is_above_one() -> None:
     head = "| Class | F1 (%) |\n|---|---|\n"
     rows = "| a | 0.0 |\n| b | 0.0 |\n| c | 0.5 |\n| d | 8.0 |\n| macro avg | {} |\n"
     for mean in ("2.1", "2.125"):
-        assert audit(head + rows.format(mean), power=False).inconsistencies == ()
-    assert audit(head + rows.replace("8.0", "5.9").format("1.6"), power=False).inconsistencies == ()
+        assert audit(head + rows.format(mean), power=False).contradictions == ()
+    assert audit(head + rows.replace("8.0", "5.9").format("1.6"), power=False).contradictions == ()
     wrong = "| a | 0.0 |\n| b | 2.0 |\n| c | 2.5 |\n| d | 8.0 |\n| macro avg | 9.1 |\n"
-    assert audit(head + wrong, power=False).inconsistencies
+    assert audit(head + wrong, power=False).contradictions

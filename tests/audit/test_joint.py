@@ -33,7 +33,7 @@ accuracy,0.77,0.77,0.77,0.77
 
 
 def test_scores_that_need_other_numbers_of_predictions_than_there_are_images_are_found() -> None:
-    found = audit(SENTIMENT, power=False).inconsistencies
+    found = audit(SENTIMENT, power=False).contradictions
     assert any("574 to 578 predictions in all; there are 601 images" in finding.message for finding in found)
     told = audit(SENTIMENT, power=False).findings
     assert any("458 to 459 of 601 images right" in finding.message for finding in told)
@@ -237,5 +237,5 @@ def test_a_hundred_classes_take_seconds() -> None:
         right, predicted = matrix[place, place], max(1, matrix[:, place].sum())
         lines.append(f"{name},{right / predicted:.2f},{right / 60:.2f},{2 * right / (60 + predicted):.2f},60")
     result = audit("\n".join([*lines, f"accuracy,,,{np.trace(matrix) / 6000:.2f},6000"]), power=False)
-    assert result.inconsistencies == ()
+    assert result.contradictions == ()
     assert not [f for f in result.findings if f.rank is not Rank.ODD]

@@ -33,7 +33,7 @@ from tests.audit.test_html import made_up
 ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
 
 TEXT = """\
-report.md: 1 impossible, 1 impossible unless, 1 odd; 1 table, 2 class values, 0 values compared
+report.md: 1 impossible, 0 impossible as read, 1 impossible unless, 1 odd; 1 table, 2 class values, 0 values compared
 1 finding that nothing known here explains and 1 finding under conditions.
 
 1. Impossible (mean): Figure 1: the mean of the parts is 0.50.
@@ -57,8 +57,8 @@ Figure 1             5      10   15  30
 Means: 0 of 1 agree with their printed parts.
 
 Power, by errors planted in this report one at a time (seed 0):
-error               tried  impossible  impossible unless
-two digits swapped     50        60 %               10 %
+error               tried  impossible  impossible as read  impossible unless
+two digits swapped     50        60 %                 8 %               10 %
 two decimals tell little.
 
 Not understood: 1 line with unused numbers.
@@ -74,7 +74,8 @@ def test_the_text_of_an_audit_has_every_part_in_its_order() -> None:
 def test_an_audit_without_findings_says_what_that_means() -> None:
     audit = replace(made_up(), findings=(), sizes=(), counted=(), means=(), power=None, remarks=())
     assert output.render(audit).splitlines()[:2] == [
-        "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 table, 2 class values, 0 values compared",
+        "report.md: 0 impossible, 0 impossible as read, 0 impossible unless, 0 odd; 1 table, 2 class values, "
+        "0 values compared",
         "Nothing could be checked: no printed number is bound by another.",
     ]
     held = replace(audit, compared=audit.document.tables[0].values[:2])
@@ -170,7 +171,7 @@ def test_power_of_errors_that_were_never_tried_is_a_dash_and_means_are_counted()
             View(replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark="")))
         )
     )
-    assert "x                       0           -                  -" in lines
+    assert "x                       0           -                   -                  -" in lines
     (mean,) = audit.means
     means = (mean, replace(mean, agrees=True), replace(mean, agrees=True, last_bit=True))
     assert next(iter(output.format_means(replace(audit, means=means)))).startswith(
@@ -208,7 +209,9 @@ def test_five_lines_that_were_not_understood_are_shown_measurements_first_and_th
 def test_power_that_notices_nothing_is_one_sentence() -> None:
     audit = made_up()
     assert audit.power
-    none = replace(audit.power, detections=tuple(replace(d, impossible=0, unless=0) for d in audit.power.detections))
+    none = replace(
+        audit.power, detections=tuple(replace(d, impossible=0, unless=0, as_read=0) for d in audit.power.detections)
+    )
     text = output.render(replace(audit, power=none))
     assert "Power: no error that was planted" in text
     assert "0 %" not in text
@@ -225,6 +228,7 @@ def test_power_that_notices_nothing_is_one_sentence() -> None:
         ([Rank.UNLESS], "1 finding under conditions."),
         ([Rank.UNLESS, Rank.UNLESS, Rank.ODD], "2 findings under conditions."),
         ([Rank.IMPOSSIBLE, Rank.UNLESS], "1 finding that nothing known here explains and 1 finding under conditions."),
+        ([Rank.AS_READ], "1 finding if the text was read as it is meant."),
         ([Rank.IMPOSSIBLE, Rank.IMPOSSIBLE], "2 findings that nothing known here explains."),
     ],
 )
@@ -260,7 +264,9 @@ def test_the_page_counts_class_values_matrices_and_ranks() -> None:
     changed = replace(audit, document=of)
     context, view = html.make_context(changed), View(changed)
     assert (view.numbers["class value"], view.numbers["confusion matrix"], view.source) == (6, 2, "report.md")
-    assert context["ranks"] == [(rank, HEADINGS[rank], html.MEANINGS[rank], 1) for rank in Rank]
+    assert context["ranks"] == [
+        (rank, HEADINGS[rank], html.MEANINGS[rank], int(rank is not Rank.AS_READ)) for rank in Rank
+    ]
 
 
 # Marked lines and passages.
@@ -383,9 +389,10 @@ def test_the_json_has_every_field_of_an_audit() -> None:
         "tables": [
             {"name": "T", "kind": "classes", "section": "", "lines": [0, 0],
              "image_set": "test", "total": 5, "sizes": {"b": 6}, "predictions": {}, "partial": True,
-             "matrix": [["1", "0"], ["2", "3"]], "values": values},
+             "certain": False, "matrix": [["1", "0"], ["2", "3"]], "values": values},
             {"name": "t", "kind": "classes", "section": "", "lines": [0, 0],
-             "image_set": None, "total": None, "sizes": {}, "predictions": {}, "partial": False, "matrix": None,
+             "image_set": None, "total": None, "sizes": {}, "predictions": {}, "partial": False, "certain": False,
+             "matrix": None,
              "values": []},
         ],
         "unread": [{"line": 2, "text": "b", "why": "w", "measuring": True}],
@@ -406,7 +413,8 @@ def test_the_json_has_every_field_of_an_audit() -> None:
              "allowed": 0.01, "agrees": False, "reading": "plain mean", "last_bit": False},
         ],
         "power": {"seed": 0, "remark": "two decimals tell little",
-                  "detections": [{"kind": "two digits swapped", "tried": 50, "impossible": 30, "unless": 5}]},
+                  "detections": [{"kind": "two digits swapped", "tried": 50, "impossible": 30, "unless": 5,
+                                  "as_read": 4}]},
         "remarks": ["no average precision is printed"],
     }  # fmt: skip
 
@@ -423,7 +431,8 @@ def test_counts_in_the_json_are_first_and_last_or_null() -> None:
     (finding,) = audit_json(replace(made_up(), findings=made_up().findings[:1]))["findings"]
     assert {key: each for key, each in finding.items() if key != "values"} == {
         "kind": "mean", "rank": "impossible", "tables": ["Figure 1"], "message": "the mean of the parts is 0.50",
-        "conditions": [], "lines": [2, 4], "inputs": [], "readings": [], "excluded": ["weighted by images: 0.50"],
+        "conditions": [], "lines": [2, 4], "inputs": [], "reading": "", "readings": [],
+        "excluded": ["weighted by images: 0.50"],
         "probability": None, "assumptions": None, "evidence": [],
     }  # fmt: skip
     assert [each["printed"] for each in finding["values"]] == ["0.75", "0.50"]
@@ -551,7 +560,7 @@ def test_the_exit_code_tells_what_is_impossible_from_what_was_not_understood() -
 
 def test_what_is_impossible_and_what_is_odd_are_told_apart() -> None:
     audit = made_up()
-    assert (audit.inconsistencies, audit.oddities) == (audit.findings[:1], audit.findings[2:])
+    assert (audit.contradictions, audit.oddities) == (audit.findings[:1], audit.findings[2:])
 
 
 def test_sizes_are_known_up_to_a_chance_of_one_in_a_hundred() -> None:

@@ -90,7 +90,7 @@ REPORT = """accuracy:  97.62%; precision:  89.20%; recall:  89.08%; FB1:  89.14
 
 
 def test_a_report_of_entities_accuses_nobody_of_its_token_accuracy() -> None:
-    found = audit(REPORT, power=False).inconsistencies
+    found = audit(REPORT, power=False).contradictions
     assert [finding.message for finding in found] == []
 
 

@@ -15,6 +15,7 @@ CONDITIONS = {
     Rounding.TWICE: "the numbers were rounded twice",
     Rounding.TRUNCATED: "the numbers are truncated, cut off instead of rounded",
 }
+SMALL = "a small number such as 1e-7 was added to the denominators"
 FORMATS = "rounded half to even, rounded half up, rounded twice, and truncated"
 ROUNDED = "rounded half to even or half up"
 

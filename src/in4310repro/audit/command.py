@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +15,14 @@ from in4310repro.audit import html, output
 from in4310repro.audit.examine import audit
 from in4310repro.audit.output import audit_json
 from in4310repro.audit.readers import read, show
+from in4310repro.audit.readers.sheet_files import write_sheet
+from in4310repro.audit.sheets import make_sheets
 from in4310repro.audit.verdicts import Audit, Options
+from in4310repro.audit.view import View
 from in4310repro.system.files import LARGEST_TEXT, decode, json_bytes, read_bytes, reason, strip_advice, write_file
 
 ENDINGS = (".html", ".json")
-IMPOSSIBLE, UNREAD = 1, 2
+IMPOSSIBLE, AS_READ, UNREAD = 1, 3, 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,15 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 1 if a number is impossible, 2 if the file is unreadable or not understood, else 0."""
+        """Exit code: 1 if a number is impossible, 3 if as read, 2 if the file was not understood, else 0."""
         return self.audit.exit_code if self.audit else UNREAD
 
 
-def audit_file(path: Path, options: Options) -> Outcome:
-    """Return the outcome of auditing one file; an unreadable file gives an outcome with an error."""
+def audit_file(path: Path, options: Options, power: bool = True) -> Outcome:
+    """Return the outcome of auditing one file; an unreadable file gives an outcome with an error.
+
+    If `power` is True, errors are planted in the report to measure how many of them are found.
+    """
     try:
         result = audit(
             path,
@@ -50,6 +56,7 @@ def audit_file(path: Path, options: Options) -> Outcome:
             bound=options.bound,
             folds=options.folds,
             ceilings=options.ceilings or None,
+            power=power,
         )
     except ValueError as error:
         return Outcome(path=path, error=" ".join(str(error).split()))
@@ -67,11 +74,11 @@ def list_recognised(path: Path) -> Outcome | str:
 def exit_code(outcomes: Sequence[Outcome]) -> int:
     """Return the exit code for all files together.
 
-    It is 1 if any number is impossible. If none is, it is 2 if any file was not read or not understood, and
-    otherwise 0.
+    It is 1 if any number is impossible. If none is, it is 3 if any is impossible as it was read, else 2 if any
+    file was not read or not understood, and otherwise 0.
     """
     codes = {each.exit_code for each in outcomes}
-    return next((code for code in (IMPOSSIBLE, UNREAD) if code in codes), 0)
+    return next((code for code in (IMPOSSIBLE, AS_READ, UNREAD) if code in codes), 0)
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
@@ -80,18 +87,19 @@ def lines(outcomes: Sequence[Outcome]) -> list[str]:
     return [render(each.audit) for each in outcomes if each.audit]
 
 
-def check_out(out: Path | None, files: Sequence[Path]) -> None:
-    """Raise ValueError if the audit of these files cannot be written to `out`.
+def check_outputs(out: Path | None, sheet: Path | None, files: Sequence[Path]) -> None:
+    """Raise ValueError if the audit of these files cannot be written to `out`, or what is read from them to `sheet`.
 
     Raises:
-        ValueError: the path has an unknown suffix, or there are several files for one output.
+        ValueError: a path has an unknown suffix, the sheet exists, or there are several files for one output.
     """
-    if out is None:
-        return
-    if out.suffix.lower() not in ENDINGS:
-        raise ValueError(f"--out {out} ends in {out.suffix or 'nothing'}; expected {' or '.join(ENDINGS)}")
-    if len(files) > 1:
-        raise ValueError(f"--out {out} is for one file, and {len(files)} are given; expected one file with --out")
+    for path, option, endings in ((out, "--out", ENDINGS), (sheet, "--sheet", (".toml",))):
+        if path and path.suffix.lower() not in endings:
+            raise ValueError(f"{option} {path} ends in {path.suffix or 'nothing'}; expected {' or '.join(endings)}")
+        if path and len(files) > 1:
+            raise ValueError(f"{option} {path} is for one file, not {len(files)}; expected one file with {option}")
+    if sheet and sheet.exists():
+        raise ValueError(f"--sheet {sheet} exists, and may hold corrections; expected a new file")
 
 
 def write(result: Audit, out: Path) -> Path:
@@ -100,6 +108,14 @@ def write(result: Audit, out: Path) -> Path:
         html.write(result, out)
         return out
     return write_file(out, json_bytes(audit_json(result)))
+
+
+def write_read(result: Audit, sheet: Path) -> Path:
+    """Write what was read, with all that was joined, as a sheet that nobody has confirmed; return its path."""
+    sheets = make_sheets(result.document, result.options)
+    tables = tuple(replace(each.table, sizes=each.sizes) for each in sheets)
+    document = replace(result.document, source=View(result).source, tables=tables)
+    return write_file(sheet, write_sheet(document).encode())
 
 
 def parse_sizes(given: str | None) -> Mapping[str, int]:

@@ -62,7 +62,6 @@ def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     best = min(complete, key=lambda way: len(way.claims))
     conditions = [] if certain or not names else [ORDER]
     conditions += [] if _has_same_images(best, sheet, len(counts)) else [OTHER]
-    conditions += matrix.doubts
     inputs = (f"the confusion matrix from line {matrix.rows[0][0].line}{_sums(best, sheet)}",)
     claims = [replace(each, conditions=(*each.conditions, *conditions), inputs=inputs) for each in best.claims]
     yield from claims if len(claims) <= LISTED else _merge(claims)

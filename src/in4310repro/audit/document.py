@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 
+SHEET = "sheet"  # name of the reader of sheets
+
 
 class Measure(StrEnum):
     """Metric of a reported value, such as accuracy."""
@@ -114,7 +116,6 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
     shares: bool = False
-    doubts: tuple[str, ...] = ()  # why it may not be a confusion matrix: conditions of every verdict that uses it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,3 +189,13 @@ class Document:
     context: tuple[Context, ...] = ()
     formats: tuple[str, ...] = ()  # names of the readers that recognised something
     folds: int | None = None  # folds or runs that the text mentions
+    certain: tuple[Table, ...] = ()  # what was read with certainty, without anything that only stands near it
+
+    @property
+    def is_sheet(self) -> bool:
+        """True if the document is a sheet, whose tables say themselves what belongs together."""
+        return self.formats == (SHEET,)
+
+    def is_certain(self, table: Table) -> bool:
+        """Return whether each number of a table was read with certainty."""
+        return any(set(table.printed) <= set(each.printed) for each in self.certain)

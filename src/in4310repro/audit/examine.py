@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from in4310repro.audit.averages import PARTS
-from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.confusion import OF_CLASSES, check_matrix
 from in4310repro.audit.document import SCORES, Document, Measure, Value
@@ -20,9 +19,8 @@ from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
 from in4310repro.audit.scores import check_mean_f1, check_scores
 from in4310repro.audit.search import check_unsized, count_images, find_image_sets
-from in4310repro.audit.share_matrices import check_share_matrix
 from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
-from in4310repro.audit.sheets import Sheet, make_sheets, sheet
+from in4310repro.audit.sheets import Sheet, describe_reading, make_certain_sheets, make_sheets, sheet
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
 from in4310repro.audit.weights import check_weights, group_tables
 
@@ -34,9 +32,7 @@ CHECKS = (
     check_totals,
     check_scores,
     check_mean_f1,
-    check_binary_scores,
     check_matrix,
-    check_share_matrix,
     check_floor,
     check_joint_counts,
     check_report_scores,
@@ -83,7 +79,7 @@ def audit(
     result = conclude(document, options)
     if not power:
         return result
-    return Audit(**(vars(result) | {"power": measure_power(document, options, accuse)}))
+    return replace(result, power=measure_power(document, options, lambda sheets: accuse(settle(sheets))))
 
 
 def conclude(document: Document, options: Options) -> Audit:
@@ -91,10 +87,12 @@ def conclude(document: Document, options: Options) -> Audit:
 
     The field `power` of the result is None. It can be filled later, by inserting errors and counting those found.
     """
-    all_sheets = make_sheets(document, options)
+    all_sheets = settle(make_sheets(document, options))
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
     counted = tuple(count_images(all_sheets, sets))
+    certain = settle(make_certain_sheets(document, options))
+    accusations = accept_certain(accusations, accuse(certain)[0] if certain else (), all_sheets)
     concluded = (*accusations, *check_unsized(all_sheets, options), *find_oddities(all_sheets, counted, options))
     return Audit(
         document=document,
@@ -107,6 +105,46 @@ def conclude(document: Document, options: Options) -> Audit:
         remarks=tuple(list_remarks(all_sheets, sets, options)),
         compared=find_compared(all_sheets, means, concluded),
     )
+
+
+def accept_certain(
+    findings: Sequence[Finding], certain: Sequence[Finding], all_sheets: Sequence[Sheet]
+) -> tuple[Finding, ...]:
+    """Return the findings, in which those are impossible that were also found among what was read with certainty.
+
+    Any other contradiction is one "as read", and says what the rows, columns and lines were taken for.
+
+    Args:
+        findings: contradictions between all numbers.
+        certain: contradictions between the numbers that were read with certainty.
+        all_sheets: the tables of `findings`.
+    """
+    surely = {_key(finding): finding for finding in certain if finding.rank is Rank.IMPOSSIBLE}
+    named = {sheet.name: sheet for sheet in all_sheets}
+    made = [
+        replace(each, rank=Rank.AS_READ, reading=describe_reading([named[name] for name in each.tables]))
+        if each.rank is Rank.IMPOSSIBLE and _key(each) not in surely
+        else each
+        for each in findings
+    ]
+    # What stands near a table can hide its contradiction, such as a second mean that agrees.
+    known = set(map(_key, findings))
+    return (*made, *(finding for key, finding in surely.items() if key not in known))
+
+
+def _key(finding: Finding) -> tuple[object, ...]:
+    return finding.kind, finding.message, finding.lines
+
+
+def settle(all_sheets: Sequence[Sheet]) -> tuple[Sheet, ...]:
+    """Return the tables with each number that may be a share or a percentage read as that which fits best."""
+
+    def count(sheet: Sheet) -> tuple[int, int]:
+        ranks = [finding.rank for finding in accuse([sheet])[0]]
+        return ranks.count(Rank.IMPOSSIBLE), len(ranks)
+
+    ways = [sheet.ways for sheet in all_sheets]
+    return tuple(each[0] if len(each) == 1 else min(each, key=count) for each in ways)
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:

@@ -18,6 +18,7 @@ from in4310repro.system.files import write_file
 
 MEANINGS = {
     Rank.IMPOSSIBLE: "No arithmetic, rounding or averaging that is known here gives these numbers, whatever the sizes.",
+    Rank.AS_READ: "The same, if the rows, columns and lines are what they were taken for.",
     Rank.UNLESS: "The numbers do not fit unless the named condition holds. That is not an accusation.",
     Rank.ODD: "Possible, and unlikely under the stated assumptions. That proves nothing.",
 }

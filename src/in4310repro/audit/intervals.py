@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -23,6 +23,8 @@ TWICE = Fraction(5, 9)
 FULL = 15
 # One full double in ten ends in a zero, which is not printed; up to three are allowed for.
 ALMOST_FULL = FULL - 3
+# The largest number that programs add to denominators, as in tp / (tp + fn + 1e-7); decimals that show it for sure.
+EPSILON, SURE = Fraction(1, 10**7), 10
 # A share is not rounded to fewer decimals than this before it is printed with more.
 COARSEST = 2
 # A double this close to a number of at most SHORT decimals was rounded to them and multiplied by 100.
@@ -84,24 +86,29 @@ class Cell:
     value: Value
     share: Fraction
     unit: Fraction  # one in the last place that was rounded to, as a share
-    ambiguous: bool = False  # 0.95 beside percentages: a share or a percentage
+    ambiguous: bool = False  # 0.95 beside percentages: a share or a percentage; its share is one of the two
     error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
 
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
         """Return the interval of fractions that `rounding` turns into this value; `error` widens the interval."""
         if rounding is Rounding.TRUNCATED:
             # Rounding before multiplying, `round(x, 2) * 100`, fills in zeros; truncation does not.
-            shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
-            low, high = self.share, self.share + min(self.unit, shown)
+            scale = self.share / self.value.printed.value if self.value.printed.value else 1
+            low, high = self.share, self.share + min(self.unit, self.value.printed.unit * scale)
         else:
             half = self.unit * (TWICE if rounding is Rounding.TWICE else Fraction(1, 2))
             low, high = self.share - half, self.share + half
-        return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
+        return Interval(low=low - error, high=high + error)
 
-    def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of all fractions that any kind of rounding turns into this value, widened by `error`."""
-        rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
-        return Interval(low=rounded.low, high=truncated.high)
+    def before_epsilon(self, denominator: Fraction) -> Interval:
+        """Return the interval of fractions whose `denominator` may have been raised by a number of up to 1e-7."""
+        interval = self.interval(Rounding.ROUNDED, self.error)
+        return Interval(low=interval.low, high=interval.high * (1 + EPSILON / denominator))
+
+    @property
+    def other(self) -> Cell:
+        """The same value read as a percentage instead of a share; itself if it can only be one of the two."""
+        return replace(self, share=self.share / 100, unit=self.unit / 100) if self.ambiguous else self
 
 
 @lru_cache(maxsize=100_000)
@@ -117,12 +124,6 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
             if np.isfinite(number) and -unit * TWICE <= Fraction(float(number)) - target <= unit:
                 return True
     return False
-
-
-def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the rounding error of float32 if all values may be float32 numbers, or of float64 if not."""
-    single = all(fits_grid(each, np.float32) for each in printed)
-    return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
 
 def is_half(printed: Iterable[Printed]) -> bool:

@@ -46,6 +46,11 @@ class Link:
 Joined = tuple[Table, tuple[Link, ...]]
 
 
+def link_lines(document: Document) -> list[Joined]:
+    """Return the tables with what is near them and of the same predictions; adjacent lines are one table."""
+    return with_adjacent_lines(link_tables(document), document)
+
+
 def link_tables(document: Document) -> list[Joined]:
     """Return the tables in the report's order, with matrices and overall values merged into matching class tables."""
     joined: list[Joined] = [(table, ()) for table in document.tables]

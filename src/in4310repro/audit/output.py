@@ -60,6 +60,7 @@ def format_finding(shown: ShownFinding) -> Iterator[str]:
     """
     finding = shown.finding
     yield f"{shown.number}. {shown.heading} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
+    yield from [f"   As read: {finding.reading}."] * bool(finding.reading)
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
         of = shorten(value.class_name if value.class_name is not None else value.label or "all")
@@ -134,9 +135,10 @@ def format_power(view: View) -> Iterator[str]:
     if not view.power:
         return
     yield f"Power, by errors planted in this report one at a time (seed {view.power.seed}):"
-    rows = [["error", "tried", "impossible", "impossible unless"]]
+    rows = [["error", "tried", "impossible", "impossible as read", "impossible unless"]]
     for each in view.power.detections:
-        shares = [format_share(count, each.tried, "-") for count in (each.impossible, each.unless)]
+        counts = (each.impossible, each.as_read, each.unless)
+        shares = [format_share(count, each.tried, "-") for count in counts]
         rows.append([each.kind, str(each.tried), *shares])
     yield from _align(rows)
     if view.power.remark:
@@ -178,6 +180,7 @@ def audit_json(audit: Audit) -> Json:
                 "sizes": dict(table.sizes),
                 "predictions": dict(table.predictions),
                 "partial": table.partial,
+                "certain": document.is_certain(table),
                 "matrix": [[printed.text for printed in row] for row in table.matrix.rows] if table.matrix else None,
                 "values": [_value(value) for value in table.values],
             }
@@ -225,6 +228,7 @@ def _finding(finding: Finding) -> Json:
         "lines": list(finding.lines),
         "values": [_value(value) for value in finding.values],
         "inputs": list(finding.inputs),
+        "reading": finding.reading,
         "readings": list(finding.readings),
         "excluded": list(finding.excluded),
         "probability": finding.probability,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from time import process_time
 
 import numpy as np
 
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
 from in4310repro.audit.search import check_unsized
-from in4310repro.audit.sheets import Sheet, make_sheets, sheet
+from in4310repro.audit.sheets import Sheet, make_certain_sheets, make_sheets, sheet
 from in4310repro.audit.verdicts import Detection, Finding, MeanCheck, Options, Power, Rank
 from in4310repro.audit.weights import group_tables
 
 SEED = 0
 # Number of errors of each kind to plant, and most values to audit again for all of one kind.
 PLANTED, AUDITED = 40, 4000
+SECONDS = 2.0  # of processor time for the planted errors of all kinds
 Accuse = Callable[[Sequence[Sheet]], tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]]
 # Takes the value to change and the others of its column; returns None if the error cannot be planted there.
 Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
@@ -51,11 +54,14 @@ def measure_power(
         planted: number of errors of each type.
         most: once this many values were audited again, no further error of the same type is planted.
     """
-    all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
+    certain = make_certain_sheets(document, options)
+    guessed = [sheet for sheet in make_sheets(document, options) if not document.is_certain(sheet.table)]
+    groups = [*group_tables(certain), *group_tables(guessed)]
+    all_targets = [target for group in groups for target in _list_targets(group)]
     if not all_targets:
         return None
     audited = Audited(document=document, options=options, accuse=accuse)
-    wrong = {id(value) for finding in audited.findings(make_sheets(document, options)) for value in finding.values}
+    wrong = {id(value) for group in groups for finding in audited.findings(group) for value in finding.values}
     remark = _remark(all_targets)
     all_targets = [target for target in all_targets if id(target.value) not in wrong]
     detections = []
@@ -91,7 +97,7 @@ class Audited:
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)
         before = tables[target.place]
-        made = sheet(replace(table, values=values), self.document, self.options)
+        made = sheet(replace(table, values=values), self.document, self.options, before.certain)
         tables[target.place] = replace(made, links=before.links, alone=before.alone)
         return tables
 
@@ -114,11 +120,11 @@ def _detect(
     kind: str, plant: Plant, targets: Sequence[Target], audited: Audited, number: int, planted: int, most: int
 ) -> Detection:
     generator = np.random.default_rng([SEED, number])
-    tried, impossible, unless = 0, 0, 0
+    tried, ranks = 0, Counter[Rank | None]()
     order: list[int] = generator.permutation(len(targets)).tolist()
-    work = 0
+    work, stop = 0, process_time() + SECONDS / len(KINDS)
     for place in order * max(1, planted // max(1, len(targets))):
-        if tried >= planted or work >= most:
+        if tried >= planted or work >= most or process_time() > stop:
             break
         target = targets[place]
         printed = plant(target.value, target.column, generator)
@@ -128,9 +134,10 @@ def _detect(
         work += target.cells
         tried += 1
         rank = audited.rank(audited.changed(target, value), value)
-        impossible += rank is Rank.IMPOSSIBLE
-        unless += rank is Rank.UNLESS
-    return Detection(kind=kind, tried=tried, impossible=impossible, unless=unless)
+        guess = rank is Rank.IMPOSSIBLE and not target.group[target.place].certain
+        ranks[Rank.AS_READ if guess else rank] += 1
+    impossible, as_read, unless = (ranks[rank] for rank in (Rank.IMPOSSIBLE, Rank.AS_READ, Rank.UNLESS))
+    return Detection(kind=kind, tried=tried, impossible=impossible, as_read=as_read, unless=unless)
 
 
 def _remark(targets: Sequence[Target]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
+from in4310repro.audit.claims import FORMATS, SMALL, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.doubts import DIFFERENT
-from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
+from in4310repro.audit.intervals import ROUNDOFF32, SURE, Cell, Interval, Rounding, counts_within
 from in4310repro.audit.matrix_scores import correlation
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
@@ -84,6 +84,8 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
     if beyond is None and not sheet.sizes.get(name):
         conditions += ("the scores are means over batches, whose number of images is not known",)
     conditions += beyond or ()
+    if _fits_with_epsilon(row) and not any(map(_shows_no_epsilon, _other_rows(sheet, name))):
+        conditions += (SMALL,)
     if not sheet.table.whole_images:
         conditions += ("precision, recall and F1 are at different thresholds",)
     expected = harmonic(row[Measure.PRECISION].share, row[Measure.RECALL].share)
@@ -97,6 +99,26 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
         readings=("F1 = 2 P R / (P + R)",),
         needs_counts=beyond is None,
     )
+
+
+def _other_rows(sheet: Sheet, name: str) -> Iterator[Mapping[Measure, Cell]]:
+    columns = [sheet.classes[measure] for measure in SCORES]
+    names = set.intersection(*(set(column) for column in columns)) - {name}
+    yield from (dict(zip(SCORES, (column[each] for column in columns), strict=True)) for each in names)
+
+
+def _fits_with_epsilon(row: Mapping[Measure, Cell]) -> bool:
+    """Return whether F1 is that of precision and recall, with a small number added to the denominators."""
+    precision, recall = (interval_of(row[measure], Rounding.ROUNDED) for measure in (Measure.PRECISION, Measure.RECALL))
+    total = row[Measure.PRECISION].share + row[Measure.RECALL].share
+    return total > 0 and f1_interval(precision, recall).meets(row[Measure.F1].before_epsilon(total))
+
+
+def _shows_no_epsilon(row: Mapping[Measure, Cell]) -> bool:
+    """Return whether F1 is that of precision and recall to so many decimals that nothing was added."""
+    precision, recall, f1 = (interval_of(row[measure], Rounding.ROUNDED) for measure in SCORES)
+    shown = min(cell.value.printed.decimals for cell in row.values()) >= SURE and row[Measure.F1].share > 0
+    return shown and f1_interval(precision, recall).meets(f1)
 
 
 def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:

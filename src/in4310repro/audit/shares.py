@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
 
-from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim, describe_sizes, find_conditions
+from in4310repro.audit.claims import CONDITIONS, FORMATS, SMALL, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import SCORES, Measure
-from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
+from in4310repro.audit.intervals import SURE, Cell, Rounding, counts_within, half_precision, is_half
 from in4310repro.audit.sheets import EXCESS, NO_VALUE, VISIBLE_FLOAT16, Sheet, interval_of
 
 SHARES = (
@@ -82,6 +82,8 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
             claim = _claim_no_count(cell, size, describe_sizes(sheet, [name]), half=half and seen) if size else None
             if claim and half and not seen and size and _fits_half_precision(cell, size):
                 claim = replace(claim, conditions=(*claim.conditions, HALF))
+            if claim and size and counts_within(cell.before_epsilon(Fraction(size)), size):
+                claim = replace(claim, conditions=(*claim.conditions, SMALL))
             if claim and not cell.value.spread:
                 others = [(c, n) for other, c in column.items() if other != name and (n := sheet.sizes.get(other))]
                 ruled_out = set(_rule_out(others))
@@ -93,7 +95,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield the explanations, half precision or truncation, that other values of the same column rule out.
+    """Yield the explanations, half precision, epsilon or truncation, that other values of the same column rule out.
 
     Half precision is ruled out if at least one of these values cannot come from it. Truncation is ruled out only
     if at least two cannot come from it, since a single value may be mistyped.
@@ -101,6 +103,8 @@ def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
     if any(not _fits_half_precision(cell, size) for cell, size in rounded):
         yield HALF
+    if any(cell.share > 0 and cell.value.printed.decimals >= SURE for cell, _ in rounded):
+        yield SMALL
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell, _ in others)
     if not whole and sum(not counts(cell, size, Rounding.TRUNCATED) for cell, size in rounded) >= 2:
         yield CONDITIONS[Rounding.TRUNCATED]

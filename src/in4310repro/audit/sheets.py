@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 
@@ -34,8 +35,8 @@ from in4310repro.audit.intervals import (
     fits_grid,
     is_half,
 )
-from in4310repro.audit.links import Link, link_tables, with_adjacent_lines
-from in4310repro.audit.stated_sizes import NamedSplit, StatedSizes, find_stated_sizes, named_split, other_results
+from in4310repro.audit.links import Link, link_lines
+from in4310repro.audit.stated_sizes import StatedSizes, find_stated_sizes
 from in4310repro.audit.verdicts import Options
 
 # With fewer decimals the error of float32 is small beside the printed unit, and is allowed for without a test.
@@ -46,6 +47,7 @@ VISIBLE_FLOAT16 = 4
 EXCESS = Fraction(1, 2**20)
 # COCO prints -1 where a class has no objects.
 NO_VALUE = -1
+MOST = 4  # groups of ambiguous numbers that are read in every combination of units
 # Words of a text about training: its accuracy may be a mean over batches.
 BATCHES = re.compile(
     r"\b(?:mini-?)?batch(?:es|[_ -]?size)?\b|\bepochs?\b|\bloss(?:es)?\b|\b(?:data)?_?loaders?\b|\d ?m?s/step"
@@ -74,8 +76,7 @@ class Sheet:
     said: tuple[str, ...] = ()  # why sizes that a sentence states may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
     mixed: tuple[str, ...] = ()  # why precision, recall and F1 over all classes may be of different averages
-    named_split: NamedSplit | None = None  # positives and negatives that the text names for scores over all
-    elsewhere: tuple[str, ...] = ()  # why the scores over all may be of several tests or settings
+    certain: bool = False  # whether it was read with certainty
     alone: bool = True  # whether no other table of classes and no other matrix is in the document
     in_batches: bool = True  # whether an accuracy over all may be a mean over batches
     links: tuple[Link, ...] = ()  # lines beside the table that were taken to be of the same predictions
@@ -84,6 +85,26 @@ class Sheet:
     def name(self) -> str:
         """Name of the table."""
         return self.table.name
+
+    @property
+    def ways(self) -> tuple[Sheet, ...]:
+        """The sheet with its ambiguous numbers read as shares or as percentages, in every combination.
+
+        The class values of a measure are read in one way. There are two combinations if more than four groups of
+        numbers are ambiguous: all are shares, or all are percentages.
+        """
+        cells = [*self.summaries, *(cell for column in self.classes.values() for cell in column.values())]
+        groups = {_unit_group(cell) for cell in cells if cell.ambiguous}
+        chosen = [set(each) for n in range(len(groups) + 1) for each in combinations(sorted(groups), n)]
+        chosen = chosen if len(groups) <= MOST else [set(), groups]
+        return tuple(self._with_percentages(each) for each in chosen)
+
+    def _with_percentages(self, groups: set[tuple[str, int]]) -> Sheet:
+        def choose(cell: Cell) -> Cell:
+            return cell.other if _unit_group(cell) in groups else cell
+
+        classes = {measure: {n: choose(c) for n, c in column.items()} for measure, column in self.classes.items()}
+        return replace(self, classes=classes, summaries=tuple(map(choose, self.summaries))) if groups else self
 
     @property
     def sized(self) -> bool:
@@ -112,15 +133,30 @@ class Sheet:
         return ()
 
 
+def _unit_group(cell: Cell) -> tuple[str, int]:
+    """Return a key for the numbers that are read in the same unit: the class values of a measure, or one average."""
+    return cell.value.measure.value, cell.value.printed.line if cell.value.class_name is None else 0
+
+
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
     """Return the report's tables, prepared for the checks. Tables of the same predictions are joined."""
-    joined = with_adjacent_lines(link_tables(document), document)
+    joined = [(table, ()) for table in document.tables] if document.is_sheet else link_lines(document)
     alone = sum(table.has_classes for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
 
-def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """Return a table prepared for the checks: fractions, class sizes and possible explanations of contradictions."""
+def make_certain_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
+    """Return the tables that were read with certainty, without anything that only stands near them."""
+    alone = sum(table.has_classes for table in document.tables) <= 1
+    made = (sheet(table, document, options, certain=True) for table in document.certain)
+    return tuple(replace(each, alone=alone) for each in made)
+
+
+def sheet(table: Table, document: Document, options: Options, certain: bool = False) -> Sheet:
+    """Return a table prepared for the checks: fractions, class sizes and possible explanations of contradictions.
+
+    If `certain` is True, sentences near the table are not searched for numbers of images.
+    """
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
@@ -130,7 +166,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
     for cell in make_cells([*table.values, *table.asides])[len(table.values) :]:
         asides.setdefault(cell.value.measure, {})[cell.value.class_name or cell.value.label] = cell
     sizes, origin = _sizes(table, options)
-    said = StatedSizes() if sizes else find_stated_sizes(table, document)
+    said = StatedSizes() if sizes or certain else find_stated_sizes(table, document)
     sizes, origin = (said.sizes, "printed") if said.sizes else (sizes, origin)
     counted = table.matrix is not None or (bool(table.sizes) and Measure.RECALL in classes)
     return Sheet(
@@ -149,8 +185,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         said=said.conditions,
         several=tuple(doubt_labels(table, document)),
         mixed=tuple(doubts_of_averages(table, document)),
-        named_split=named_split(table, document),
-        elsewhere=tuple(other_results(table, document)),
+        certain=certain,
     )
 
 
@@ -251,3 +286,39 @@ def half_error(cells: Iterable[Cell]) -> Fraction:
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
     """Return the interval of fractions that give the cell's printed value if rounded or truncated by `rounding`."""
     return cell.interval(rounding, cell.error)
+
+
+SHOWN = 3  # names of classes in the description of a reading
+
+
+def describe_reading(tables: Sequence[Sheet]) -> str:
+    """Return a clause that says what the rows, numbers and lines of some tables were taken for."""
+    return "; ".join(text for sheet in tables for text in _describe(sheet))
+
+
+def _describe(sheet: Sheet) -> Iterator[str]:
+    table = sheet.table
+    if table.classes:
+        measures = dict.fromkeys(value.measure for value in table.of_classes)
+        lines = [value.printed.line for value in table.of_classes]
+        yield f"{_name_some(table.classes)} in {_name_lines(lines)} as classes, with their {', '.join(measures)}"
+    if sheet.sizes and sheet.origin == "printed":
+        yield f"{_name_some([str(size) for size in sheet.sizes.values()])} as their images"
+    if table.matrix:
+        lines = [cell.line for row in table.matrix.rows for cell in row]
+        yield f"the square of numbers in {_name_lines(lines)} as their confusion matrix"
+    of_all = [cell.value for cell in sheet.summaries]
+    if of_all:
+        named = _name_some(list(dict.fromkeys(value.label or value.measure for value in of_all)))
+        where = _name_lines([value.printed.line for value in of_all])
+        yield f"{named} in {where} as of the same images{' and predictions' if len(of_all) > 1 else ''}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _name_lines(lines: Sequence[int]) -> str:
+    first, last = min(lines), max(lines)
+    return f"line {first}" if first == last else f"lines {first} to {last}"

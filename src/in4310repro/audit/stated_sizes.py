@@ -1,15 +1,11 @@
-"""Find numbers of images that sentences state: of each class ("50 of each class"), or of a binary test."""
+"""Find the numbers of images of each class that a sentence states, such as "50 of each class"."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-
-import numpy as np
-from numpy.typing import NDArray
 
 from in4310repro.audit.document import Document, Measure, Table
 
@@ -62,48 +58,6 @@ OTHER = re.compile(
 CONDITION = "the class sizes in line {} are those of other images"
 SPLITS = re.compile(r"\b(?:train\w*|splits?|folds?)\b", re.IGNORECASE)
 TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more are, fitting says nothing
-NEAR_SCORES = 8  # lines between the numbers of images and the scores
-TOUCHING = 2  # lines: so near, they are of the scores
-LONGEST = 500  # letters of a line that are looked at
-COUNT = r"(\d{1,3}(?:,\d{3})+|\d{1,7})(?![\d.%/])"
-WRONG = r"(?<!true )(?<!false )(?<!predicted )"
-SIDES = {
-    name: re.compile(
-        rf"(?<![\w.]){COUNT} (?:[^\W\d]\w* )?{WRONG}{word}s?\b(?! predict)"
-        rf"|{WRONG}(?<!\w){word}s?(?: (?:{THINGS}|class))? ?[:=]? ?{COUNT}",
-        re.IGNORECASE,
-    )
-    for name, word in (("positives", "positive"), ("negatives", "negative"))
-}
-TOTAL_OF_TEST = re.compile(
-    rf"(?<!\w)n ?= ?{COUNT}|(?<![\w.]){COUNT} (?:[^\W\d_]{{2,}} ){{0,2}}?(?:{THINGS}|patients|cases)\b", re.I
-)
-LETTERS = re.compile(r"(?<!\w)P ?= ?(\d{1,7})(?![\d.])\W{1,4}(?:and )?N ?= ?(\d{1,7})(?![\d.])")
-# A part of the images, or other images.
-PART = re.compile(r"%|\bsplit|\bpercent|\bof which\b|\bdata ?sets?\b|\bcorpus\b|\bcollect|\bpredicted\b", re.IGNORECASE)
-BINARY = re.compile(r"\bbinary\b|\b(?:two|2)[- ]class|\bdiseased\b|\bhealthy\b|\bbenign\b|\bmalignant\b", re.IGNORECASE)
-AVERAGED = re.compile(
-    r"\b(?:means?|averag\w+|medians?|folds?|cross[- ]?validat\w+|cv|bootstrap\w*|seeds?|runs?|repeat\w*|macro|micro"
-    r"|weighted|ensemble)\b|\u00b1",
-    re.IGNORECASE,
-)
-THRESHOLDS = re.compile(r"\bthresholds?\b|\bcut-?offs?\b|\boperating points?\b|\byouden\b|\bbest\b|@", re.IGNORECASE)
-SIDED = (Measure.RECALL, Measure.SPECIFICITY, Measure.PRECISION, Measure.NEGATIVE_PREDICTIVE_VALUE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Numbers of images and of positives in a binary test; `positives` is None if only the total is known."""
-
-    total: int
-    positives: int | None = None
-
-    @property
-    def possible(self) -> NDArray[np.float64]:
-        """Possible numbers of positives. If `positives` is unknown, they are all numbers from 1 to `total` - 1."""
-        if self.positives is not None:
-            return np.array([self.positives], dtype=np.float64)
-        return np.arange(1, self.total, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,80 +146,3 @@ def _find_total(text: str) -> int | None:
 def _is_share(value: Fraction, unit: Fraction, size: int) -> bool:
     nearest = round(value * size)
     return abs(Fraction(nearest, size) - value) <= unit
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedSplit:
-    """Numbers of images that a line of text states, with reasons why they may be of a different image set."""
-
-    split: Split
-    line: int
-    binary: bool  # whether the text says that there are two classes
-    conditions: tuple[str, ...] = ()  # why that may be of other images
-
-
-def named_split(table: Table, document: Document) -> NamedSplit | None:
-    """Return the number of images and of positives in a binary test that the text near the scores states.
-
-    The number of positives may be unknown; if some lines state it, only these lines count. The result is
-    None if the text states no numbers of images, or contradictory ones, or if the table has values of
-    classes.
-    """
-    lines = [value.printed.line for value in table.values if value.class_name is None]
-    if not lines or len(lines) < len(table.values):
-        return None
-    found = list(_named(document, min(lines), max(lines)))
-    sided = [each for each in found if each.split.positives is not None] or found
-    return sided[0] if sided and all(each.split == sided[0].split for each in sided) else None
-
-
-def _named(document: Document, first: int, last: int) -> Iterator[NamedSplit]:
-    for number in range(max(1, first - NEAR_SCORES), min(len(document.lines), last + NEAR_SCORES) + 1):
-        pair = (*document.lines[number - 1 : number + 1], "")[:2]
-        text, below = (replace_number_words(line[:LONGEST]) for line in pair)
-        split = _split(text) or (_split(f"{text}\n{below}") if _sides(text) and _sides(below) else None)
-        if split is None or OTHER.search(text):
-            continue
-        apart = max(first - number, number - last, 0)
-        tested = TESTED.search(text) is not None or apart <= TOUCHING
-        certain = tested and not PART.search(text)
-        conditions = () if certain else (CONDITION.format(number).replace("class sizes", "numbers of images"),)
-        near = document.lines[max(0, first - 1 - NEAR_SCORES) : last + NEAR_SCORES]
-        binary = split.positives is not None or any(BINARY.search(line[:LONGEST]) for line in near)
-        yield NamedSplit(split=split, line=number, binary=binary, conditions=conditions)
-
-
-def _sides(text: str) -> dict[str, set[int]]:
-    """Return the numbers that a text names as "positives" and "negatives"; a key without numbers is omitted."""
-    found = {name: {_number_of_match(match) for match in pattern.finditer(text)} for name, pattern in SIDES.items()}
-    return {name: numbers for name, numbers in found.items() if numbers}
-
-
-def _split(text: str) -> Split | None:
-    letters = LETTERS.search(text)
-    sides = {"positives": {int(letters[1])}, "negatives": {int(letters[2])}} if letters else _sides(text)
-    if len(sides) == len(SIDES) and all(len(numbers) == 1 for numbers in sides.values()):
-        (positives,), (negatives,) = sides["positives"], sides["negatives"]
-        return Split(total=positives + negatives, positives=positives) if positives and negatives else None
-    totals = {_number_of_match(match) for match in TOTAL_OF_TEST.finditer(text)}
-    return Split(total=totals.pop()) if len(totals) == 1 and not sides else None
-
-
-def _number_of_match(match: re.Match[str]) -> int:
-    return int((match[1] or match[2]).replace(",", ""))
-
-
-def other_results(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why the overall scores may not belong together.
-
-    They may be averages, have different decision thresholds, or come from several tests or networks.
-    """
-    lines = [value.printed.line for value in table.values] or [1]
-    near = document.lines[max(0, min(lines) - 1 - NEAR_SCORES) : max(lines) + NEAR_SCORES]
-    if any(AVERAGED.search(line[:LONGEST]) for line in near):
-        yield "the scores are averages"
-    if any(THRESHOLDS.search(line[:LONGEST]) for line in near):
-        yield "the scores are at different thresholds"
-    measures = Counter(v.measure for each in document.tables for v in each.values if v.class_name is None)
-    if max((number for measure, number in measures.items() if measure in SIDED), default=0) > 1:
-        yield "the scores are of several tests or networks"

@@ -15,6 +15,7 @@ class Rank(StrEnum):
     """Severity of a finding, the worst first."""
 
     IMPOSSIBLE = "impossible"  # no arithmetic, rounding or averaging that is known here gives these numbers
+    AS_READ = "impossible as read"  # the same, and what the numbers are was guessed
     UNLESS = "impossible unless"  # the condition is named
     ODD = "odd"  # possible, and unlikely under stated assumptions
 
@@ -30,6 +31,7 @@ class Finding:
     conditions: tuple[str, ...] = ()  # of rank UNLESS: each one alone would explain the numbers
     values: tuple[Value, ...] = ()  # the printed values that it uses, each with its line
     inputs: tuple[str, ...] = ()  # what it uses besides: sizes, counts and totals, and where they are from
+    reading: str = ""  # of rank AS_READ: what the rows, columns and lines were taken for
     readings: tuple[str, ...] = ()  # how the values were read
     excluded: tuple[str, ...] = ()  # other explanations that were tried and do not give the numbers
     probability: str | None = None  # of rank ODD; in decimals, for it can be smaller than any float
@@ -106,12 +108,13 @@ class MeanCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Number of planted errors of one type, and how many were called "impossible" or "impossible unless"."""
+    """Number of planted errors of one type, and how many were called impossible, also as read or under a condition."""
 
     kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
     tried: int
     impossible: int
     unless: int  # of rank "impossible unless" at most
+    as_read: int = 0  # called "impossible as read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,15 +183,20 @@ class Audit:
         return self.of_rank(Rank.IMPOSSIBLE)
 
     @property
+    def contradictions(self) -> tuple[Finding, ...]:
+        """Findings with the severity (rank) "impossible" or "impossible as read"."""
+        return (*self.inconsistencies, *self.of_rank(Rank.AS_READ))
+
+    @property
     def oddities(self) -> tuple[Finding, ...]:
         """Findings with the severity (rank) "odd"."""
         return self.of_rank(Rank.ODD)
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 1 if something is impossible, 2 if nothing was understood, 0 otherwise."""
-        if self.inconsistencies:
-            return 1
+        """Exit code: 1 if something is impossible, 3 if it is as read, 2 if nothing was understood, 0 otherwise."""
+        if self.contradictions:
+            return 1 if self.inconsistencies else 3
         return 0 if any(table.values or table.matrix for table in self.document.tables) else 2
 
     @property
@@ -196,9 +204,13 @@ class Audit:
         """Result of the audit as a clause without a full stop, such as "2 findings under conditions"."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
-        impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
-        told = [f"{format_number(impossible, 'finding')} that nothing known here explains"] * bool(impossible)
-        told += [f"{format_number(unless, 'finding')} under conditions"] * bool(unless)
+        texts = {
+            Rank.IMPOSSIBLE: "that nothing known here explains",
+            Rank.AS_READ: "if the text was read as it is meant",
+            Rank.UNLESS: "under conditions",
+        }
+        found = [(len(self.of_rank(rank)), text) for rank, text in texts.items()]
+        told = [f"{format_number(number, 'finding')} {text}" for number, text in found if number]
         if told:
             return " and ".join(told)
         if not self.compared:

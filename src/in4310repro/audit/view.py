@@ -10,7 +10,7 @@ from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, Power,
 from in4310repro.system.text import publishable_place
 
 LABEL = 60  # characters of a row's label
-HEADINGS = {Rank.IMPOSSIBLE: "Impossible", Rank.UNLESS: "Impossible unless", Rank.ODD: "Odd"}
+HEADINGS = {rank: rank.value.capitalize() for rank in Rank}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ShownFinding:
 
     @property
     def heading(self) -> str:
-        """Severity (rank) of the finding, capitalised: "Impossible", "Impossible unless" or "Odd"."""
+        """Severity (rank) of the finding, capitalised, such as "Impossible unless"."""
         return HEADINGS[self.finding.rank]
 
     @property
@@ -86,7 +86,7 @@ class View:
         None if there was no such test, or if no error was detected.
         """
         power = self.audit.power
-        return power if power and any(each.impossible or each.unless for each in power.detections) else None
+        return power if power and any(e.impossible or e.as_read or e.unless for e in power.detections) else None
 
     @property
     def blind(self) -> Power | None:

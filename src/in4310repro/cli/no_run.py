@@ -37,32 +37,35 @@ A_TRACE = "A file that in4310repro.trace.Trace wrote, such as a.trace."
 @option("--ceiling", "Accuracy above which a result is reported as odd, such as 0.995.", multiple=True)
 @option("--show", "Print what was recognised, and stop.", bool)
 @option("--out", "Page (.html) or findings (.json) of one file.", Path)
-def audit(files: tuple[Path, ...], show: bool, out: Place, **given: Any) -> None:
-    """Look for printed numbers that contradict each other; exit code 1 if any is impossible, 2 if a file was not read.
+@option("--sheet", "Write what was read from one file to this new .toml file, to correct and confirm.", Path)
+def audit(files: tuple[Path, ...], show: bool, out: Place, sheet: Place, **given: Any) -> None:
+    """Look for printed numbers that contradict each other.
+
+    Exit code 1 if any is impossible, 3 if any is impossible as it was read, else 2 if a file was not read.
 
     Examples:
         in4310repro audit report.md
         in4310repro audit paper.pdf --images 3000 --out audit.html
         in4310repro audit results.csv --sizes sea=510,forest=474 --json
+        in4310repro audit report.md --sheet sheet.toml
     """
     from in4310repro.audit import command
     from in4310repro.audit.verdicts import Options
 
-    command.check_out(out, files)
+    command.check_outputs(out, sheet, files)
     if show:
         listings = [(file, command.list_recognised(file)) for file in files]
         for _, each in listings:
-            if isinstance(each, str):
-                print_text(each)
-            else:
-                print_error(each.error)
+            print_text(each) if isinstance(each, str) else print_error(each.error)
         shown = [{"file": f"{file}", "recognised": text} for file, text in listings if isinstance(text, str)]
         conclude({"files": shown}, 0 if len(shown) == len(files) else console.WRONG_INPUT)
         return
     sizes, ceilings = map(command.parse_sizes, given.pop("sizes")), command.parse_ceilings(given.pop("ceiling"))
     options = Options.of_sets(given.pop("images"), [*sizes], ceilings=ceilings, **given)
-    outcomes = [command.audit_file(file, options) for file in files]
+    power = not (console.QUIET in console.OUTPUT.get() and out is None)
+    outcomes = [command.audit_file(file, options, power) for file in files]
     written = [command.write(each.audit, out) for each in outcomes if each.audit and out]
+    written += [command.write_read(each.audit, sheet) for each in outcomes if each.audit and sheet]
     for text in command.lines(outcomes):
         print_text(text)
     console.print_written(written)

@@ -20,7 +20,7 @@ from in4310repro.audit.readers import (
     text_tables,
 )
 from in4310repro.audit.readers.contexts import blank_comment_marks, find_folds, find_running, find_title
-from in4310repro.audit.readers.files import decode_text, is_binary, read_toml
+from in4310repro.audit.readers.files import decode_text, is_binary
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.lists import read_listed, section_grids
@@ -28,6 +28,7 @@ from in4310repro.audit.readers.numbers import count, images, parse, parse_measur
 from in4310repro.audit.readers.passes import find_asides, find_repeated
 from in4310repro.audit.readers.pieces import Result, collect_sizes, name_tables, scale_values
 from in4310repro.audit.readers.reading import lines_of, read, show
+from in4310repro.audit.readers.sheet_files import read_toml
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
 from in4310repro.audit.readers.table_rows import Draft, default_average
 from in4310repro.audit.readers.words import heading, strip_marks
@@ -367,14 +368,14 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
     twelve = ", ".join(f"c{number} 0.5" for number in range(12))
     assert show(document).split("\n") == [
         "a.md: 3 tables (lines, CSV)",
-        "one, image set val",
+        "one, image set val (as a guess)",
         "  accuracy of 2 classes, lines 3 to 5: a 0.5 ± 0.1 (1/2), b 60 %",
         "  accuracy, line 7: 0.6 (mean)",
         f"  images: {', '.join(f'c{number} {number}' for number in range(12))}",
         "  images in all: 0",
-        "two",
+        "two (as a guess)",
         f"  accuracy of 13 classes, line 9: {', '.join(f'c{number} 0.5' for number in range(10))}, ..., c12 0.5",
-        "three",
+        "three (as a guess)",
         f"  accuracy of 12 classes, line 9: {twelve}",
         "  macro accuracy, line 9: 0.7 (avg)",
         "folds or runs mentioned: 5",
@@ -387,10 +388,10 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
     )
     other = replace(alone, values=(), matrix=matrix)
     assert show(Document(source="c", lines=(), tables=(alone, other))).split("\n")[1:] == [
-        "four",
+        "four (as a guess)",
         "  accuracy, line 7: 0.6 (mean)",
         "  accuracy, line 8: 9 % ()",
-        "four",
+        "four (as a guess)",
         "  confusion matrix of 2 classes, shares, line 6",
     ]
     empty = Document(source="b", lines=(), tables=())
@@ -1007,7 +1008,7 @@ f1 = ["50", "60"]
 
 def test_sections_of_toml_are_tables() -> None:
     one, two = read_toml(TOML)
-    assert (one.first, one.last, one.reader, two.first, two.last) == (6, 10, "TOML", 16, 18)
+    assert (one.first, one.last, one.reader, two.first, two.last) == (6, 10, "sheet", 16, 18)
     assert (one.table.name, one.table.image_set, one.table.total) == ("one", "test", 30)
     assert one.table.sizes == {"dune": 10, "bay": 20}
     assert (two.table.name, two.table.image_set, two.table.total, two.table.sizes) == ("table 2", None, None, {})
@@ -1026,11 +1027,11 @@ def test_sections_of_toml_are_tables() -> None:
     assert told == [
         ("dune", "accuracy", "0.8", 9, False, "accuracy dune"),
         ("bay", "accuracy", "0.90", 10, False, "accuracy bay"),
-        ("macro", "accuracy", "0.85", 7, False, "accuracy mean"),
-        ("overall", "accuracy", "0.88", 6, False, "accuracy mean"),
+        ("macro", "accuracy", "0.85", 7, False, "accuracy macro"),
+        ("overall", "accuracy", "0.88", 6, False, "accuracy overall"),
         ("1", "average precision", "71.5 %", 16, True, "average precision 1"),
         ("2", "average precision", "72.5 %", 16, True, "average precision 2"),
-        ("macro", "average precision", "72.0 %", 17, True, "average precision mean"),
+        ("macro", "average precision", "72.0 %", 17, True, "average precision macro"),
         ("1", "F1", "50", 18, True, "F1 1"),
         ("2", "F1", "60", 18, True, "F1 2"),
     ]
@@ -1043,7 +1044,7 @@ def test_sections_of_toml_are_tables() -> None:
         ("table = 3", r"unknown TOML keys table; .*\[\[table\]\]"),
         ("table = [3]", "unknown TOML keys table;"),
         ("a = 1\n[[table]]", r"unknown TOML keys \['a'\];"),
-        ("[[table]]\nb = 1\na = 1", "table 1: unknown key a, b; .* name, image_set, overall_accuracy, sizes, total,"),
+        ("[[table]]\nb = 1\na = 1", "table 1: unknown key a, b; .* name, image_set, .*sizes, .*total,"),
         ("[[table]]\naccuracy = 3", "table 1: accuracy is 3; .* strings"),
         ("[[table]]\n[table.accuracy]\n' ' = '1'", "table 1: accuracy has an empty class name"),
         ("[[table]]\naccuracy = [0.5]", "table 1: accuracy 0.5 .*string"),
@@ -1076,7 +1077,7 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
     (longer,) = read_toml("[recall]\nsea = 0.95\nice = 0.9\nfog = 5\n")
     assert [each.printed.line for each in longer.table.values] == [2, 3, 4]
     (quoted,) = read_toml("[[table]]\nrecall = ['0.5']\n")
-    assert quoted.first == 1
+    assert quoted.first == 2
     (empty,) = read_toml("[[table]]\ntotal = 0\n")
     assert (empty.first, empty.last, empty.table.total, empty.table.values) == (1, 1, 0, ())
 

@@ -42,7 +42,9 @@ WORDS = {
 }
 NUMBER = rf"(?P<n>\d{{1,3}}|{'|'.join(WORDS)})"
 FOLDS = re.compile(
-    rf"\b{NUMBER}[- ]?folds?\b|\bk ?= ?(?P<k>\d{{1,3}}) ?folds?"
+    rf"\b{NUMBER}[- ]?folds?\b|\bk ?= ?(?P<k>\d{{1,3}}) ?folds?|^folds = (?P<folds>\d{{1,3}})$"
+    rf"|\bover (?:the )?(?P<over>\d{{1,3}}|{'|'.join(WORDS)}) (?:random |different |independent )?"
+    r"(?:runs|seeds|trials|repetitions)"
     rf"|\b(?:mean|averaged?|std|median)\b.{{0,30}} (?:over|of|across|from) (?:the |all )?"
     rf"(?P<m>\d{{1,3}}|{'|'.join(WORDS)}) (?:\w+ )?(?:folds|runs|seeds|trials|repetitions|splits)",
     re.IGNORECASE,
@@ -100,7 +102,7 @@ def find_folds(lines: Sequence[str]) -> int | None:
     for line in lines:
         match = FOLDS.search(line[:LINE])
         if match:
-            given = (match["n"] or match["k"] or match["m"]).lower()
+            given = next(filter(None, match.groupdict().values())).lower()
             return WORDS.get(given) or int(given)
     numbered = [int(match[1]) for line in lines if (match := NUMBERED_FOLD.match(line[:LINE]))]
     return max(numbered) + (min(numbered) == 0) if len(set(numbered)) > 1 else None

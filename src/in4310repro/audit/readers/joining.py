@@ -66,7 +66,7 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
             and table.table.matrix is None
             and not _separates(piece, table, lines)
         )
-        of_near = ((index, _match(piece.table.matrix, tables[index].table)) for _, index in near[:2])
+        of_near = ((index, match_matrix(piece.table.matrix, tables[index].table)) for _, index in near[:2])
         index, matrix = next(((index, matrix) for index, matrix in of_near if matrix is not None), (0, None))
         if matrix is None:
             alone.append(piece)
@@ -82,7 +82,7 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
-def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
+def match_matrix(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     """Return the matrix with the table's class names, transposed if necessary; None if it does not fit.
 
     The matrix must have the table's class names, or numbers from 0 in their place. If the names are in a

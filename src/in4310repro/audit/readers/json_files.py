@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from in4310repro.audit.document import Measure, Table, Value
+from in4310repro.audit.readers.certainty import is_certain, is_closed
 from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row
 from in4310repro.audit.readers.grids import read_grid
+from in4310repro.audit.readers.joining import match_matrix
 from in4310repro.audit.readers.matrices import READER as MATRIX, matrix_of_lists
 from in4310repro.audit.readers.numbers import count, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, make_value, move, scale_values
@@ -124,7 +126,8 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
         return
     table = _as_grid(node, " ".join(path))
     if table is not None:
-        found = [replace(piece, reader=READER) for piece in read_grid(table).pieces]
+        certain = is_closed(node) or (isinstance(node, list) and is_certain(table, ()))
+        found = [replace(piece, reader=READER, certain=certain) for piece in read_grid(table).pieces]
         if any(piece.table.has_classes for piece in found):
             pieces += found
             return
@@ -134,12 +137,38 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
         told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
         if (measure or not gathered.values) and not gathered.matrix and _is_flat(node) and told:
             _by_class({key: node[key] for key in rest}, told, gathered)
+        joined = _join_report(node, gathered, rest, path)
+        if joined:
+            pieces.append(joined)
+            return
         _finish(gathered, path, pieces)
         for key in rest:
             _walk(node[key], (*path, key), pieces, heading(key).measure or measure)
     elif isinstance(node, list):
         for index, each in enumerate(node, start=1):
             _walk(each, (*path, str(index)), pieces, measure)
+
+
+def _join_report(
+    node: Mapping[str, Any], gathered: Gathered, rest: Sequence[str], path: tuple[str, ...]
+) -> Piece | None:
+    """Return the report within an object with the scores and the matrix beside it; None if the object holds more."""
+    inner = [key for key in rest if is_closed(node[key])]
+    others = [node[key] for key in rest if key not in inner]
+    told = gathered.matrix or gathered.values
+    of_all = all(value.class_name is None and value.measure is not Measure.OTHER for value in gathered.values)
+    if len(inner) != 1 or not told or not of_all or any(isinstance(each, Numeral | Mapping | list) for each in others):
+        return None
+    pieces: list[Piece] = []
+    _walk(node[inner[0]], (*path, inner[0]), pieces, None)
+    matrix = matrix_of_lists(_texts(gathered.matrix), gathered.names)
+    table = pieces[0].table
+    fitting = matrix and match_matrix(matrix, table)
+    if matrix and not fitting:
+        return None
+    table = replace(table, values=(*table.values, *scale_values(gathered.values)), matrix=fitting)
+    lines = [printed.line for printed in table.printed]
+    return replace(pieces[0], table=table, first=min(lines), last=max(lines))
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:

@@ -21,6 +21,7 @@ class Piece:
     last: int
     reader: str
     joins: bool = True  # False: a value of the best epoch, or of another network, that belongs to no table near it
+    certain: bool = False  # the text itself says what each number is
     lines: frozenset[int] = frozenset()  # lines besides those of its numbers that it was read from: headings, sizes
 
 

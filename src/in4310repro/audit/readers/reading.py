@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from in4310repro.audit.document import SCORES, Average, Document, Item, Measure, Table, TableKind, Unread, Value
-from in4310repro.audit.readers.bare_blocks import read_bare_blocks
+from in4310repro.audit.readers.certainty import certain_pieces, is_certain
 from in4310repro.audit.readers.contexts import LINE, blank_comment_marks, find_folds, find_running
-from in4310repro.audit.readers.files import Cell, cells_of, load_text, read_toml
+from in4310repro.audit.readers.files import Cell, cells_of, load_text
 from in4310repro.audit.readers.grid import Grid
 from in4310repro.audit.readers.grids import is_unrelated, read_grid
 from in4310repro.audit.readers.joining import join
@@ -24,6 +24,7 @@ from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import find_repeated, tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result, move, name_tables
 from in4310repro.audit.readers.programs import add_averages, program_values, read_conll
+from in4310repro.audit.readers.sheet_files import format_value, read_toml
 from in4310repro.audit.readers.text_tables import CARET as CARET, aligned_grids, caret_grids, ruled_grids
 from in4310repro.audit.readers.unused import Repeats, find_leftovers, find_unused
 from in4310repro.audit.readers.words import strip_marks
@@ -43,7 +44,7 @@ GRIDS: tuple[Callable[[Sequence[str], frozenset[int]], Iterator[Grid]], ...] = (
     section_grids,
 )
 # Readers of output that no log prints while it runs.
-READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed, read_bare_blocks)
+READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Part:
     """Tables found in some consecutive lines, and the lines that were not understood."""
 
     pieces: tuple[Piece, ...]
+    certain: tuple[Piece, ...] = ()  # those that were read with certainty, before anything was joined by distance
     unread: tuple[Unread, ...] = ()
     left_out: Mapping[int, str] = field(default_factory=dict)  # why the readers left a line out on purpose
 
@@ -71,7 +73,12 @@ def read_part(lines: Sequence[str]) -> Part:
     values, unread = _label_values(lines, taken, in_log)
     pieces += tables_of_lines(values, lines, in_log, tables)
     left_out = {**others, **_explain_left_out(values, in_log)}
-    return Part(pieces=tuple(join(pieces, lines)), unread=(*grids.unread, *unread), left_out=left_out)
+    return Part(
+        pieces=tuple(join(pieces, lines)),
+        certain=tuple(certain_pieces(pieces, lines)),
+        unread=(*grids.unread, *unread),
+        left_out=left_out,
+    )
 
 
 def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
@@ -84,6 +91,8 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, di
         for table in list(grids(lines, taken | lines_of)):
             try:
                 result = read_grid(table)
+                if is_certain(table, lines):
+                    result = replace(result, pieces=tuple(replace(piece, certain=True) for piece in result.pieces))
             except ValueError as error:
                 first = table.rows[0].lines[0]
                 result = Result(unread=(Unread(line=first, text=lines[first - 1].strip()[:LINE], why=str(error)),))
@@ -154,7 +163,7 @@ def read(source: str | Path) -> Document:
     text = source if isinstance(source, str) else load_text(source)
     try:
         if isinstance(source, Path) and source.suffix.lower() == ".toml":
-            return _document(name, lines_of(text), Part(pieces=tuple(read_toml(text))))
+            return _document(name, lines_of(text), _part(read_toml(text)))
         return read_text(text, name)
     except ValueError as error:
         raise ValueError(str(error) if isinstance(source, str) else f"{source}: {error}") from error
@@ -167,7 +176,11 @@ def read_text(text: str, name: str) -> Document:
         return _read_notebook(cells, name)
     lines = lines_of(text)
     of_json = read_json(text, name)
-    return _document(name, lines, Part(pieces=tuple(of_json)) if of_json else read_part(lines))
+    return _document(name, lines, _part(of_json) if of_json else read_part(lines))
+
+
+def _part(pieces: Sequence[Piece]) -> Part:
+    return Part(pieces=tuple(pieces), certain=tuple(piece for piece in pieces if piece.certain))
 
 
 def lines_of(text: str) -> tuple[str, ...]:
@@ -182,6 +195,7 @@ def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
     """Return the Document of a notebook; each output is read separately from the others."""
     lines: list[str] = []
     pieces: list[Piece] = []
+    certain: list[Piece] = []
     unread: list[Unread] = []
     left_out: dict[int, str] = {}
     last = ""
@@ -194,10 +208,12 @@ def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
         lines += own
         part = Part(pieces=()) if cell.code else read_part(own)
         pieces += [_place_in_cell(piece, cell.name, by) for piece in part.pieces]
+        certain += [_place_in_cell(piece, cell.name, by) for piece in part.certain]
         unread += [replace(each, line=each.line + by) for each in part.unread]
         left_out |= {line + by: why for line, why in part.left_out.items()}
         left_out |= dict.fromkeys(range(by + 1, len(lines) + 1), "code") if cell.code else {}
-    return _document(name, tuple(lines), Part(pieces=tuple(pieces), unread=tuple(unread), left_out=left_out))
+    part = Part(pieces=tuple(pieces), certain=tuple(certain), unread=tuple(unread), left_out=left_out)
+    return _document(name, tuple(lines), part)
 
 
 def _place_in_cell(piece: Piece, name: str, by: int) -> Piece:
@@ -226,6 +242,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
         context=tuple(context),
         formats=tuple(dict.fromkeys(piece.reader for piece in pieces)),
         folds=find_folds(lines),
+        certain=tuple(name_tables([_place(piece, lines) for piece in part.certain])),
     )
 
 
@@ -278,7 +295,8 @@ def show(document: Document) -> str:
     formats = ", ".join(document.formats) or "nothing"
     lines = [f"{document.source}: {len(document.tables)} tables ({formats})"]
     for table in document.tables:
-        lines += _table(table)
+        certain = "with certainty" if document.is_certain(table) else "as a guess"
+        lines += _table(table, certain)
     if document.folds:
         lines.append(f"folds or runs mentioned: {document.folds}")
     if document.unread:
@@ -290,9 +308,9 @@ def show(document: Document) -> str:
     return "\n".join(map(visible, lines))
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: Table, certain: str) -> Iterator[str]:
     image_set = f", image set {table.image_set}" if table.image_set else ""
-    yield f"{table.name}{image_set}"
+    yield f"{table.name}{image_set} ({certain})"
     for measure in dict.fromkeys(value.measure for value in table.values):
         values = [value for value in table.values if value.measure is measure]
         classes = [value for value in values if value.class_name is not None]
@@ -301,7 +319,7 @@ def _table(table: Table) -> Iterator[str]:
         for value in values:
             if value.class_name is None:
                 average = f"{value.average} " if value.average else ""
-                yield f"  {average}{measure}, line {value.printed.line}: {_text(value)} ({value.label})"
+                yield f"  {average}{measure}, line {value.printed.line}: {format_value(value)} ({value.label})"
     if table.sizes:
         yield f"  images: {', '.join(f'{name} {size}' for name, size in list(table.sizes.items())[:SHOWN])}"
     if table.total is not None:
@@ -312,15 +330,8 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _format(values: list[Value]) -> list[str]:
-    texts = [f"{value.class_name} {_text(value)}" for value in values]
+    texts = [f"{value.class_name} {format_value(value)}" for value in values]
     return texts if len(texts) <= SHOWN else [*texts[: SHOWN - 2], "...", texts[-1]]
-
-
-def _text(value: Value) -> str:
-    count = f" ({value.count[0]}/{value.count[1]})" if value.count else ""
-    spread = f" ± {value.spread.text}" if value.spread else ""
-    sign = " %" if value.printed.percent and "%" not in value.printed.text else ""
-    return f"{value.printed.text}{sign}{spread}{count}"
 
 
 def _lines(values: list[Value]) -> str:

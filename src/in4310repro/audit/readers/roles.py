@@ -34,6 +34,20 @@ WEAK = re.compile(
     r"(?:teams?|stages?|phases?|systems?|authors?|works?|features?|entit(?:y|ies)|intents?|sentiments?|topics?|domains?"
     r"|tags?|slots?|relations?|targets?|outcomes?|grades?|ratings?|stars?|polarity|language|parameters?|#|)"
 )
+# Headings and rows of parts of the images, each of which holds all classes.
+SUBGROUP = re.compile(
+    r"(?:.{0,20}\b)?(?:sub-?groups?|sex|genders?|ages?(?: (?:groups?|range|band))?|ethnicit(?:y|ies)|race|hospitals?"
+    r"|sites?|cent(?:er|re)s?|skin (?:types?|tones?)|fitzpatrick|cohorts?|regions?|countr(?:y|ies)|scanners?|devices?"
+    r"|cameras?|demographics?|strat(?:um|a))\b.{0,12}"
+)
+PART = re.compile(
+    r"(?:(?:sex|gender|age|race|hospital|site|cent(?:er|re)|skin(?: type)?|cohort|region|country)[ :=_-]{0,3}.{0,20}"
+    r"|(?:fe)?males?|(?:wo)?m[ea]n|boys?|girls?"
+    r"|(?:[<>≤≥] ?)?\d{1,3}(?: ?[-\u2013] ?\d{1,3}|\+)?(?<=[-<>≤≥\u2013+ ]\d\d|.\d\+)(?: ?(?:years?|y|yrs?))?"
+    r"|(?:fitzpatrick |type )?(?:i{1,3}|iv|vi?)(?: ?[-\u2013] ?(?:i{1,3}|iv|vi?))?"
+    r"|(?:light|medium|dark)(?:er)? skin(?: tones?)?"
+    r"|(?:young|old|middle[- ]aged)(?:er)?|adults?|children|white|black|asian|hispanic|caucasian|latino)"
+)
 CODES = 2  # letters of a class code such as AA; a longer word that means a mean is not a class
 AT_THE_END = 5  # rows in which summaries are
 BELOW = 3  # rows below the first summary that are not classes; where there are more, classes go on
@@ -77,6 +91,8 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
         return Kind.METRICS
     if any(FOLD.fullmatch(label.lower()) for label in labels):
         return Kind.NETWORKS
+    if are_subgroups(name, [] if CLASS.fullmatch(name) else labels):
+        return Kind.NETWORKS
     if CLASS.fullmatch(name) and not re.search(r"\b(?:model|network|data ?set)", name):
         return Kind.CLASSES
     if all(labels) and WEAK.fullmatch(name) and evidence_of_classes(table, columns) and not _mostly_networks(labels):
@@ -85,6 +101,13 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
     if beside or NETWORK.fullmatch(name) or _mostly_networks(labels):
         return Kind.NETWORKS
     return Kind.UNKNOWN
+
+
+def are_subgroups(name: str, labels: Sequence[str]) -> bool:
+    """Return whether a column's heading or its rows name parts of the images, such as the patients of one sex."""
+    rows = [label for label in labels if not heading(label).summary]
+    parts = sum(PART.fullmatch(label.lower()) is not None for label in rows)
+    return bool(name and SUBGROUP.fullmatch(name)) or (2 * parts > len(rows) and parts > 1)
 
 
 def _mostly_networks(labels: Sequence[str]) -> bool:
