@@ -13,7 +13,7 @@ import time
 import torch
 from tests.docs import caught
 from tests.trace.honest import HONEST
-from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Verdict, examine, nearly_equal_pixels, with_head
+from tests.trace.planted import HEADS, PLANTED, ROOT, RUN, Verdict, examine, nearly_equal_pixels, with_head
 
 from in4310repro.trace.causes import explain
 from in4310repro.trace.comparison import compare
@@ -33,18 +33,19 @@ def planted_row(verdict: Verdict) -> Row:
 
 def decoder_row(processes: Processes) -> tuple[Row, bool]:
     """Return the table row of the cause "another image decoder", and whether `compare` names that cause."""
-    trace = processes.open("first").run(Training(f"{MODULE}:honest", path=(str(ROOT),), steps=1)).trace
+    command = (*RUN, "tests.trace.honest:shuffled_loader")
+    trace = processes.open("first").run(Training(command, path=(str(ROOT),), steps=1)).trace
     one, other = (with_head(each, head) for each, head in zip((trace, nearly_equal_pixels(trace)), HEADS, strict=True))
-    text = compare(one, other).paragraph()
+    text = compare(one, other).text()
     return ("another libjpeg, by the heads of two traces", text, "does not apply"), "jpeg" in text
 
 
 def honest_row(name: str, processes: Processes) -> tuple[Row, Explanation, bool]:
-    function = f"tests.trace.honest:{name}"
-    training = Training(function, path=(str(ROOT),))
+    command = (*RUN, f"tests.trace.honest:{name}")
+    training = Training(command, path=(str(ROOT),))
     runs = [processes.open(f"hash seed {each}", {"PYTHONHASHSEED": each}).run(training) for each in "56"]
     equal = compare(*(each.trace for each in runs)).equal
-    found = explain(function, path=[str(ROOT)], processes=processes)
+    found = explain(command, path=[str(ROOT)], processes=processes)
     rounding = [each.change.name for each in found.effects if each.moved and each.change.numerical]
     said = "; ".join(found.causes) or "no cause"
     return (name, "equal" if equal else "different", said, ", ".join(rounding)), found, equal

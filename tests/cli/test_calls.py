@@ -25,22 +25,22 @@ def test_of_several_processes_the_first_alone_writes_a_report(
 
 
 def test_a_training_without_a_mistake_ends_with_0_and_each_of_its_runs_is_shown(
-    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = list[tuple[str, list[str], list[str]]]()
+    given = list[tuple[list[str], list[str]]]()
 
-    def explain(function: str, *, arguments: list[str], libraries: list[str], shown: Any, **_named: object) -> Any:
-        given.append((function, arguments, libraries))
+    def explain(command: list[str], *, libraries: list[str], shown: Any, **_named: object) -> Any:
+        given.append((command, libraries))
         shown("again")
         return SimpleNamespace(findings=(), lines=lambda: ["cause: none found"], to_json=dict)
 
     monkeypatch.setattr(causes, "explain", explain)
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
-    for training in ("train:make", "."):
-        code, printed, error = call("explain", training)
-        assert (code, printed, f"running {training}, 1: again" in error) == (0, "cause: none found\n", True)
-    module = "in4310repro.verification.replay"
-    assert given == [("train:make", [], []), (f"{module}:first_steps", [str(tmp_path)], [module])]
+    for words in (["-m", "train", "--lr", "0.1"], ["."]):
+        code, printed, error = call("explain", "--", *words)
+        assert (code, printed, f"running {' '.join(words)}, 1: again" in error) == (0, "cause: none found\n", True)
+    module = "in4310repro.verification.first_steps"
+    assert given == [(["-m", "train", "--lr", "0.1"], []), (["-m", module, "."], [module])]
 
 
 def test_a_training_keeps_epochs_when_told_to_and_prints_which_was_chosen_and_how_to_get_missing_weights(

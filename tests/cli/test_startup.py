@@ -35,7 +35,7 @@ LIBRARIES = {
     "in4310repro.golden.plugin": {"numpy", "pydantic"},
     "in4310repro.metrics": {"numpy", "pydantic"},
     "in4310repro.features": {"numpy", "torch"},
-    "in4310repro.trace": {"numpy", "torch"},
+    "in4310repro.trace": {"numpy", "pydantic", "torch"},
 }
 
 

@@ -29,7 +29,8 @@ def renew(text: str, folder: Path) -> str:
         nonlocal keep
         # The tensor that differs first is another one on another machine.
         shown = consoles.run(KEEP.sub(f"KEEP='{keep}'", block[1]) if keep else block[1], folder)
-        keep = next(iter(re.findall(r"keep=(\{.*?\})\)", " ".join(shown.split()))), keep)
+        named = re.findall(r"WHERE step (\d+), [a-z ]+: (\S+)", " ".join(shown.split()))
+        keep = next((f"{step}:{name}" for step, name in named), keep)
         return f"```console\n{shown}```"
 
     return replaced(consoles.CONSOLE.sub(run, text), "machine", _machine())

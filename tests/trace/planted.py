@@ -15,6 +15,9 @@ from in4310repro.trace.records import TraceFile
 
 ROOT = Path(__file__).parents[2]
 MODULE = "tests.trace.trainings"
+# Where batches are not read by a DataLoader, what is recorded is what the model and the loss make of them.
+WITHOUT_LOADER = {"images": ("model.input",), "labels": ("loss",)}
+RUN = ("-m", "tests.trace.run")  # before MODULE:FUNCTION
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class Verdict:
     def by_diff(self) -> bool:
         """True if `diff` names the expected tensor as the first that differs."""
         found = self.comparison.difference
-        return found is not None and found.name.startswith(tuple(self.planted.first.split("|")))
+        names = [each for name in self.planted.first.split("|") for each in (name, *WITHOUT_LOADER.get(name, ()))]
+        return found is not None and found.name.startswith(tuple(names))
 
     @property
     def said(self) -> str:
@@ -110,11 +114,11 @@ class Verdict:
 
 def examine(planted: Planted, processes: Processes, **options: Any) -> Verdict:
     """Run the planted training twice, compare the two traces, and explain the training."""
-    training = Training(f"{MODULE}:{planted.function}", steps=planted.steps, path=(str(ROOT),))
-    other = f"{MODULE}:{planted.other or planted.function}"
+    training = Training((*RUN, f"{MODULE}:{planted.function}"), steps=planted.steps, path=(str(ROOT),))
+    other = (*RUN, f"{MODULE}:{planted.other or planted.function}")
     first = processes.open("hash seed 5", {"PYTHONHASHSEED": "5"}).run(training, threads=1 if planted.threads else 0)
     second = processes.open("hash seed 6", {"PYTHONHASHSEED": "6"}).run(
-        replace(training, function=other), planted.options, planted.variables, planted.threads
+        replace(training, command=other), planted.options, planted.variables, planted.threads
     )
     found = explain(other, path=[str(ROOT)], processes=processes, **options)
     return Verdict(planted, compare(first.trace, second.trace), found)

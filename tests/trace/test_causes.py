@@ -23,26 +23,31 @@ from in4310repro.trace.processes import Processes, Training
 from tests.conftest import Call, refused
 from tests.trace import trainings
 from tests.trace.failing import FAILING, prints_much
+from tests.trace.planted import RUN
 
 ROOT = Path(__file__).parents[2]
 HERE = (f"{ROOT}",)
 FEW = ("listing", "clock", "again", "unseeded again", "environment")
 MINE = """import os
-import sys
 
-sys.path.append({root!r})
+import torch
 
-from tests.trace.trainings import batches, training
-
-
-def make():
-    return training(read=batches(int(os.environ.get("JOB", "1"))))
+model = torch.nn.Linear(4, 2)
+torch.nn.init.constant_(model.weight, 0.5)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+torch.nn.init.constant_(model.bias, int(os.environ.get("JOB", "1")))
+for _ in range(5):
+    optimizer.zero_grad()
+    model(torch.ones(3, 4)).square().mean().backward()
+    optimizer.step()
+raise SystemExit("more steps were taken than were asked for")
 """
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a new process for each run takes minutes")
 
 
 def explained(make: Callable[[], Any], processes: Processes, *only: str) -> Explanation:
-    return explain(f"{make.__module__}:{make.__name__}", path=HERE, processes=processes, only=only or FEW)
+    command = (*RUN, f"{make.__module__}:{make.__name__}")
+    return explain(command, path=HERE, processes=processes, only=only or FEW)
 
 
 @linux
@@ -97,11 +102,11 @@ def test_half_a_batch_moves_batch_norm_in_training_mode_and_not_in_evaluation_mo
 @linux
 @pytest.mark.parametrize("make", FAILING, ids=lambda make: make if isinstance(make, str) else make.__name__)
 def test_a_training_that_cannot_run_gives_one_sentence(make: str | Callable[..., Any], processes: Processes) -> None:
-    name = make if isinstance(make, str) else f"{make.__module__}:{make.__name__}"
+    command = make.split() if isinstance(make, str) else [*RUN, f"{make.__module__}:{make.__name__}"]
     with pytest.raises(ValueError, match=FAILING[make]) as error:
-        explain(name, path=HERE, processes=processes, only=FEW, limit=2 if "hangs" in name else 300)
+        explain(command, path=HERE, processes=processes, only=FEW, limit=2 if "hangs" in command[-1] else 300)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith(name) or name in str(error.value)
+    assert " ".join(command) in str(error.value)
 
 
 @linux
@@ -112,7 +117,8 @@ def test_a_training_may_print_much(processes: Processes) -> None:
 @linux
 @pytest.mark.slow
 def test_a_run_that_is_under_way_ends_with_its_processes(tmp_path: Path) -> None:
-    code = f"from in4310repro.trace.causes import explain; explain('tests.trace.failing:hangs', path=[{f'{ROOT}'!r}])"
+    command = [*RUN, "tests.trace.failing:hangs"]
+    code = f"from in4310repro.trace.causes import explain; explain({command!r}, path=[{f'{ROOT}'!r}])"
     words = [sys.executable, "-c", code]
     with subprocess.Popen(words, start_new_session=True, cwd=tmp_path) as process:
         while not (runs := _runs_of(process.pid)):
@@ -140,7 +146,7 @@ def _children(process: int) -> list[int]:
 def test_processes_leave_no_files_and_no_processes_behind(tmp_path: Path) -> None:
     with Processes() as opened:
         server = opened.open("first")
-        run = server.run(Training("tests.trace.trainings:unseeded_worker", path=HERE, cwd=f"{tmp_path}"))
+        run = server.run(Training((*RUN, "tests.trace.trainings:unseeded_worker"), path=HERE, cwd=f"{tmp_path}"))
         folder = Path(run.trace.place).parents[1]
         assert folder.exists()
     assert not folder.exists()
@@ -149,27 +155,22 @@ def test_processes_leave_no_files_and_no_processes_behind(tmp_path: Path) -> Non
 
 @linux
 def test_a_helper_for_tests_passes_what_repeats_and_names_the_difference_of_what_does_not(processes: Processes) -> None:
-    assert_same_training(trainings.honest, ["listing", "clock"], processes=processes)
+    name = f"{trainings.__name__}:"
+    assert_same_training([*RUN, f"{name}honest"], ["listing", "clock"], processes=processes)
     with pytest.raises(
-        AssertionError, match=r"listing moves first images, step 0, data; cause: listing: files are read"
+        AssertionError, match=r"listing moves first model\.input .*, step 0, forward; cause: listing: files are read"
     ):
-        assert_same_training(trainings.listed_files, ["listing", "clock"], processes=processes)
+        assert_same_training([*RUN, f"{name}listed_files"], ["listing", "clock"], processes=processes)
 
 
-def test_a_helper_for_tests_refuses_what_another_process_cannot_import() -> None:
-    def local() -> None:
-        pass
-
-    for make in (local, lambda: None):
-        with pytest.raises(ValueError, match="is not a function at the top of a module"):
-            assert_same_training(make, ["clock"])
+def test_a_helper_for_tests_refuses_no_changes() -> None:
     with pytest.raises(ValueError, match="under is empty; it must name some of hash seed, listing, "):
-        assert_same_training("train:make", [])
+        assert_same_training(["-m", "train"], [])
 
 
 def test_a_change_that_there_is_not_is_refused_with_the_valid_ones(call: Call) -> None:
     names = ", ".join(each.name for each in CHANGES)
-    refused(call, ("explain", "train:make", "--only", "moon"), f"no change 'moon'; there are {names}")
+    refused(call, ("explain", "--only", "moon", "--", "-m", "train"), f"no change 'moon'; there are {names}")
 
 
 def test_the_minutes_of_torch_compile_are_announced(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,26 +179,26 @@ def test_the_minutes_of_torch_compile_are_announced(call: Call, monkeypatch: pyt
 
     monkeypatch.setattr("in4310repro.trace.causes.explain", stop)
     for change, said in (("compile", True), ("threads", False)):
-        error = call("explain", "train:make", "--only", change)[2]
+        error = call("explain", "--only", change, "--", "-m", "train")[2]
         assert ("torch.compile compiles the model, which takes minutes" in error) == said
 
 
-def test_a_training_without_a_function_is_refused(call: Call) -> None:
-    refused(call, ("explain", "train.py"), "train.py is not a run folder; give one, or MODULE:FUNCTION")
+def test_a_training_that_is_no_file_is_refused(call: Call) -> None:
+    refused(call, ("explain", "--", "train.py"), "train.py is not a file; give a Python file, or -m MODULE, after --")
 
 
 @linux
 def test_the_command_ends_with_1_for_a_mistake_and_prints_it(call: Call, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(MINE.format(root=f"{ROOT}"), encoding="utf-8")
-    code, printed, _ = call(
-        "explain", "mine:make", "--only", "environment", "--only", "clock", "--steps", "1", "--json"
-    )
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    words = ("--only", "environment", "--only", "clock", "--steps", "1", "--json", "--", "mine.py")
+    code, printed, _ = call("explain", *words)
     document = json.loads(printed)
     assert code == 1
     assert document["repeats"]
-    assert [each["text"] for each in document["effects"]] == ["moves nothing", "moves first images, step 0, data"]
+    moved = "moves first start.bias, step 0, data"
+    assert [each["text"] for each in document["effects"]] == ["moves nothing", moved]
     assert document["effects"][1]["meaning"] == "numbers in environment variables one higher"
-    assert document["causes"][0].endswith("(the environment variable JOB is read at mine.py:10)")
+    assert document["causes"][0].endswith("(the environment variable JOB is read at mine.py:8)")
 
 
 @linux
@@ -205,7 +206,7 @@ def test_the_command_ends_with_1_for_a_mistake_and_prints_it(call: Call, tmp_pat
 @pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"])
 def test_a_fork_computes_with_vector_instructions_as_a_process_that_began_with_them(name: str) -> None:
     value = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}[name]
-    training = Training("tests.trace.trainings:wide_product", path=HERE)
+    training = Training((*RUN, "tests.trace.trainings:wide_product"), path=HERE)
     with Processes() as opened:
         forked = opened.open("first").run(training, variables={name: value})
         begun = opened.open("second", {name: value}).run(training)

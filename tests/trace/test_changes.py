@@ -10,12 +10,12 @@ import pytest
 from in4310repro.trace import worker
 from in4310repro.trace.causes import assert_same_training, explain
 from in4310repro.trace.changes import CHANGES, FIXES, LOWER, Variant, choose
-from in4310repro.trace.execution import COMPUTED
+from in4310repro.trace.execution import CALLED, COMPUTED
 from in4310repro.trace.runner import Request
 from in4310repro.trace.surroundings import READ
 
 # Options that the worker itself looks at.
-OWN = {"again", "generators as before", "half a batch", "first half", "memory format", "portable arithmetic", "compile"}
+OWN = {"again", "generators as before", *CALLED}
 
 
 def test_each_option_of_a_worker_is_that_of_a_change_or_of_a_fix() -> None:

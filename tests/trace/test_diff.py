@@ -21,40 +21,50 @@ def traces(tmp_path: Path) -> tuple[str, str]:
     return "a.trace", "b.trace"
 
 
-def test_a_difference_is_a_paragraph_a_table_and_the_line_that_keeps_the_elements(
+def test_a_difference_is_a_cause_a_place_and_what_to_try_in_at_most_sixty_words(
     call: Call, traces: tuple[str, str]
 ) -> None:
     code, printed, _ = call("diff", *traces)
-    first, *rows, last = (line for line in printed.splitlines() if line)
     assert code == 1
-    assert first.startswith("The trainings differ first in step 0, in the optimizer's update: 0.weight (Conv2d).")
-    assert re.split(r" {2,}", rows[0].strip()) == [
+    assert [line.split()[0] for line in printed.splitlines()] == ["CAUSE", "WHERE", "TRY"]
+    assert printed.startswith("CAUSE  lr 0.01 and 0.02.\nWHERE  step 0, after the update: 0.weight (Conv2d).\n")
+    assert len(printed.split()) <= 60
+
+
+def test_why_adds_sizes_a_table_and_the_line_that_keeps_the_elements(call: Call, traces: tuple[str, str]) -> None:
+    lines = [line for line in call("diff", *traces, "--why")[1].splitlines() if line]
+    assert lines[:3] == call("diff", *traces)[1].splitlines()
+    assert lines[3].startswith("Equal to the bit before it: of step 0, ")
+    assert lines[4].startswith("Relative difference 1.1e-01, by its sketch (norms ")
+    (start,) = [i for i, line in enumerate(lines) if line.strip().startswith("step ")]
+    assert re.split(r" {2,}", lines[start].strip()) == [
         *("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps"),
     ]
-    cells = [re.split(r" {2,}", row.strip()) for row in rows[1:]]
+    cells = [re.split(r" {2,}", row.strip()) for row in lines[start + 1 : -1]]
     assert [each[0] for each in cells] == ["0", "1", "2", "3"]
     assert all(re.fullmatch(r"\d\.\de[+-]\d\d", each[3]) for each in cells)
-    assert last == (
+    assert lines[-1] == (
         'Its elements: record both again by Trace(..., keep={"step": 0, "tensors": ["0.weight"]}), and add --values.'
     )
 
 
-def test_equal_traces_end_with_0_and_say_what_is_not_in_both(call: Call, tmp_path: Path) -> None:
+def test_equal_traces_end_with_0_and_why_says_what_is_not_in_both(call: Call, tmp_path: Path) -> None:
     record(tmp_path / "a.trace")
     record(tmp_path / "b.trace", steps=range(3))
-    code, printed, _ = call("diff", "a.trace", "b.trace", "--values")
+    code, printed, _ = call("diff", "a.trace", "b.trace", "--values", "--why")
     equal, note = printed.splitlines()
     assert code == 0
-    assert equal.startswith("Everything that both traces recorded is equal to the bit: ")
+    assert equal.startswith("Everything recorded is equal to the bit: ")
     assert note == "Not compared: 3 steps are in both traces; 1 more are in a.trace alone, 0 in b.trace alone."
+    assert call("diff", "a.trace", "b.trace")[1].splitlines() == [equal]
 
 
 def test_the_printed_line_records_what_values_then_compares(
     call: Call, traces: tuple[str, str], tmp_path: Path
 ) -> None:
     code, _, error = call("diff", *traces, "--values")
-    assert (code, 'a.trace.step0.npz; record them with keep={"step": 0' in error) == (2, True)
-    line = re.search(r"keep=(\{.*?\})\)", call("diff", *traces)[1])
+    assert (code, 'a.trace.step0.safetensors; record them with keep={"step": 0' in error) == (2, True)
+    line = re.search(r"keep=(\{.*?\})\)", call("diff", *traces, "--why")[1])
     assert line
     keep = json.loads(line[1])
     record(tmp_path / "a.trace", keep=keep)
@@ -83,6 +93,11 @@ def test_json_has_the_difference_and_every_step(call: Call, traces: tuple[str, s
     document = json.loads(printed)
     assert code == 1
     assert (document["equal"], document["difference"]["name"], document["steps"]) == (False, "0.weight", 4)
+    assert (document["causes"], document["certain"]) == (
+        [{"code": "optimizer-option", "text": "lr 0.01 and 0.02"}],
+        True,
+    )
+    assert document["where"] == {"step": 0, "phase": "update", "tensor": "0.weight", "images": []}
     assert [row["step"] for row in document["growth"]] == [0, 1, 2, 3]
     assert json.loads(call("diff", traces[0], traces[0], "--json")[1])["difference"] is None
 
@@ -101,5 +116,5 @@ def test_a_long_table_has_steps_at_growing_distances(call: Call, tmp_path: Path)
     read = batches(1) * 20
     record(tmp_path / "a.trace", read=read, modules=False)
     record(tmp_path / "b.trace", read=read, modules=False, learning_rate=0.02)
-    rows = call("diff", "a.trace", "b.trace")[1].splitlines()
+    rows = call("diff", "a.trace", "b.trace", "--why")[1].splitlines()
     assert [int(row.split()[0]) for row in rows if re.match(r" *\d+ ", row)] == [0, 1, 2, 4, 8, 16, 19]

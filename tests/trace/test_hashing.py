@@ -173,8 +173,8 @@ def test_the_summary_agrees_with_numpy(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
 def test_values_that_are_not_finite_are_counted_and_kept_out_of_the_summary(dtype: torch.dtype) -> None:
     values = torch.tensor([3.0, math.inf, -4.0, math.nan, -math.inf], dtype=dtype)
-    assert digest(values)[1:] == (4.0, 5.0, 3)
-    assert digest(torch.tensor(math.nan, dtype=dtype))[1:] == (0.0, 0.0, 1)
+    assert digest(values)[1:4] == (4.0, 5.0, 3)
+    assert digest(torch.tensor(math.nan, dtype=dtype))[1:4] == (0.0, 0.0, 1)
 
 
 def test_the_norm_of_huge_float64_values_stays_finite() -> None:

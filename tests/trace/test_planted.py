@@ -16,7 +16,7 @@ from in4310repro.trace.processes import Processes, Training
 from tests.docs import caught
 from tests.trace import trainings
 from tests.trace.honest import HONEST
-from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Planted, examine, nearly_equal_pixels, with_head
+from tests.trace.planted import HEADS, PLANTED, ROOT, RUN, Planted, examine, nearly_equal_pixels, with_head
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a new process for each run takes minutes")
 
@@ -38,7 +38,9 @@ def test_a_planted_cause_is_named(planted: Planted, processes: Processes) -> Non
 
 @pytest.mark.parametrize("make", each_of(HONEST), ids=lambda each: each.__name__)
 def test_an_honest_training_is_accused_of_nothing(make: object, processes: Processes) -> None:
-    found = explain(f"tests.trace.honest:{getattr(make, '__name__', '')}", path=[str(ROOT)], processes=processes)
+    found = explain(
+        (*RUN, f"tests.trace.honest:{getattr(make, '__name__', '')}"), path=[str(ROOT)], processes=processes
+    )
     assert found.repeats
     assert found.causes == []
 
@@ -49,7 +51,8 @@ def test_the_tables_have_twenty_causes_and_twenty_honest_trainings_each_once() -
 
 
 def test_another_decoder_is_named_by_the_heads_of_two_traces(processes: Processes) -> None:
-    trace = processes.open("first").run(Training(f"{MODULE}:honest", path=(str(ROOT),), steps=1)).trace
+    command = (*RUN, "tests.trace.honest:shuffled_loader")
+    trace = processes.open("first").run(Training(command, path=(str(ROOT),), steps=1)).trace
     one, other = (with_head(each, head) for each, head in zip((trace, nearly_equal_pixels(trace)), HEADS, strict=True))
     text = compare(one, other).paragraph()
     assert "libjpeg-turbo 3.1.2 and libjpeg-turbo 2.1.5" in text

@@ -10,7 +10,7 @@ import pytest
 from in4310repro.trace.processes import Processes, Server, Training
 from in4310repro.trace.runner import Request
 
-TRAINING = Training("train:make")
+TRAINING = Training(("-m", "train"))
 # Runs one job, and ends a while after its answer that it was the last one.
 ONE_RUN = """
 import json, pathlib, time
@@ -32,7 +32,7 @@ def test_a_process_that_ends_after_its_run_is_replaced_for_the_next_and_no_file_
 
 def test_of_a_process_that_ends_early_the_last_line_is_said(tmp_path: Path) -> None:
     server = Server(tmp_path, words=("-c", "raise SystemExit('a line\\nthe last line')"))
-    with pytest.raises(ValueError, match=r"^train:make ended its process with exit code 1: the last line$"):
+    with pytest.raises(ValueError, match=r"^-m train ended its process with exit code 1: the last line$"):
         server.run(TRAINING)
 
 
@@ -40,7 +40,7 @@ def test_a_process_ends_with_a_run_that_is_interrupted(tmp_path: Path) -> None:
     server = Server(tmp_path, words=("-c", "input(); input()"))
     process = server._start()
     with pytest.raises(TypeError, match="not JSON serializable"):
-        server.run(replace(TRAINING, arguments=(object(),)))  # type: ignore[arg-type]
+        server.run(replace(TRAINING, libraries=(object(),)))  # type: ignore[arg-type]
     assert process.poll() is not None
 
 

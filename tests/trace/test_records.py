@@ -18,8 +18,17 @@ from in4310repro.trace.records import Tensor, Writer
 HEADER = {"modules": [["", "Net"], ["fc", "Linear"]], "environment": {"torch": "2.9"}}
 MAPS = Tensor("forward", "fc.output", (2, 3), "float32", (3, 1))
 LOSS = Tensor("loss", "loss", (), "float32", ())
+SKETCH = "AACAPwAAAEAAAEBAAACAQAAAoEAAAMBAAADgQAAAAEE="  # 1 to 8, by struct.pack
 STEPS = (
-    Step(0, "te", '[{"lr": 0.1}]', None, (Event(MAPS, "0123456789abcdef", 2.5, 3.25, 1),), {}),
+    Step(
+        0,
+        "te",
+        '[{"lr": 0.1}]',
+        None,
+        (Event(MAPS, "0123456789abcdef", 2.5, 3.25, 1, SKETCH),),
+        {},
+        {"frozen": ["fc.bias"]},
+    ),
     Step(
         3,
         "tt",
@@ -27,6 +36,7 @@ STEPS = (
         ("a.jpg", "b.jpg"),
         (Event(MAPS, "f" * 16, 0.0, 0.0), Event(LOSS, "0" * 16, 1e300, 1.0)),
         {"loss": -0.1, "other": math.inf},
+        {"frozen": ["fc.bias"]},
     ),
 )
 
@@ -78,37 +88,97 @@ def test_a_file_without_a_whole_line_is_no_trace(tmp_path: Path) -> None:
 
 Damage = Callable[[list[Any]], Any]
 DAMAGED: dict[str, tuple[Damage, str]] = {
-    "another format": (lambda lines: lines[0].update(trace=2), "line 1: the format is 2; a trace of format 1"),
-    "no modules": (lambda lines: lines[0].pop("modules"), "line 1: modules must be a list"),
-    "modules without class": (lambda lines: lines[0].update(modules=[["a"]]), "line 1: modules must be pairs of name"),
-    "no environment": (lambda lines: lines[0].update(environment=[]), "line 1: environment must be an object"),
-    "no object": (lambda lines: lines.__setitem__(2, [1]), "line 3 is list; each line of a trace is an object"),
-    "unknown phase": (lambda lines: lines[1]["tensors"][0].__setitem__(0, "dream"), "line 2: a tensor is .*dream"),
-    "negative size": (lambda lines: lines[1]["tensors"][0].__setitem__(2, [-1, 3]), "line 2: a tensor is"),
-    "strides missing": (lambda lines: lines[1]["tensors"][0].__setitem__(4, [1]), "line 2: a tensor is"),
-    "name with escape": (lambda lines: lines[1]["tensors"][0].__setitem__(1, "\x1b[2J"), "line 2: a tensor is"),
-    "half a character": (lambda lines: lines[1]["tensors"][0].__setitem__(1, "\ud800"), "line 2: a tensor is"),
-    "step as text": (lambda lines: lines[2].update(step="0"), "line 3: step is 0; a count was expected"),
-    "step as truth": (lambda lines: lines[2].update(step=True), "line 3: step is True; a count was expected"),
+    "another format": (lambda lines: lines[0].update(trace=3), "line 1: trace: Input should be 1 or 2, not 3"),
+    "no modules": (lambda lines: lines[0].pop("modules"), "line 1: modules: Field required"),
+    "modules without class": (
+        lambda lines: lines[0].update(modules=[["a"]]),
+        "line 1: modules.0: List should have at least 2 items",
+    ),
+    "no environment": (
+        lambda lines: lines[0].update(environment=[]),
+        "line 1: environment: Input should be an object, not",
+    ),
+    "no object": (lambda lines: lines.__setitem__(2, [1]), "line 3: it should be an object"),
+    "unknown phase": (
+        lambda lines: lines[1]["tensors"][0].__setitem__(0, "dream"),
+        "line 2: tensors.0.0: Input should be 'data', .*, not dream",
+    ),
+    "negative size": (
+        lambda lines: lines[1]["tensors"][0].__setitem__(2, [-1, 3]),
+        "line 2: tensors.0.2.0: Input should be greater than or equal to 0, not -1",
+    ),
+    "strides missing": (
+        lambda lines: lines[1]["tensors"][0].__setitem__(4, [1]),
+        "line 2: a tensor has another number of strides than of axes",
+    ),
+    "name with escape": (
+        lambda lines: lines[1]["tensors"][0].__setitem__(1, "\x1b[2J"),
+        "line 2: tensors.0.1: .* printable characters are needed",
+    ),
+    "half a character": (lambda lines: lines[1]["tensors"][0].__setitem__(1, "\ud800"), "line 2: Invalid JSON"),
+    "step as text": (lambda lines: lines[2].update(step="0"), "line 3: step: Input should be a valid integer, not 0"),
+    "step as truth": (
+        lambda lines: lines[2].update(step=True),
+        "line 3: step: Input should be a valid integer, not True",
+    ),
     "modes too short": (lambda lines: lines[2].update(modes="t"), "line 3: modes is t; t or e .* each of 2 modules"),
-    "other modes": (lambda lines: lines[2].update(modes="tx"), "line 3: modes is tx; t or e was expected"),
-    "groups as text": (lambda lines: lines[2].update(groups="[]"), "line 3: groups is .*; a list of objects"),
-    "paths as text": (lambda lines: lines[4].update(paths="a.jpg"), "line 5: paths is a.jpg; a list of names"),
-    "loss as text": (lambda lines: lines[4].update(losses={"loss": "much"}), "line 5: losses is .*hexadecimal"),
-    "loss too large": (lambda lines: lines[4].update(losses={"loss": "0x1p9999"}), "line 5: losses is .*hexadecimal"),
-    "unknown tensor": (lambda lines: lines[2]["events"][0].__setitem__(0, 9), "line 3: an entry is .*hash"),
-    "tensor from the end": (lambda lines: lines[2]["events"][0].__setitem__(0, -1), "line 3: an entry is"),
-    "tensor of a later line": (lambda lines: lines[2]["events"][0].__setitem__(0, 1), "line 3: an entry is"),
-    "short hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "abc"), "line 3: an entry is"),
-    "capital hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "A" * 16), "line 3: an entry is"),
-    "negative norm": (lambda lines: lines[2]["events"][0].__setitem__(3, -1.0), "line 3: an entry is"),
-    "infinite magnitude": (lambda lines: lines[2]["events"][0].__setitem__(2, math.inf), "line 3: an entry is"),
-    "infinite norm": (lambda lines: lines[2]["events"][0].__setitem__(3, math.inf), "line 3: an entry is"),
-    "norm of NaN": (lambda lines: lines[2]["events"][0].__setitem__(3, math.nan), "line 3: an entry is"),
-    "a sixth value": (lambda lines: lines[2]["events"][0].append(0), "line 3: an entry is"),
-    "negative count": (lambda lines: lines[2]["events"][0].__setitem__(4, -1), "line 3: an entry is"),
-    "no events": (lambda lines: lines[2].pop("events"), "line 3: events must be a list"),
-    "step again": (lambda lines: lines[4].update(step=0), "line 5 is step 0 after 0; numbers must rise"),
+    "other modes": (lambda lines: lines[2].update(modes="tx"), "line 3: modes: String should match pattern .*, not tx"),
+    "groups as text": (lambda lines: lines[2].update(groups="[]"), "line 3: groups: Input should be a valid array"),
+    "paths as text": (
+        lambda lines: lines[4].update(paths="a.jpg"),
+        "line 5: paths: Input should be a valid array, not a.jpg",
+    ),
+    "loss as text": (
+        lambda lines: lines[4].update(losses={"loss": "much"}),
+        "line 5: losses.loss: .*hexadecimal .*, not much",
+    ),
+    "loss too large": (
+        lambda lines: lines[4].update(losses={"loss": "0x1p9999"}),
+        "line 5: hexadecimal value too large",
+    ),
+    "unknown tensor": (
+        lambda lines: lines[2]["events"][0].__setitem__(0, 9),
+        "line 3: events has the tensor 9, which no line before it describes",
+    ),
+    "tensor from the end": (
+        lambda lines: lines[2]["events"][0].__setitem__(0, -1),
+        "line 3: events.0.0: Input should be greater than or equal to 0, not -1",
+    ),
+    "tensor of a later line": (
+        lambda lines: lines[2]["events"][0].__setitem__(0, 1),
+        "line 3: events has the tensor 1, which no line before it describes",
+    ),
+    "short hash": (
+        lambda lines: lines[2]["events"][0].__setitem__(1, "abc"),
+        "line 3: events.0.1: String should match pattern .*, not abc",
+    ),
+    "capital hash": (
+        lambda lines: lines[2]["events"][0].__setitem__(1, "A" * 16),
+        "line 3: events.0.1: String should match pattern",
+    ),
+    "negative norm": (
+        lambda lines: lines[2]["events"][0].__setitem__(3, -1.0),
+        "line 3: events.0.3: Input should be greater than or equal to 0, not -1.0",
+    ),
+    "infinite magnitude": (
+        lambda lines: lines[2]["events"][0].__setitem__(2, math.inf),
+        "line 3: events.0.2: Input should be a finite number, not inf",
+    ),
+    "infinite norm": (
+        lambda lines: lines[2]["events"][0].__setitem__(3, math.inf),
+        "line 3: events.0.3: Input should be a finite number, not inf",
+    ),
+    "norm of NaN": (
+        lambda lines: lines[2]["events"][0].__setitem__(3, math.nan),
+        "line 3: events.0.3: Input should be a finite number, not nan",
+    ),
+    "a seventh value": (lambda lines: lines[2]["events"][0].append(0), "line 3: events.0: .* at most 6 items"),
+    "negative count": (
+        lambda lines: lines[2]["events"][0].__setitem__(4, -1),
+        "line 3: events.0.4: Input should be greater than or equal to 0, not -1",
+    ),
+    "no events": (lambda lines: lines[2].pop("events"), "line 3: events: Field required"),
+    "step again": (lambda lines: lines[4].update(step=0), "line 5: step 0 after 0; numbers must rise"),
 }
 
 
@@ -128,7 +198,7 @@ def test_a_damaged_line_is_refused_by_its_number(kind: str, tmp_path: Path) -> N
 )
 def test_a_line_that_is_no_json_is_refused(line: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.trace").write_bytes(line + b"\n")
-    with pytest.raises(ValueError, match=r"a\.trace, line 1 is not JSON: .*; each line of a trace is an object"):
+    with pytest.raises(ValueError, match=r"a\.trace, line 1: (Invalid JSON|it should be an object)"):
         read_trace(tmp_path / "a.trace")
 
 
@@ -154,3 +224,32 @@ def test_random_damage_gives_a_trace_or_one_clear_error(tmp_path: Path) -> None:
             messages.append(str(error))
     assert len(messages) > 200
     assert all("a.trace" in message for message in messages)
+
+
+def test_facts_are_written_where_they_change(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in written(tmp_path).read_text().splitlines()]
+    assert [line.get("facts") for line in lines if "step" in line] == [{"frozen": ["fc.bias"]}, None]
+
+
+def test_a_sketch_is_eight_numbers_and_absent_in_format_1(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    (first, *_), (other, *_) = (step.events for step in read_trace(file).steps)
+    found = first.projections()
+    assert found is not None
+    assert found.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert other.projections() is None
+    old = file.read_text().replace('"trace":2', '"trace":1').replace(f',1,"{SKETCH}"]', ",1]")
+    file.write_text(old)
+    assert read_trace(file).steps[0].events[0][:5] == first[:5]
+    assert read_trace(file).steps[0].events[0].projections() is None
+
+
+def test_modules_that_come_later_are_added_to_those_of_the_header(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "a.trace", HEADER)
+    writer.write(STEPS[0])
+    writer.add_modules([["late", "Linear"]])
+    writer.write(Step(1, "tet", "[]", None, (), {}))
+    writer.close()
+    found = read_trace(tmp_path / "a.trace")
+    assert found.modules[-1] == ["late", "Linear"]
+    assert [len(step.modes) for step in found.steps] == [2, 3]

@@ -38,7 +38,7 @@ def simulated(rule: Rule, vectors: str = "AVX2") -> Any:
 
 
 def explained(rule: Rule, *only: str, vectors: str = "AVX2") -> Explanation:
-    return explain("train:make", steps=1, only=only, processes=simulated(rule, vectors))
+    return explain(["-m", "train"], steps=1, only=only, processes=simulated(rule, vectors))
 
 
 def clock(run: Any) -> int:
@@ -123,6 +123,6 @@ def test_of_many_lines_of_a_cause_three_are_named_and_the_others_counted() -> No
 
 
 def test_a_helper_for_tests_refuses_a_training_that_repeats_only_with_what_is_held() -> None:
-    said = "^train:make: two plain runs differ first in images, step 0, data; cause: clock: the clock enters"
+    said = "^-m train: two plain runs differ first in images, step 0, data; cause: clock: the clock enters"
     with pytest.raises(AssertionError, match=said):
-        assert_same_training("train:make", ["environment"], steps=1, processes=simulated(clock))
+        assert_same_training(["-m", "train"], ["environment"], steps=1, processes=simulated(clock))

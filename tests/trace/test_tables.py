@@ -9,10 +9,8 @@ import torch
 
 from in4310repro.trace import hashing
 from in4310repro.trace.environment import LIBRARIES, environment
-from in4310repro.trace.inputs import PIXELS
+from in4310repro.trace.evidence import PIXELS
 from in4310repro.trace.notes import is_own
-from in4310repro.trace.reasons import _describe_distance
-from in4310repro.trace.records import Event, Tensor
 
 VARIABLES = """
 OMP_NUM_THREADS MKL_NUM_THREADS OPENBLAS_NUM_THREADS OMP_SCHEDULE OMP_DYNAMIC KMP_AFFINITY MKL_CBWR MKL_DYNAMIC
@@ -46,9 +44,3 @@ def test_plain_tensors_are_known_whatever_the_default_device_is_when_the_package
     with torch.device("meta"):
         again = runpy.run_path(hashing.__file__)
     assert again["_PLAIN_KEYS"] == hashing._PLAIN_KEYS
-
-
-@pytest.mark.parametrize(("norm", "words"), [(1 + 9e-9, "as other rounding gives"), (1 + 1.5e-8, "more than other")])
-def test_norms_of_float64_are_told_apart_as_far_as_nine_digits_go(norm: float, words: str) -> None:
-    tensor = Tensor("forward", "a.output", (2,), "float64", (1,))
-    assert words in _describe_distance(*(Event(tensor, 16 * "0", each, each) for each in (1.0, norm)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from in4310repro.trace.tensors import generator_states, plain_options, state_tensors
+from in4310repro.trace.tensors import generator_states, optimizer_tensors, plain_options
 
 
 def test_numbers_of_an_optimizer_keep_all_their_digits_and_its_state_may_be_no_mapping() -> None:
@@ -18,7 +17,8 @@ def test_numbers_of_an_optimizer_keep_all_their_digits_and_its_state_may_be_no_m
     optimizer = torch.optim.SGD(model.parameters())
     optimizer.state[model.weight] = {"mass": 1 + 2**-40, "count": 2**53, "name": "warm"}
     optimizer.state[model.bias] = [torch.ones(2)]
-    found = {name: each.tolist() for name, each in state_tensors(model, [optimizer]) if name.startswith("optimizer")}
+    names = {id(each): name for name, each in model.named_parameters()}
+    found = {name: each.tolist() for name, each in optimizer_tensors(optimizer, 0, names)}
     numbers = {"optimizer.weight.mass": 1 + 2**-40, "optimizer.weight.count": 2.0**53}
     assert found == numbers | {"optimizer.bias[0]": [1, 1]}
     assert str(found["optimizer.weight.count"]) == "9007199254740992.0"
@@ -50,4 +50,6 @@ def test_options_that_json_does_not_have_are_texts_or_left_out() -> None:
     }
     optimizer.param_groups[:] = [{"params": [], "hook": print, "hooks": [1, print], "table": {"a": 1}, **shown}]
     expected = {"lr": 0.5, "weight_decay": 2.0, "momentum": "inf", "foreach": None, "betas": [1, "-inf"]}
-    assert json.loads(plain_options([optimizer])) == [expected]
+    found = plain_options(optimizer, {})[0]
+    assert {key: found[key] for key in found if key not in ("class", "parameters", "of")} == expected
+    assert (found["class"], found["parameters"]) == ("SGD", 0)

@@ -4,85 +4,104 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from in4310repro.trace import read_trace, worker
+from in4310repro.trace.execution import CALLED
 from in4310repro.trace.processes import NotApplicableError
 from in4310repro.trace.worker import Refused
+from tests.trace.oracles import hash_by_numpy
 from tests.trace.trainings import training
 
 Job = dict[str, Any]
 
 
+LOOP = """
+import torch
+from tests.trace.oracles import hash_by_numpy
+from tests.trace.trainings import training
+model, criterion, optimizer, batches = training()
+rows = []
+for images, labels in batches:
+    scores = model(images)
+    rows.append((len(scores), int(model[1].num_batches_tracked)))
+    optimizer.zero_grad()
+    criterion(scores, labels).backward()
+    optimizer.step()
+    torch.save((rows, model.state_dict()), "state.pt")
+"""
+
+
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return {"file": f"{tmp_path / '0.trace'}", "function": "train:make", "steps": 2, "limit": 60.0}
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(nn.Module, "__call__", nn.Module.__call__)
+    (tmp_path / "train.py").write_text(LOOP, encoding="utf-8")
+    command = ("train.py",)
+    return {"file": f"{tmp_path / '0.trace'}", "command": command, "steps": 2, "limit": 60.0}
 
 
-def test_the_steps_of_a_worker_are_those_of_a_plain_loop_and_each_is_recorded(job: Job) -> None:
-    made, (model, criterion, optimizer, batches) = training(), training()
-    worker._train(made, job, set())
-    for images, labels in batches[:2]:
+def test_the_steps_of_a_worker_are_those_of_the_program_and_it_is_ended_after_the_last(job: Job) -> None:
+    (model, criterion, optimizer, batches) = training()
+    worker._train(job, set())
+    for number, (images, labels) in enumerate(batches[:2]):
         optimizer.zero_grad()
         criterion(model(images), labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    assert all(map(torch.equal, made[0].state_dict().values(), model.state_dict().values()))
+        if not number:
+            expected = {name: each.clone() for name, each in model.state_dict().items()}
+    # The program was ended before it saved a second time.
+    rows, state = torch.load("state.pt")
+    assert len(rows) == 1
+    assert all(map(torch.equal, state.values(), expected.values()))
     steps = read_trace(Path(job["file"])).steps
     assert [[each.tensor.name for each in step.events].count("loss") for step in steps] == [1, 1]
+    assert {each.tensor.name: each.hash for each in steps[1].events}["0.weight"] == hash_by_numpy(model[0].weight)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("option", "computed", "recorded"), [("", 8, 8), ("half a batch", 4, 4), ("first half", 8, 4)])
-def test_half_a_batch_is_compared_with_the_first_half_of_a_whole_one(
-    option: str, computed: int, recorded: int, job: Job
-) -> None:
-    model, criterion, *rest = training()
-    rows = []
-
-    def count(scores: Tensor, labels: Tensor) -> Tensor:
-        rows.append((len(scores), len(labels)))
-        return criterion(scores, labels)
-
-    worker._train((model, count, *rest), job, {option})
+@pytest.mark.parametrize(("option", "recorded"), [("", 8), ("half a batch", 4), ("first half", 4)])
+def test_half_a_batch_is_compared_with_the_first_half_of_a_whole_one(option: str, recorded: int, job: Job) -> None:
+    worker._train(job, {option})
+    rows, _ = torch.load("state.pt")
     shapes = {
         each.tensor.shape[0]
         for step in read_trace(Path(job["file"])).steps
         for each in step.events
-        if each.tensor.name in ("images", "labels", "5.output")
+        if each.tensor.name == "5.output"
     }
-    assert (rows, shapes) == ([(computed, computed)] * 2, {recorded})
+    # The program has whole batches and one pass of batch norm, whatever was recorded.
+    assert (rows, shapes) == ([(8, 1)], {recorded})
 
 
 def test_channels_last_is_for_models_with_a_parameter_of_four_axes() -> None:
+    program: Any = None
     for plain in (nn.Linear(2, 2), nn.Conv1d(2, 2, 2)):
         with pytest.raises(NotApplicableError, match="no parameter has four axes"):
-            worker._forward(plain, {"memory format"})
+            CALLED["memory format"](program, plain, plain)
     maps = nn.Conv2d(2, 2, 2)
-    assert worker._forward(maps, {"memory format"}) is maps
+    called = CALLED["memory format"](program, maps, lambda images: images.stride())
+    assert called(torch.ones(2, 2, 2, 2)) == (8, 1, 4, 2)
     assert maps.weight.stride() == (8, 1, 4, 2)  # of 2 x 2 x 2 x 2 values, channels next to each other
 
 
-@pytest.mark.parametrize(("made", "shown"), [(3, "int"), ([1, 2], "a list of 2 values"), ("four", "str")])
-def test_what_is_no_training_is_named(made: object, shown: str) -> None:
-    with pytest.raises(Refused, match=rf"^it returns {shown}; \(model, loss function, optimizer, batches\) was expec"):
-        worker._check(made)
+def test_a_batch_of_one_image_has_no_half() -> None:
+    program: Any = None
+    with pytest.raises(NotApplicableError, match="a batch of one image has no half"):
+        CALLED["half a batch"](program, nn.Identity(), nn.Identity())(torch.ones(1, 2))
 
 
-def test_a_module_that_is_missing_is_told_from_one_that_it_imports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "needs_more.py").write_text("import absent_library.parts", encoding="utf-8")
-    for name in ("absent", "absent.train"):
-        with pytest.raises(Refused, match=r"^there is no module 'absent' in this folder or on Python's path$"):
-            worker._function(f"{name}:make", [])
-    with pytest.raises(ModuleNotFoundError, match="absent_library"):
-        worker._function("needs_more:make", [])
+def test_a_program_that_takes_fewer_steps_is_refused(job: Job) -> None:
+    with pytest.raises(Refused, match=r"^train.py ended after 3 of 9 steps of its optimizers; --steps 3 is possible$"):
+        worker._train(job | {"steps": 9}, set())
 
 
 def test_an_exit_is_described_with_its_code() -> None:

@@ -68,7 +68,7 @@ def test_weights_and_scores_are_those_of_a_training_without_a_trace(runs: Path, 
 def test_compare_names_the_first_tensor_after_the_epoch(runs: Path, call: Call) -> None:
     *before, last = compared(call, runs / "traced", runs / "faster")
     assert before[0].startswith("setting sgd differs from epoch 1 on")
-    assert last.startswith("setting sgd, by traces: The trainings differ first in step 0, in the optimizer's update:")
+    assert last.startswith("setting sgd, by traces: First difference: step 0, after the update:")
     assert "lr 0.01 and 0.02" in last
     assert f"`in4310repro diff {runs}/traced/{TRACE} {runs}/faster/{TRACE}`" in last
 
@@ -110,7 +110,7 @@ def test_verify_names_the_first_tensor_of_a_replay_that_differs(forged: Path, ca
     assert code == 1
     assert "difference: sgd, epoch 1, trained again: " in printed
     assert worth.startswith("portable arithmetic has a fixed order")
-    assert sentence.startswith("sgd, epoch 1, by its trace: The trainings differ first in step 0, in the optimizer's ")
+    assert sentence.startswith("sgd, epoch 1, by its trace: First difference: step 0, after the update")
     assert "122 of the backward pass" in sentence
     assert "lr 0.01 and 0.02" in sentence
 
@@ -121,7 +121,7 @@ def test_a_replay_beside_a_damaged_trace_says_so_and_what_it_finds(forged: Path,
     result = replay(run, plan_replays(run, 0, 1, numerics)[0], Context(numerics))
     assert result.differences[0].startswith("sgd, epoch 1, trained again: ")
     (sentence,) = result.first_tensors
-    assert sentence.startswith(f"sgd, epoch 1, by its trace: it cannot be compared: {forged}/{TRACE}, line 1 ")
+    assert sentence.startswith(f"sgd, epoch 1, by its trace: it cannot be compared: {forged}/{TRACE}, line 1: ")
 
 
 def test_of_several_traces_those_with_the_earliest_difference_are_compared(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 from click.shell_completion import get_completion_class
 
-from in4310repro.cli import console, demo, features, machine, no_run, options, reports, runs, training
+from in4310repro.cli import console, demo, features, machine, no_run, options, reports, runs, traces, training
 from in4310repro.cli.console import INTERNAL, INTERRUPTED, WRONG_INPUT, lost
 from in4310repro.system import launch, signals
 from in4310repro.system.files import describe, write_file
@@ -111,7 +111,8 @@ app = options.Group(
 GROUPS: dict[str, tuple[Any, ...]] = {
     "Train and report": (training.train, reports.report),
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo, reports.export),
-    "Without a run": (features.features, features.modules, no_run.audit, no_run.diff, no_run.explain, no_run.data),
+    "Without a run": (features.features, features.modules, no_run.audit, no_run.data),
+    "Where two trainings differ": (traces.record, traces.diff, traces.explain),
     "This machine": (machine.doctor,),
     "For maintainers": (machine.fingerprint, machine.cache),
 }

@@ -71,6 +71,22 @@ def leave(*_of_signal: object) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
+@contextlib.contextmanager
+def as_python_has_them() -> Iterator[None]:
+    """Handle stopping signals as Python does by itself while the `with` block runs somebody else's program."""
+    before = {each: signal.getsignal(each) for each in stopping_signals()}
+    # A forked worker that is stopped would write into it, and this process would believe that it was meant.
+    wakeup = signal.set_wakeup_fd(-1)
+    for each in before:
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        signal.set_wakeup_fd(wakeup)
+
+
 def is_repeat(before: float) -> bool:
     """Return whether a signal received now is torchrun's copy of the signal that was received at time `before`."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from in4310repro.trace import changes
 from in4310repro.trace.changes import DETERMINISTIC, LOWER, PORTABLE, THREADS, Change, Variant
@@ -16,6 +14,7 @@ from in4310repro.trace.comparison import Comparison, compare
 from in4310repro.trace.explanation import Effect, Explanation, Finding
 from in4310repro.trace.modes import describe_module, mode_findings
 from in4310repro.trace.processes import NotApplicableError, Processes, Run, Training
+from in4310repro.trace.program import check
 from in4310repro.trace.records import TraceFile
 from in4310repro.trace.runner import PLACES, Request, Runner
 
@@ -23,9 +22,8 @@ REPEATS, AGAIN = 3, 10  # runs that have to be equal; number of the first of tho
 
 
 def explain(
-    function: str,
+    command: Sequence[str],
     *,
-    arguments: Sequence[str] = (),
     steps: int = 2,
     only: Collection[str] = (),
     limit: float = 300.0,
@@ -43,9 +41,8 @@ def explain(
     while the changes are tried.
 
     Args:
-        function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the
-            batches (pairs of images and labels). Its module is imported in each process.
-        arguments: arguments of the function.
+        command: the words of a command, `FILE ARGUMENTS...` or `-m MODULE ARGUMENTS...`, which trains with PyTorch;
+            each run of it is ended after some steps of its optimizers.
         steps: number of steps of each run.
         only: names of changes (`changes.CHANGES`); empty: all but `compile`, which takes a minute.
         limit: seconds after which a run is stopped.
@@ -58,20 +55,21 @@ def explain(
         ValueError: a name in `only` matches no change, another argument is invalid, or the training fails.
             In the last case the message has the last lines of the user's code.
     """
-    if ":" not in function or steps < 1 or limit <= 0:
-        raise ValueError(f"{function} with {steps} steps of {limit:g} s; it takes MODULE:FUNCTION and positive numbers")
+    words = check(command)
+    if steps < 1 or limit <= 0:
+        raise ValueError(f"{steps} steps of {limit:g} s; both must be positive")
     chosen = changes.choose(only)
-    training = Training(function, tuple(arguments), steps, limit, tuple(path), str(Path.cwd()), tuple(libraries))
+    training = Training(tuple(words), steps, limit, tuple(path), str(Path.cwd()), tuple(libraries))
     with ExitStack() as stack:
         runner = Runner(training, processes or stack.enter_context(Processes()), shown)
-        return _Search(runner, function, chosen).explain()
+        return _Search(runner, " ".join(words), chosen).explain()
 
 
 class _Search:
     """Search for the causes of different bits between runs of one training."""
 
-    def __init__(self, runner: Runner, function: str, chosen: Sequence[Change]) -> None:
-        self._runner, self._function, self._chosen = runner, function, chosen
+    def __init__(self, runner: Runner, command: str, chosen: Sequence[Change]) -> None:
+        self._runner, self._command, self._chosen = runner, command, chosen
         self._held: tuple[str, ...] = ()
         self._unstable = False  # plain runs were equal, and others differ by themselves
         self._places: tuple[str, ...] = PLACES  # in which runs are comparable
@@ -96,7 +94,7 @@ class _Search:
         ]
         findings += [Finding("mode", each) for each in mode_findings(one.trace)]
         together = tuple(self._together(effects))
-        return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
+        return Explanation(self._command, plain.equal, plain, self._held, tuple(findings), effects, together)
 
     def _hold(self) -> list[Finding]:
         """Find what must be held fixed, such as seeds, to make runs equal; return the causes of their differences.
@@ -248,7 +246,7 @@ def _module_of(trace: TraceFile, comparison: Comparison) -> str:
 
 
 def assert_same_training(
-    make: str | Callable[[], Any],
+    command: Sequence[str],
     under: Collection[str],
     *,
     steps: int = 2,
@@ -260,7 +258,7 @@ def assert_same_training(
     This function is meant for users' tests.
 
     Args:
-        make: a function of a module, or its name as `MODULE:FUNCTION`; see `explain`.
+        command: the words of the training's command, such as `["train.py", "--lr", "0.1"]`; see `explain`.
         under: names of changes (`changes.CHANGES`).
         steps: number of steps of each run.
         limit: seconds after which a run is stopped.
@@ -274,20 +272,9 @@ def assert_same_training(
     """
     if not under:
         raise ValueError(f"under is empty; it must name some of {', '.join(each.name for each in changes.CHANGES)}")
-    name, folders = (make, [""]) if isinstance(make, str) else _name(make)
-    found = explain(name, steps=steps, only=under, limit=limit, path=[*folders, *sys.path], processes=processes)
+    found = explain(command, steps=steps, only=under, limit=limit, path=sys.path, processes=processes)
     wrong = [f"{each.change.name} {each.describe()}" for each in found.effects if each.moved or each.comparison is None]
     if not found.repeats:
         wrong.insert(0, found.lines()[0])
     if wrong:
         raise AssertionError("; ".join([*wrong, *(f"cause: {each}" for each in found.causes)]))
-
-
-def _name(make: Callable[[], Any]) -> tuple[str, list[str]]:
-    """Return the name `MODULE:FUNCTION` of a function, and a list with the folder to import its module from."""
-    name = getattr(make, "__qualname__", "")
-    file = inspect.getsourcefile(make)
-    if not name or "<" in name or not file:
-        raise ValueError(f"{make!r} is not a function at the top of a module; another process has to import it")
-    folder = Path(file).parents[make.__module__.count(".")]
-    return f"{make.__module__}:{name}", [str(folder)]

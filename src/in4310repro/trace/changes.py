@@ -53,63 +53,34 @@ def _option(*options: str, against: tuple[str, ...] = ()) -> tuple[Variant, ...]
 FILES = "files are read in the order of the file system"
 CLOCK = "the clock enters, as a seed or a setting"
 MEMORY = "memory is read that was not initialised"
+LEFT, UNSEEDED = "state is left from a training before it", "a global generator is used that the program does not seed"
+VARIABLE, BLAS = "an environment variable enters", "another BLAS or OpenMP is used"
+TWICE, OTHER_WORKERS = (
+    "a second training in the same process, with",
+    "another number of worker processes of DataLoaders",
+)
+HASHES = tuple(Variant(start={"PYTHONHASHSEED": seed}) for seed in "12")
+FILLED = (Variant(("filled memory",)), Variant(("filled tensors",), ("deterministic algorithms",)))
+AGAIN, UNSEEDED_AGAIN = (
+    _option("again", "generators as before"),
+    _option("again", against=("again", "generators as before")),
+)
+SORTED, FILLING = ("sorted listing",), ("filled memory",)
+SEEDS = ("fixed entropy", "seeded Python", "seeded NumPy", "seeded torch")
+EARLY = (Variant(start={}, words=LIBRARIES_FIRST),)
 HALF = "half of each batch: images of one batch depend on each other, or its size chooses the algorithm"
 CHANGES = (
-    Change(
-        "hash seed",
-        "PYTHONHASHSEED, two other values",
-        "the order of a set, or of hashes of text, enters",
-        tuple(Variant(start={"PYTHONHASHSEED": seed}) for seed in "12"),
-    ),
-    Change(
-        "listing",
-        "folders list their files in another order",
-        FILES,
-        _option("shuffled listing"),
-        held_by=("sorted listing",),
-    ),
+    Change("hash seed", "PYTHONHASHSEED, two other values", "the order of a set, or of hashes of text, enters", HASHES),
+    Change("listing", "folders list their files in another order", FILES, _option("shuffled listing"), held_by=SORTED),
     Change("clock", "a clock that is months ahead", CLOCK, _option("shifted clock"), held_by=("stopped clock",)),
+    Change("memory", "memory filled with a pattern before it is used", MEMORY, FILLED, needs="linux", held_by=FILLING),
+    Change("again", "a second training in the same process", LEFT, AGAIN, held_by=("fixed entropy",)),
+    Change("unseeded again", f"{TWICE} the generators as the first left them", UNSEEDED, UNSEEDED_AGAIN, held_by=SEEDS),
+    Change("environment", "numbers in environment variables one higher", VARIABLE, _option("other variables")),
     Change(
-        "memory",
-        "memory filled with a pattern before it is used",
-        MEMORY,
-        (Variant(("filled memory",)), Variant(("filled tensors",), ("deterministic algorithms",))),
-        needs="linux",
-        held_by=("filled memory",),
+        "workers", OTHER_WORKERS, "the number of workers enters", _option("other workers"), held_by=("fixed entropy",)
     ),
-    Change(
-        "again",
-        "a second training in the same process",
-        "state is left from a training before it",
-        _option("again", "generators as before"),
-        held_by=("fixed entropy",),
-    ),
-    Change(
-        "unseeded again",
-        "a second training in the same process, with the generators as the first left them",
-        "a global generator is used that the function does not seed",
-        _option("again", against=("again", "generators as before")),
-        held_by=("fixed entropy", "seeded Python", "seeded NumPy", "seeded torch"),
-    ),
-    Change(
-        "environment",
-        "numbers in environment variables one higher",
-        "an environment variable enters",
-        _option("other variables"),
-    ),
-    Change(
-        "workers",
-        "another number of worker processes of DataLoaders",
-        "the number of workers enters",
-        _option("other workers"),
-        held_by=("fixed entropy",),
-    ),
-    Change(
-        "library order",
-        "SciPy, scikit-learn, OpenCV and Numba before torch",
-        "another BLAS or OpenMP is used",
-        (Variant(start={}, words=LIBRARIES_FIRST),),
-    ),
+    Change("library order", "SciPy, scikit-learn, OpenCV and Numba before torch", BLAS, EARLY),
     Change("threads", "one thread, or two in place of one", "", threads=True),
     *(Change(name, "older vector instructions", "", variables=(name,)) for name in LOWER),
     Change("memory format", "channels_last", "", _option("memory format")),
@@ -133,24 +104,16 @@ class Fix:
     notes: tuple[str, ...] = ()  # beginnings of the notes that belong to it
 
 
+ENTROPY = "entropy of the system enters: a generator without a seed, os.urandom or a process number"
+ORDER = "results of workers are used in the order in which they end"
 FIXES = (
-    Fix(
-        "entropy",
-        "fixed entropy",
-        "entropy of the system enters: a generator without a seed, os.urandom or a process number",
-        ("a generator", "entropy", "the process"),
-    ),
+    Fix("entropy", "fixed entropy", ENTROPY, ("a generator", "entropy", "the process")),
     Fix("Python's seed", "seeded Python", "Python's global generator has no seed"),
     Fix("torch's seed", "seeded torch", "torch's global generator has no seed"),
     Fix("NumPy's seed", "seeded NumPy", "NumPy's global generator has no seed"),
     Fix("clock", "stopped clock", CLOCK, ("the clock",)),
     Fix("listing", "sorted listing", FILES, ("a folder",)),
-    Fix(
-        "order of results",
-        "ordered results",
-        "results of workers are used in the order in which they end",
-        ("results",),
-    ),
+    Fix("order of results", "ordered results", ORDER, ("results",)),
     Fix("order of threads", "one thread", "threads add or write in no fixed order", ("threads",)),
     Fix("algorithms", "deterministic algorithms", "an algorithm of torch does not repeat"),
     Fix("memory", "filled memory", MEMORY),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from in4310repro.trace.evidence import Context, pair_of
 from in4310repro.trace.gaps import describe_gaps
 from in4310repro.trace.pairs import (
     OPTIMIZER,
@@ -23,9 +25,9 @@ from in4310repro.trace.pairs import (
     match_steps,
     relative_difference,
 )
-from in4310repro.trace.reasons import describe_difference, describe_equality
-from in4310repro.trace.records import LOSS, UPDATE, TraceFile
+from in4310repro.trace.records import LOSS, UPDATE, TraceFile, read_trace
 from in4310repro.trace.values import ElementDifference, compare_values, ordered, read_values, values_file
+from in4310repro.trace.verdict import Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Comparison:
     places: tuple[str, str]
     steps: int  # that are in both traces
     difference: Difference | None
-    sentences: tuple[str, ...]  # on the difference: where it is, what was equal before, how large it is, and its causes
+    verdict: Verdict | None  # on the difference
+    tensors: int  # that are in both traces, of all steps
     notes: tuple[str, ...]  # on what could not be compared
     environment: dict[str, tuple[Any, Any]]  # entries of the heads that differ; None: absent
     growth: tuple[Growth, ...]  # one for each common step
@@ -70,8 +73,16 @@ class Comparison:
         return self.difference is None
 
     def paragraph(self) -> str:
-        """Return one paragraph of text on the first difference, or on what is equal."""
-        return " ".join(self.sentences)
+        """Return one paragraph of text on the first difference and its causes, or on what is equal."""
+        heads = "; ".join(f"{name} {pair_of(values)}" for name, values in self.environment.items())
+        if not self.verdict:
+            more = f" The heads differ in: {heads}." if heads else ""
+            return f"Everything recorded is equal to the bit: {self.tensors:,} tensors in {self.steps:,} steps.{more}"
+        return " ".join((f"First difference: {self.verdict.place}.", *self.verdict.why))
+
+    def text(self) -> str:
+        """Return the answer: CAUSE, WHERE and TRY, or a sentence that everything is equal."""
+        return self.verdict.text() if self.verdict else self.paragraph()
 
     def keep(self) -> list[dict[str, Any]]:
         """Return the argument `keep` for `Trace`, with which a repeated run records the first differing tensor.
@@ -96,7 +107,8 @@ class Comparison:
             "equal": self.equal,
             "steps": self.steps,
             "difference": self.difference and self.difference.to_json(),
-            "text": self.paragraph(),
+            **(self.verdict.to_json() if self.verdict else {"certain": True, "causes": [], "where": None, "why": []}),
+            "text": self.text(),
             "notes": list(self.notes),
             "environment": {name: list(values) for name, values in self.environment.items()},
             "keep": self.keep(),
@@ -112,25 +124,39 @@ def compare(first: TraceFile, second: TraceFile) -> Comparison:
     Raises:
         ValueError: the traces have no step or no tensor in common.
     """
-    pairs = match_steps(first, second)
-    if not any(not is_evidence(each) for pair in pairs for each, _ in pair.events):
+    pairs, alignment = match_steps(first, second)
+    compared = sum(not is_evidence(each) for pair in pairs for each, _ in pair.events)
+    if not compared:
         raise ValueError(f"{first.place} and {second.place} have no tensor in common; they are of other models")
     entries = (first.header["environment"], second.header["environment"])
     names = dict.fromkeys([*entries[0], *entries[1]])
     environment = {name: (a, b) for name in names if (a := entries[0].get(name)) != (b := entries[1].get(name))}
     found = next((each for i, pair in enumerate(pairs) if (each := find_difference((first, second), pair, i))), None)
-    if found:
-        sentences = describe_difference((first, second), pairs, found, environment)
-    else:
-        sentences = describe_equality(pairs, environment)
+    verdict = judge(Context((first, second), pairs, found, environment), alignment) if found else None
     return Comparison(
         places=(first.place, second.place),
         steps=len(pairs),
         difference=found,
-        sentences=tuple(sentences),
+        verdict=verdict,
+        tensors=compared,
         notes=tuple(describe_gaps(first, second, pairs)),
         environment=environment,
         growth=tuple(map(_growth, pairs)),
+    )
+
+
+def compare_ranks(first: Sequence[Path], second: Sequence[Path]) -> Comparison:
+    """Compare the traces of the processes of two trainings, rank by rank; return the one with the earliest difference.
+
+    Raises:
+        ValueError: a file is not a trace, or two have nothing in common.
+        OSError: a file cannot be read.
+    """
+    found = [compare(*map(read_trace, pair)) for pair in zip(first, second, strict=False)]
+    last = found[0].steps + max(each.growth[-1].step for each in found)
+    return min(
+        found,
+        key=lambda each: (each.difference.step, each.difference.equal_tensors) if each.difference else (last + 1, 0),
     )
 
 
@@ -162,7 +188,7 @@ def _growth(pair: Pair) -> Growth:
     loss = (pair.first.losses[names[0]], pair.second.losses[names[0]]) if names else None
     dtypes = {each.tensor.dtype for each, _ in compared if each.tensor.phase == LOSS and each.tensor.name in names[:1]}
     state = [each for each in compared if each[0].tensor.phase == UPDATE]
-    model = [each for each in state if not each[0].tensor.name.startswith(OPTIMIZER)]
+    model = [each for each in state if not each[0].tensor.name.startswith((f"{OPTIMIZER}.", f"{OPTIMIZER}2."))]
     return Growth(
         step=pair.number,
         tensors=len(compared),

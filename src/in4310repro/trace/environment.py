@@ -63,6 +63,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads between operations": torch.get_num_interop_threads(),
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "precision of products": _precision(),
+        "processes": processes if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1 else None,
         "default dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "denormals are zero": not bool(torch.tensor(1e-40, dtype=torch.float32) * 1),
         "oneDNN": torch.backends.mkldnn.enabled,

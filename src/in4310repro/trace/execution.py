@@ -15,13 +15,19 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import pool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from in4310repro.trace.notes import Notes
+from in4310repro.trace.processes import NotApplicableError
+
+if TYPE_CHECKING:
+    from in4310repro.trace.program import Program
 
 PATTERN = 165
 M_PERTURB = -6  # parameter of mallopt, from malloc.h
 LONGEST_JOIN = 10.0  # seconds
+Call = Callable[..., Any]
+Change = Callable[["Program", Any, Call], Call]
 
 
 def change_workers(notes: Notes) -> None:
@@ -145,4 +151,106 @@ COMPUTED: dict[str, Callable[[Notes], None]] = {
     "filled tensors": fill_tensors,
     "filled memory": fill_memory,
     "TF32": allow_tf32,
+}
+
+
+def change_calls(program: Program, change: Change) -> None:
+    """Change how a training calls its outermost trained module until the process ends.
+
+    Args:
+        program: the recorder of the training.
+        change: gets the recorder, the module and a function that calls it, and returns the function to call.
+    """
+    import torch
+
+    call, changed = torch.nn.Module.__call__, {}
+
+    def other(module: Any, *args: Any, **options: Any) -> Any:
+        outermost = not program.depth and torch.is_grad_enabled()
+        if not outermost or not any(each.requires_grad for each in module.parameters()):
+            return call(module, *args, **options)
+        if id(module) not in changed:
+            changed[id(module)] = change(program, module, functools.partial(call, module))
+        return changed[id(module)](*args, **options)
+
+    torch.nn.Module.__call__ = other  # type: ignore[method-assign]
+
+
+def _use_channels_last(_: Program, module: Any, call: Call) -> Call:
+    import torch
+
+    if not any(each.ndim == 4 for each in module.parameters()):
+        raise NotApplicableError("no parameter has four axes")
+    module.to(memory_format=torch.channels_last)
+
+    def turned(values: Any) -> Any:
+        is_map = isinstance(values, torch.Tensor) and values.ndim == 4
+        return values.contiguous(memory_format=torch.channels_last) if is_map else values
+
+    return lambda *args, **options: call(*map(turned, args), **options)
+
+
+def _use_portable_arithmetic(_: Program, module: Any, call: Call) -> Call:
+    try:
+        from in4310repro.arithmetic import portable
+
+        portable(module)
+    except (ValueError, ImportError) as error:
+        raise NotApplicableError(str(error)) from None
+    return call
+
+
+def _compile(_: Program, module: Any, _call: Call) -> Call:
+    import torch
+
+    # What it calls is no longer the outermost call.
+    return torch.compile(type(module).forward.__get__(module))
+
+
+def _rows(args: Iterable[Any]) -> int:
+    """Return half the number of images of a batch."""
+    import torch
+
+    count = next((len(each) for each in args if isinstance(each, torch.Tensor) and each.ndim), 0)
+    if count < 2:
+        raise NotApplicableError("a batch of one image has no half")
+    return count // 2
+
+
+def _record_first_half(program: Program, _module: Any, call: Call) -> Call:
+    def called(*args: Any, **options: Any) -> Any:
+        program.rows = _rows((*args, *options.values()))
+        return call(*args, **options)
+
+    return called
+
+
+def _compute_half(program: Program, module: Any, call: Call) -> Call:
+    """Record the forward pass of half of the batch, then compute the whole batch as if nothing had happened."""
+    import torch
+
+    def called(*args: Any, **options: Any) -> Any:
+        rows = _rows((*args, *options.values()))
+
+        def half(values: Any) -> Any:
+            return values[:rows] if isinstance(values, torch.Tensor) and len(values) // 2 == rows else values
+
+        buffers, state = [each.clone() for each in module.buffers()], torch.get_rng_state()
+        call(*map(half, args), **{name: half(each) for name, each in options.items()})
+        with torch.no_grad():
+            for each, before in zip(module.buffers(), buffers, strict=True):
+                each.copy_(before)
+        torch.set_rng_state(state)
+        with program.paused():
+            return call(*args, **options)
+
+    return called
+
+
+CALLED: dict[str, Change] = {
+    "memory format": _use_channels_last,
+    "portable arithmetic": _use_portable_arithmetic,
+    "compile": _compile,
+    "first half": _record_first_half,
+    "half a batch": _compute_half,
 }

@@ -70,7 +70,7 @@ class Finding:
 class Explanation:
     """Result of `explain`: mistakes found in a training, and changes that alter how it rounds."""
 
-    function: str
+    command: str
     repeats: bool
     plain: Comparison  # of two plain runs
     held: tuple[str, ...]  # of a training that does not repeat: what was held fixed in the runs of the effects
@@ -85,7 +85,7 @@ class Explanation:
 
     def lines(self) -> list[str]:
         """Return the explanation as lines of text."""
-        lines = [f"{self.function}: {self._repeats()}"]
+        lines = [f"{self.command}: {self._repeats()}"]
         if self.held:
             lines.append(f"held fixed in all runs below, with which it repeats: {', '.join(self.held)}")
         width = max((len(each.change.name) for each in self.effects), default=0)
@@ -111,7 +111,7 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON values."""
         return {
-            "function": self.function,
+            "command": self.command,
             "repeats": self.repeats,
             "plain": self.plain.to_json(),
             "held": list(self.held),

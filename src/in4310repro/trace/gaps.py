@@ -13,7 +13,7 @@ from in4310repro.trace.records import TraceFile
 MOST = 8  # names in a sentence
 
 
-def shorten(names: Sequence[str], most: int = MOST) -> str:
+def shorten(names: Sequence[str], most: int = 3) -> str:
     """Return the names joined by commas.
 
     If there are more than `most`, return the first `most` and the number of the others.
@@ -38,7 +38,10 @@ def describe_gaps(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) ->
         a, b = ([json.dumps(each) for each in trace.header.get(what, [])] for trace in (first, second))
         if a != b:
             names = [*(Counter(a) - Counter(b)), *(Counter(b) - Counter(a))]
-            yield f"the {what} of the heads differ: {shorten(names) if names else 'they have another order'}"
+            yield f"the {what} of the heads differ: {shorten(names, MOST) if names else 'they have another order'}"
+    unhashed = {name: why for pair in pairs for each in pair.facts("not hashed", {}) for name, why in each.items()}
+    if unhashed:
+        yield f"not hashed: {shorten([f'{name} ({why})' for name, why in unhashed.items()])}"
     yield from _notes_on_names(first, second, pairs)
 
 
@@ -47,14 +50,14 @@ def _notes_on_names(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) 
         (a.tensor.name, b.tensor.name): None for pair in pairs for a, b in pair.events if a.tensor.name != b.tensor.name
     }
     if renamed:
-        shown = shorten([f"{a} and {b}" for a, b in renamed])
+        shown = shorten([f"{a} and {b}" for a, b in renamed], MOST)
         yield f"tensors have other names, and are compared by their place in the order of execution: {shown}"
     for trace, which in ((first, 0), (second, 1)):
         both = {each[which].tensor.name for pair in pairs for each in pair.events}
         tensors = [each.tensor for pair in pairs for each in (pair.first, pair.second)[which].events]
         names = dict.fromkeys(each.name for each in tensors if not is_start(each.phase, each.name))
         if alone := [name for name in names if name not in both]:
-            yield f"only {trace.place} has {shorten(alone)}"
+            yield f"only {trace.place} has {shorten(alone, MOST)}"
     for pair in pairs:
         places = {(b.tensor.phase, b.tensor.name): i for i, b in enumerate(pair.second.events)}
         order = [(places[b.tensor.phase, b.tensor.name], a.tensor.name) for a, b in pair.events]

@@ -5,10 +5,15 @@ is, modulo 2^64, the sum over blocks b of 4,096 words of (s(b) | 1) * sum_j w_j 
 the lower half of s(2^32 + j) with its last bit set: a multilinear hash (Carter and Wegman 1979, Lemire and Kaser 2014).
 One changed word always changes it; other changes are missed with a probability of about 2^-31. It finds accidents, not
 forgeries.
+
+The sketch of a tensor has eight sums of its finite values with random signs: the value at place i = 4096 b + j belongs
+to sum i % 8, with a minus where bit 31 of w_j differs from bit 63 of s(b). The squares of the differences of two
+sketches add up to the squared distance of the tensors, by expectation (Charikar, Chen and Farach-Colton 2002).
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import functools
 import math
@@ -33,7 +38,7 @@ SIGNATURES = parse(
     """
 const char *source()
 int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t tensors[number 7], const int32_t weights[4112],
-    int64_t results[number 4])
+    int64_t results[number 12])
 """,
     {},
 )
@@ -51,10 +56,13 @@ class Digest(NamedTuple):
     largest: float  # magnitude of the finite values
     norm: float  # Euclidean, of the finite values
     not_finite: int  # values that are infinite or NaN
+    sketch: str  # eight float32 values in base64
 
 
-# Values that the kernel returns for a tensor: hash, largest magnitude, sum of squares, number of non-finite values.
-_RESULT = struct.Struct("=Qddq")
+# Values that the kernel returns for a tensor: hash, largest magnitude, sum of squares, number of others, sketch.
+_RESULT = struct.Struct("=Qddq8d")
+_SKETCH = struct.Struct("<8f")
+_LARGEST = float(np.finfo(np.float32).max)
 _PROCESS = os.getpid()
 # Dispatch keys of a plain CPU tensor; one that is nested, negated, wrapped or without values has others.
 _PLAIN_KEYS = frozenset(
@@ -112,8 +120,13 @@ def read(measured: Sequence[Digest | Row]) -> list[Digest]:
 
 
 def _read_row(row: Tensor) -> Digest:
-    largest, norm, not_finite = row[1:].view(torch.float64).tolist()
-    return Digest(f"{int(row[0]) & _MASK:016x}", largest, norm, int(not_finite))
+    largest, norm, not_finite, *sums = row[1:].view(torch.float64).tolist()
+    return Digest(f"{int(row[0]) & _MASK:016x}", largest, norm, int(not_finite), _sketch(sums))
+
+
+def _sketch(sums: Sequence[float]) -> str:
+    clipped = [max(-_LARGEST, min(_LARGEST, each)) for each in sums]
+    return base64.b64encode(_SKETCH.pack(*clipped)).decode()
 
 
 def splitmix(number: int) -> int:
@@ -161,6 +174,13 @@ def _wide_weights(device: torch.device) -> Tensor:
 def _block_factors(blocks: int, device: torch.device) -> Tensor:
     factors = np.array([splitmix(block) | 1 for block in range(blocks)], dtype=np.uint64)
     return torch.from_numpy(factors.view(np.int64)).to(device)
+
+
+def _signs(blocks: int, device: torch.device) -> Tensor:
+    """Return the sign of each value of so many blocks, [block, place], as float64."""
+    by_place = 1 - 2 * (_wide_weights(device) >> 31).double()
+    # A number with bit 63 is negative.
+    return _block_factors(blocks, device).sign().double()[:, None] * by_place
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
@@ -269,17 +289,17 @@ def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
     # The values of narrow types are summed up as float32.
     narrow = [i for i, each in enumerate(tensors) if each.dtype in _NARROW]
     widened = _call([_plain(tensors[i].float(), "a tensor as float32") for i in narrow]) if narrow else []
-    for i, (_, largest, squares, not_finite) in zip(narrow, widened, strict=True):
-        rows[i] = (rows[i][0], largest, squares, not_finite)
+    for i, (_, *summary) in zip(narrow, widened, strict=True):
+        rows[i] = (rows[i][0], *summary)
     return [
-        Digest(f"{value:016x}", largest, math.sqrt(squares), not_finite)
+        Digest(f"{value:016x}", largest, math.sqrt(squares), not_finite, _sketch(sums))
         if values.dtype is torch.float32 or values.dtype in _NARROW
         else Digest(f"{value:016x}", *_summary(values))
-        for (value, largest, squares, not_finite), values in zip(rows, tensors, strict=True)
+        for (value, largest, squares, not_finite, *sums), values in zip(rows, tensors, strict=True)
     ]
 
 
-def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
+def _call(tensors: Sequence[Tensor]) -> list[tuple[Any, ...]]:
     """Return the hash of each CPU tensor from the compiled kernel, with a summary for each float32 tensor."""
     kernel, number = active_kernel(), len(tensors)
     assert kernel is not None  # noqa: S101 - for the type checker
@@ -304,7 +324,7 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
         number,
         (ctypes.c_int64 * (7 * number))(*content),
         _weights().address,
-        (ctypes.c_int64 * (4 * number)).from_buffer(results),
+        (ctypes.c_int64 * (12 * number)).from_buffer(results),
     )
     if status:
         raise MemoryError(f"no working memory to hash {number} tensors")
@@ -349,24 +369,29 @@ def _in_memory(made: Tensor) -> Tensor:
     return made
 
 
-def _summary(values: Tensor) -> tuple[float, float, int]:
-    """Return the largest magnitude and the norm of the finite values, and the number of infinite or NaN values."""
-    if values.numel() == 1 and math.isfinite(value := abs(values.item())):
-        return float(value), float(value), 0
-    largest, norm, not_finite = _summary_row(values).tolist()
-    return largest, norm, int(not_finite)
+def _summary(values: Tensor) -> tuple[float, float, int, str]:
+    """Return largest magnitude and norm of the finite values, the number of others, and the sketch."""
+    if values.numel() == 1 and math.isfinite(value := values.item()):
+        # Place 0 has the sign of the first weight and block.
+        sign = -1 if (int(_weights().words[0]) >> 31) != splitmix(0) >> 63 else 1
+        return abs(float(value)), abs(float(value)), 0, _sketch([sign * float(value), *[0.0] * 7])
+    largest, norm, not_finite, *sums = _summary_row(values).tolist()
+    return largest, norm, int(not_finite), _sketch(sums)
 
 
 def _summary_row(values: Tensor) -> Tensor:
     """Return a summary of the values as a float64 tensor on their device.
 
-    It has the largest magnitude and the norm of the finite values, and the number of infinite or NaN values.
+    It has largest magnitude and norm of the finite values, the number of infinite or NaN values, and the sketch.
     """
     numbers = _in_memory(values.to(torch.float64, copy=True)).reshape(-1)
     finite = numbers.isfinite()
-    kept = torch.where(finite, numbers, 0).abs()
-    largest = torch.cat([kept, kept.new_zeros(1)]).amax()
+    kept = torch.where(finite, numbers, 0)
+    largest = torch.cat([kept.abs(), kept.new_zeros(1)]).amax()
     # Scaled, so that no square is infinite.
     scale = torch.where(largest > 0, largest, 1)
     norm = ((kept / scale).norm() * scale).clamp(max=torch.finfo(torch.float64).max)
-    return torch.stack([largest, norm, (~finite).sum().double()])
+    blocks = -(-len(kept) // BLOCK)
+    padded = nn.functional.pad(kept, (0, blocks * BLOCK - len(kept))).reshape(blocks, BLOCK)
+    sums = (padded * _signs(blocks, kept.device)).reshape(-1, 8).sum(dim=0)
+    return torch.cat([torch.stack([largest, norm, (~finite).sum().double()]), sums])

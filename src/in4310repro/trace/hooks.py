@@ -1,59 +1,81 @@
-"""Hooks of a model's modules, and models in which hooks would not see what is computed."""
+"""Hooks of torch for all modules and optimizers, which leave nothing in a model: it can be copied and saved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from os import getpid
+from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn.modules import module as modules
+from torch.optim import optimizer as optimizers
 
 from in4310repro.trace.records import BACKWARD, FORWARD
 
 
-class Hook:
-    """Hook of one module; in a copy of the model, as weight averaging makes, it becomes an `IdleHook`.
+class Observer(Protocol):
+    """Receiver of the calls of modules and of the steps of optimizers."""
 
-    Args:
-        module: the module.
-        record: the function called with the hook's arguments, except the module.
+    def before_call(self, module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """Note that a module is about to be called."""
+
+    def after_call(self, module: nn.Module, output: object) -> None:
+        """Note that a module returned."""
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note that an optimizer is about to change its parameters."""
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note that an optimizer changed its parameters."""
+
+
+def observe(observer: Observer, *, calls: bool = True) -> ExitStack:
+    """Return a context in which an observer is told of all calls of modules (if `calls`) and steps of optimizers.
+
+    Modules inside of a compiled or scripted one call no hooks, and calls in a forked process are not told.
     """
+    process, stack = getpid(), ExitStack()
 
-    def __init__(self, module: nn.Module, record: Callable[..., None]) -> None:
-        self._module, self._record = module, record
+    def before(module: nn.Module, args: tuple[object, ...]) -> None:
+        # While a compiler follows the code, tensors have no values.
+        if not torch.compiler.is_compiling() and getpid() == process:
+            # Hooks for all modules do not get the arguments by name; the caller has them.
+            observer.before_call(module, args, sys._getframe(1).f_locals.get("kwargs") or {})
 
-    def __call__(self, module: nn.Module, *arguments: object) -> None:
-        """Call `record` with the arguments, if `module` is the hooked module and is not being compiled."""
-        # A compiler that follows the code would record tensors without values.
-        if module is self._module and not torch.compiler.is_compiling():
-            self._record(*arguments)
+    def after(module: nn.Module, _args: object, output: object) -> None:
+        if not torch.compiler.is_compiling() and getpid() == process:
+            observer.after_call(module, output)
 
-    def __reduce__(self) -> tuple[type[IdleHook], tuple[()]]:
-        return IdleHook, ()
-
-
-class IdleHook:
-    """A hook that does nothing."""
-
-    def __call__(self, *_: object) -> None:
-        """Do nothing."""
+    if calls:
+        # It says that hooks are called for the compiled module too, as they should be.
+        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
+        stack.callback(modules.register_module_forward_pre_hook(before).remove)
+        stack.callback(modules.register_module_forward_hook(after).remove)
+    told: tuple[tuple[Callable[..., Any], Callable[..., None]], ...] = (
+        (optimizers.register_optimizer_step_pre_hook, observer.before_step),
+        (optimizers.register_optimizer_step_post_hook, observer.after_step),
+    )
+    for register, tell in told:
+        stack.callback(register(lambda optimizer, _args, _kwargs, tell=tell: tell(optimizer)).remove)
+    return stack
 
 
 def refuse(model: nn.Module) -> None:
     """Raise ValueError if hooks would not see what the model computes.
 
     Raises:
-        ValueError: the model or one of its modules is compiled, scripted, or copied to several GPUs by DataParallel.
+        ValueError: the model is compiled or scripted as a whole, or copied to several GPUs by DataParallel.
     """
-    for name, module in model.named_modules():
-        where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
-        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
-            raise ValueError(f"{where} copies itself to {len(module.device_ids)} GPUs; trace the model on one of them")
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{where} is scripted, and calls no hooks; trace the model that it was made of")
-        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            raise ValueError(
-                f"{where} is compiled, and calls no hooks; trace it before torch.compile, or modules=False"
-            )
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise ValueError(f"the model (DataParallel) copies itself to {len(model.device_ids)} GPUs; trace it on one")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            f"the model ({type(model).__name__}) is scripted, and calls no hooks; trace what it was made of"
+        )
 
 
 def current_phase() -> str:

@@ -1,146 +1,160 @@
-"""Sentences on trainings that read other batches: order of images, decoding, augmentation, generators."""
+"""Causes of other batches: order of images, size, preparation, decoding, augmentation, labels."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import Any
 
-from in4310repro.trace.pairs import Difference, Pair, layout, relative_difference
+from in4310repro.trace.evidence import (
+    PIXELS,
+    Cause,
+    Context,
+    Findings,
+    changed_words,
+    describe_generators,
+    fact,
+    pair_of,
+    seeds,
+)
+from in4310repro.trace.pairs import Pair, factor, layout, relative_difference
 from in4310repro.trace.records import Event, Step
 
-# Entries of a head that decide how files become pixels.
-PIXELS = ("pillow", "jpeg", "torchvision", "opencv-python", "albumentations", "kornia")
-NEAR = 0.01  # relative difference of the norms of an image that two libraries decode or resize
-ORDER = "the order of images"
+NEAR = 0.01  # relative difference of an image that two libraries decode or resize
+FAR = 0.1  # relative difference of two batches
+FEW = 0.25  # share of the images of a batch
+RANDOM = re.compile("Random|Jitter|Aug|Noise|Erasing|Mix|Lambda|function")  # in the text of a transform
+SAMPLING = ("sampler", "batch sampler", "generator seed", "workers")
 
 
-def describe_inputs(
-    pairs: Sequence[Pair], found: Difference, environment: Mapping[str, tuple[Any, Any]]
-) -> Iterator[str]:
-    """Yield sentences on why two training runs had different inputs, such as images or labels, in a step.
-
-    Args:
-        pairs: the common steps of the two traces.
-        found: the first difference, which is one of the inputs.
-        environment: the entries of the environment that differ, such as library versions.
-    """
-    pair = pairs[found.equal_steps]
+def input_causes(context: Context) -> Findings:
+    """Return why two trainings read other batches."""
+    pair, name = context.pair, context.found.name
+    loader = _loader(pair)
+    if name.partition("@")[0] == "labels" or name.startswith(("labels[", "images.labels")):
+        return _label_causes(context)
     images = _images(pair.first), _images(pair.second)
-    if not found.name.startswith("images") and images[0]:
-        yield f"The images are equal: {found.name} differ, by what they are read from or by their own order."
-        return
-    if len(images[0]) != len(images[1]):
-        yield f"The batches have {len(images[0])} and {len(images[1])} images: the batch size, or where a batch ends."
-        return
-    compared = list(zip(*images, strict=True)) or [(a, b) for a, b in pair.events if a is found.first]
-    if any(layout(a) != layout(b) for a, b in compared):
-        yield "The images have another size or dtype: how they are prepared."
-        return
+    sizes = [_rows(each) for each in (context.found.first, context.found.second)]
+    if len(images[0]) != len(images[1]) or (not images[0] and sizes[0] != sizes[1]):
+        if "batch size" in loader:
+            return fact("batch-size", f"the batch sizes are {pair_of(loader['batch size'])}")
+        known = "; ".join(f"{key} {pair_of(loader[key])}" for key in ("images", "drop last") if key in loader)
+        return Findings((Cause("batch-size", f"the batch size, or where a batch ends{f': {known}' * bool(known)}"),))
+    if context.found.first and context.found.second and layout(context.found.first) != layout(context.found.second):
+        return Findings((Cause("preparation", f"other size or dtype of images{_by_transform(loader)}"),), certain=True)
+    return Findings(tuple(_causes_of_values(context, loader)))
+
+
+def _rows(event: Event | None) -> int | None:
+    return event.tensor.shape[0] if event and event.tensor.shape else None
+
+
+def _loader(pair: Pair) -> dict[str, tuple[str, str]]:
+    """Return the arguments of the DataLoaders and their data sets that differ."""
+    a, b = pair.facts("loader", {})
+    return {key: (a[key], b[key]) for key in a if key in b and a[key] != b[key]}
+
+
+def _by_transform(loader: dict[str, tuple[str, str]]) -> str:
+    shown = [changed_words(*loader[key]) for key in loader if "transform" in key and not key.startswith("target")]
+    return f": {shown[0]}" if shown else ""
+
+
+def _label_causes(context: Context) -> Findings:
+    loader = _loader(context.pair)
+    if "target_transform" in loader:
+        return Findings((Cause("labels", f"other labels: {changed_words(*loader['target_transform'])}"),))
+    same = "of the same images" if _same_indices(context.pair) else "by what they are read from or by their own order"
+    return Findings((Cause("labels", f"other labels {same}"),), certain=True)
+
+
+def _causes_of_values(context: Context, loader: dict[str, tuple[str, str]]) -> Iterator[Cause]:
+    pair, place = context.pair, context.found.equal_steps
+    compared = list(zip(_images(pair.first), _images(pair.second), strict=True)) or [
+        (a, b) for a, b in pair.events if a is context.found.first
+    ]
     changed = [(a, b) for a, b in compared if a.hash != b.hash]
-    if images[0]:
-        yield f"{len(changed)} of {len(compared)} images of the batch differ."
-    yield from _describe_cause(pairs, found.equal_steps, changed, environment)
-
-
-def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Return the random generators whose states differ in the last step, by name.
-
-    The value for each generator is a step number: from this step on, the states differ in every step.
-    """
-    first: dict[str, int] = {}
-    for pair in pairs:
-        different = [
-            a.tensor.name for a, b in pair.events if a.tensor.name.startswith("generator.") and a.hash != b.hash
-        ]
-        first = {name: first.get(name, pair.number) for name in different}
-    return {name.removeprefix("generator."): step for name, step in first.items()}
-
-
-def describe_generators(pairs: Sequence[Pair]) -> str:
-    """Return a clause on the states of the recorded random generators.
-
-    It names the generators whose states differ in the last step, or says that all states are equal.
-    """
-    different = different_generators(pairs)
-    shown = ", ".join(f"{name} from step {step} on" for name, step in different.items())
-    return f"the generators' states differ ({shown})" if shown else "the states of the recorded generators are equal"
-
-
-def _describe_cause(
-    pairs: Sequence[Pair],
-    place: int,
-    changed: Sequence[tuple[Event, Event]],
-    environment: Mapping[str, tuple[Any, Any]],
-) -> Iterator[str]:
-    pair, until = pairs[place], pairs[: place + 1]
-    indices, paths, moved = _same_indices(pair), _same_paths(pair), _describe_order(pairs[place:])
-    if moved:
-        yield moved
+    indices, paths, moved = _same_indices(pair), _same_paths(pair), _is_moved(context.pairs[place:])
+    drawn = _drawn_by(context)
+    by_sampler = "; ".join(f"{key} {pair_of(loader[key])}" for key in SAMPLING if key in loader)
+    order = f"the order of images{f': {by_sampler}' if by_sampler else drawn and f': {drawn}'}"
     if indices is False:
-        cause = f"{ORDER}, by the sampler or its seed"
-        yield f"Other places of the data set were drawn: {cause}; {describe_generators(until)}."
-    elif indices and (paths is False or (paths is None and moved)):
-        yield f"The same places of the data set hold other images: {ORDER}, by the listing of files."
-    elif paths is False or (paths is None and indices is None and moved):
-        yield f"This is {ORDER}: the sampler, its seed, or the listing of files; {describe_generators(until)}."
-    elif indices is None and paths is None:
-        yield (
-            f"One of: {ORDER}, decoding, augmentation, or a generator; `indices=` or `paths=` of `step` would tell "
-            f"which. Here {describe_generators(until)}."
-        )
-    else:
-        yield _describe_pixels(until, changed, environment)
+        yield Cause("order", f"{order}" if by_sampler or drawn else "the order of images: other indices were drawn")
+        return
+    if indices and (paths is False or (paths is None and moved)):
+        yield Cause("listing", "the order in which files are listed: the same indices are other images")
+        return
+    if moved or paths is False:
+        yield Cause("order", order if moved else "the order of images, or other files: their names differ")
+        return
+    if "data set" in loader or "images" in loader:
+        shown = loader.get("data set") or loader["images"]
+        yield Cause("files", f"another data set: {pair_of(shown)}")
+    unknown = [Cause("order", order)] if indices is None and paths is None else []
+    # Different images are far from each other.
+    if context.size > FAR:
+        yield from unknown
+    yield from _causes_of_pixels(context, changed, loader, drawn, share=len(changed) / max(1, len(compared)))
+    if context.size <= FAR:
+        yield from unknown
 
 
-def _describe_pixels(
-    until: Sequence[Pair], changed: Sequence[tuple[Event, Event]], environment: Mapping[str, tuple[Any, Any]]
-) -> str:
-    """Return a sentence on why pixels differ although both training runs read the same images."""
-    libraries = "; ".join(
-        f"{name} {a} and {b}" for name in PIXELS if name in environment for a, b in [environment[name]]
+def _causes_of_pixels(
+    context: Context,
+    changed: Sequence[tuple[Event, Event]],
+    loader: dict[str, tuple[str, str]],
+    drawn: str,
+    *,
+    share: float,
+) -> Iterator[Cause]:
+    """Yield why the same images have other pixels."""
+    entries = context.environment
+    libraries = "; ".join(f"{name} {pair_of(entries[name])}" for name in PIXELS if name in entries)
+    size = max((relative_difference(a, b) for a, b in changed), default=0.0)
+    factors = [factor(a, b) for a, b in changed]
+    norms = [abs(a.norm - b.norm) <= 1e-6 * max(a.norm, b.norm) for a, b in changed]
+    decoding = Cause("decoding", f"decoding or resizing by {libraries}")
+    files = Cause("files", "files with other content")
+    if transform := _by_transform(loader):
+        yield Cause("preparation", f"how images are prepared{transform}")
+        if not RANDOM.search(transform):
+            return
+    if factors and None not in factors and max(factors) - min(factors) < 1e-4:  # type: ignore[operator, type-var]
+        yield Cause("preparation", f"how images are prepared: all values are {factors[0]:.6g} times")
+        return
+    if libraries and size <= NEAR:
+        yield decoding
+    if share < FEW and not drawn:
+        yield files
+    flipped = ", such as a flip" if changed and all(norms) and size > FAR else ""
+    yield Cause(
+        "augmentation", f"augmentation{flipped}{f' ({drawn})' if drawn else ', by a generator that is not recorded'}"
     )
-    distance = max((relative_difference(a, b) for a, b in changed), default=0.0)
-    if distance == 0:
-        return (
-            "The same images, with the same values at other places: augmentation, such as a flip, by its generator; "
-            f"{describe_generators(until)}."
-        )
-    if libraries and distance <= NEAR:
-        return f"The same images with nearly the same pixels: decoding or resizing, by {libraries}."
-    if libraries:
-        cause = f"augmentation, or decoding by {libraries}"
-        return f"The same images with other pixels: {cause}; {describe_generators(until)}."
-    return (
-        "The same images with other pixels, by the same libraries: augmentation, by the generator that it draws from "
-        f"(those of workers are not recorded; {describe_generators(until)}), or files with other content."
-    )
+    if libraries and size > NEAR:
+        yield decoding
+    if share >= FEW or drawn:
+        yield files
 
 
-def _describe_order(pairs: Sequence[Pair]) -> str:
-    """Return a sentence if two training runs read mostly the same images, but in different orders.
+def _drawn_by(context: Context) -> str:
+    """Return a clause on the seeds or generators that differ; empty if none does."""
+    return seeds(context.pair) or describe_generators(context.until)
 
-    Otherwise return an empty text.
+
+def _is_moved(pairs: Sequence[Pair]) -> bool:
+    """Return whether two trainings read mostly the same images, in another order.
 
     Args:
         pairs: the first differing step, and the steps after it.
     """
     batch, total = (_changed_images(each) for each in (pairs[:1], pairs))
     common, number = (total[0] & total[1]).total(), total[0].total()
-    if batch[0] and batch[0] == batch[1]:
-        return "The batch has the same images in another order."
-    if number and total[0] == total[1]:
-        return "Over all steps the same images are read, in another order."
-    if 2 * common > number:
-        return (
-            f"Of the {number} images that differ in this and later steps {common} are read by both, in another order."
-        )
-    return ""
+    return bool(batch[0] and batch[0] == batch[1]) or 2 * common > number
 
 
 def _images(step: Step) -> list[Event]:
-    return [each for each in step.events if each.tensor.name.startswith("images[")]
+    return [each for each in step.events if each.tensor.name.startswith("images[") and "@" not in each.tensor.name]
 
 
 def _changed_images(pairs: Sequence[Pair]) -> tuple[Counter[str], Counter[str]]:
@@ -162,3 +176,19 @@ def _same_paths(pair: Pair) -> bool | None:
     if pair.first.paths is None or pair.second.paths is None:
         return None
     return pair.first.paths == pair.second.paths
+
+
+def differing_images(pair: Pair) -> list[dict[str, object]]:
+    """Return place and, where it is known, file of each image of the batch that differs."""
+    rows = zip_longest(_images(pair.first), _images(pair.second))
+    files = pair.first.paths or ()
+    numbers = pair.facts("indices", [])[0]
+    return [
+        {
+            "place": place,
+            "index": numbers[place] if place < len(numbers) else None,
+            "file": files[place] if place < len(files) else None,
+        }
+        for place, (a, b) in enumerate(rows)
+        if not (a and b and a.hash == b.hash)
+    ]

@@ -18,20 +18,20 @@ class Notes:
     def __init__(self, file: Path) -> None:
         self._file, self._known = file, set[str]()
 
-    def add(self, what: str) -> bool:
-        """Log `what` with the line of user code that led to this call, and return True.
+    def add(self, what: str) -> str:
+        """Log `what` with the line of user code that led to this call, and return FILE:LINE.
 
-        If a library made the call, log nothing and return False.
+        If a library made the call, log nothing and return an empty text.
         """
         if not (place := _place()):
-            return False
+            return ""
         where = " in a worker process" if multiprocessing.parent_process() else ""
         line = f"{what} at {place}{where}\n"
         if line not in self._known:
             self._known.add(line)
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(line)
-        return True
+        return place
 
 
 def _place() -> str:

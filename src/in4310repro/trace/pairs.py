@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from in4310repro.trace.records import DATA, UPDATE, Event, Step, TraceFile
+import numpy as np
+
+from in4310repro.trace.records import BACKWARD, DATA, GRADIENT, UPDATE, Event, Step, TraceFile
 
 START = "start."  # of the names of parameters, buffers and optimizer state before a step
-OPTIMIZER = "optimizer."  # of the names of optimizer state
+OPTIMIZER = "optimizer"  # of the names of optimizer state
 MODE = "mode"  # phase of a difference between modules in training and in evaluation mode
+State = Mapping[str, Event]
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,16 @@ class Pair:
     first: Step
     second: Step
     events: tuple[tuple[Event, Event], ...]
+    alone: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())  # tensors of the start that one of them lacks
 
     @property
     def number(self) -> int:
         """Number of the step."""
         return self.first.number
+
+    def facts(self, name: str, default: Any = None) -> tuple[Any, Any]:
+        """Return a fact of both steps, such as the options of modules."""
+        return self.first.facts.get(name, default), self.second.facts.get(name, default)
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class Difference:
     """First difference of two traces: a tensor, or a module in training mode in only one of them."""
 
     step: int
-    phase: str  # data, mode, forward, loss, backward or update
+    phase: str  # data, mode, forward, loss, backward, gradient or update
     name: str  # of the first trace
-    first: Event | None  # None for a mode
+    first: Event | None  # None for a mode, and for a tensor of the start that only the second trace has
     second: Event | None
     equal_steps: int  # common steps before this one
     equal_tensors: int  # of this step, before it
@@ -47,7 +55,13 @@ class Difference:
 
 def is_evidence(event: Event) -> bool:
     """Return whether a tensor is an index list or a generator state. Such tensors only help to explain differences."""
-    return event.tensor.phase == DATA and (event.tensor.name == "indices" or event.tensor.name.startswith("generator."))
+    name = event.tensor.name.partition("@")[0]
+    return (event.tensor.phase == DATA and name == "indices") or is_generator(name)
+
+
+def is_generator(name: str) -> bool:
+    """Return whether a tensor is the state of a random generator, before the step or at a module."""
+    return name.startswith("generator.") or name.partition("@")[0].endswith(".generator")
 
 
 def differ(first: Event, second: Event) -> bool:
@@ -61,29 +75,59 @@ def layout(event: Event) -> tuple[tuple[int, ...], str]:
 
 
 def relative_difference(first: Event, second: Event) -> float:
-    """Return the relative difference between two recorded tensors.
+    """Return the relative difference between two recorded tensors: an estimate of |a - b| / max(|a|, |b|).
 
-    The value is the larger of the relative differences of their norms and of their largest magnitudes.
+    It comes from the sketches, or is the relative difference of norms or largest magnitudes where that is larger or a
+    trace has no sketches.
     """
     pairs = ((first.norm, second.norm), (first.largest, second.largest))
-    return max(abs(a - b) / max(a, b) if max(a, b) else 0.0 for a, b in pairs)
+    by_norm = max(abs(a - b) / max(a, b) if max(a, b) else 0.0 for a, b in pairs)
+    return max(by_norm, distance(first, second) / (max(first.norm, second.norm) or 1.0))
 
 
-def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
-    """Return a `Pair` for each step number that both traces have, with the matching tensors.
+def distance(first: Event, second: Event) -> float:
+    """Return an estimate of the Euclidean distance of two tensors by their sketches; 0 without sketches."""
+    a, b = first.projections(), second.projections()
+    return 0.0 if a is None or b is None else float(np.linalg.norm(a - b))
+
+
+def factor(first: Event, second: Event) -> float | None:
+    """Return the number by which the second tensor is a multiple of the first; None if it is not one.
+
+    A tensor of one value is a multiple of any other: for these too the answer is None.
+    """
+    a, b = first.projections(), second.projections()
+    if a is None or b is None or np.count_nonzero(a) < 2 or layout(first) != layout(second) or not first.norm:
+        return None
+    ratio = second.norm / first.norm
+    if float(a @ b) < 0:
+        ratio = -ratio
+    return ratio if np.linalg.norm(b - ratio * a) < 1e-5 * np.linalg.norm(b) and abs(ratio - 1) > 1e-4 else None
+
+
+def match_steps(first: TraceFile, second: TraceFile) -> tuple[list[Pair], str]:
+    """Return a `Pair` for each step that both traces have, with the matching tensors, and how steps were matched.
+
+    Steps are matched by number. Where the second trace begins with the parameters that the first has after a later
+    step (or the other way round), the text says so, and steps are matched from there.
 
     Raises:
-        ValueError: the traces have no step number in common.
+        ValueError: the traces have no step in common.
     """
-    steps = [{step.number: step for step in trace.steps} for trace in (first, second)]
+    first, second, text = _align(first, second)
+    steps = [{step.number: step for step in _with_starts(trace)} for trace in (first, second)]
     common = [number for number in steps[0] if number in steps[1]]
     if not common:
         spans = " and ".join(_span(each) for each in (first, second))
         raise ValueError(f"{first.place} and {second.place} have no step in common: {spans}")
-    return [
-        _pair(*_with_start([each[number] for each in steps], [each.get(number - 1) for each in steps]))
-        for number in common
-    ]
+    bare = [{step.number: step for step in trace.steps} for trace in (first, second)]
+    formats = {trace.header.get("trace", 2) for trace in (first, second)}
+    pairs = []
+    for number in common:
+        has_start = [_has_whole_start(each[number]) for each in bare]
+        of = bare if not any(has_start) else steps
+        pairs.append(_pair(of[0][number], of[1][number], one_sided=formats == {2}))
+    return pairs, text
 
 
 def _span(trace: TraceFile) -> str:
@@ -97,34 +141,94 @@ def is_start(phase: str, name: str) -> bool:
     return phase == DATA and name.startswith(START)
 
 
-def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
-    """Return the two steps. If only one of them has an initial state, add an initial state to the other.
-
-    The added state is the end state of the preceding step (see `before`), if that step was recorded.
-    """
-    has_start = [any(is_start(each.tensor.phase, each.tensor.name) for each in step.events) for step in steps]
-    if has_start[0] == has_start[1]:
-        return list(steps)
-    return [
-        step if has or not last else _started(step, last)
-        for step, has, last in zip(steps, has_start, before, strict=True)
-    ]
+def start_of(step: Step) -> dict[str, Event]:
+    """Return the recorded state before a step, by names without `start.`."""
+    return {
+        each.tensor.name.removeprefix(START): each
+        for each in step.events
+        if is_start(each.tensor.phase, each.tensor.name)
+    }
 
 
-def _started(step: Step, last: Step) -> Step:
-    state = [each for each in last.events if each.tensor.phase == UPDATE]
+def _has_whole_start(step: Step) -> bool:
+    """Return whether a step has all of the state before it, and not only what was changed since the step before."""
+    ended = {each.tensor.name for each in step.events if each.tensor.phase == UPDATE and "@" not in each.tensor.name}
+    parameters = {name for name in ended if not name.startswith(OPTIMIZER)}
+    return bool(parameters) and parameters <= {*start_of(step)}
+
+
+def states(trace: TraceFile) -> Iterator[tuple[Step, State]]:
+    """Yield each step with the state before it, as far as the trace knows it."""
+    state: dict[str, Event] = {}
+    last = -2
+    for step in trace.steps:
+        if step.number != last + 1:
+            state = {}
+        state = state | start_of(step)
+        yield step, state
+        state = state | {
+            each.tensor.name.partition("@")[0]: each for each in step.events if each.tensor.phase == UPDATE
+        }
+        last = step.number
+
+
+def _with_starts(trace: TraceFile) -> list[Step]:
+    """Return the steps, each with all of the state before it that is known."""
+    return [_started(step, state) for step, state in states(trace)]
+
+
+def _started(step: Step, state: State) -> Step:
+    missing = {name: each for name, each in state.items() if name not in start_of(step)}
     start = [
-        each._replace(tensor=each.tensor._replace(phase=DATA, name=f"{START}{each.tensor.name}")) for each in state
+        each._replace(tensor=each.tensor._replace(phase="data", name=f"{START}{name}"))
+        for name, each in missing.items()
     ]
     return replace(step, events=(*start, *step.events))
 
 
-def _pair(first: Step, second: Step) -> Pair:
+def _align(first: TraceFile, second: TraceFile) -> tuple[TraceFile, TraceFile, str]:
+    """Renumber the steps of a trace that begins with the parameters that the other has after a later step."""
+    for one, other in ((first, second), (second, first)):
+        if not one.steps or not other.steps or one.steps[0].number != other.steps[0].number:
+            continue
+        begin = _parameters(start_of(other.steps[0]))
+        for step, state in [*states(one)][1:]:
+            if begin and _parameters(state) == begin and _parameters(start_of(one.steps[0])) != begin:
+                by = step.number - other.steps[0].number
+                moved = replace(other, steps=tuple(replace(each, number=each.number + by) for each in other.steps))
+                text = f"{other.place} begins with the parameters of {one.place} before step {step.number}"
+                return (first, moved, text) if other is second else (moved, second, text)
+    return first, second, ""
+
+
+def _parameters(state: State) -> dict[str, str]:
+    """Return the hashes of parameters and buffers."""
+    return {name: each.hash for name, each in state.items() if not name.startswith(OPTIMIZER)}
+
+
+def _pair(first: Step, second: Step, *, one_sided: bool) -> Pair:
     """Pair the tensors of two steps by name. If the steps differ only in the names, pair them by order."""
     if _names(first) != _names(second) and _sequence(first) == _sequence(second):
         return Pair(first, second, tuple(zip(first.events, second.events, strict=True)))
-    others = _names(second)
-    return Pair(first, second, tuple((each, others[key]) for key, each in _names(first).items() if key in others))
+    names, others = _names(first), _names(second)
+    events = tuple((each, others[key]) for key, each in names.items() if key in others)
+    if not one_sided:
+        return Pair(first, second, events)
+    ends = [{each.tensor.name for each in step.events if each.tensor.phase == UPDATE} for step in (first, second)]
+    alone = [
+        tuple(
+            each
+            for key, each in mine.items()
+            if key not in theirs and is_start(*key) and _could_have(key[1].removeprefix(START), end)
+        )
+        for mine, theirs, end in ((names, others, ends[1]), (others, names, ends[0]))
+    ]
+    return Pair(first, second, events, (alone[0], alone[1]))
+
+
+def _could_have(name: str, ended: set[str]) -> bool:
+    """Return whether a step whose update has these tensors could have had one before it."""
+    return name in ended or name.startswith(OPTIMIZER)
 
 
 def _names(step: Step) -> dict[tuple[str, str], Event]:
@@ -142,17 +246,34 @@ def find_difference(traces: tuple[TraceFile, TraceFile], pair: Pair, equal_steps
     """
     mode_checked = False
     equal = 0
-    for first, second in pair.events:
-        if first.tensor.phase != DATA and not mode_checked:
+    alone = [(each, None) for each in pair.alone[0]] + [(None, each) for each in pair.alone[1]]
+    start = [each for each in pair.events if is_start(each[0].tensor.phase, each[0].tensor.name)]
+    rest = pair.events[len(start) :] if pair.events[: len(start)] == tuple(start) else pair.events
+    events: Sequence[tuple[Event | None, Event | None]] = [*start, *alone, *rest]
+    for first, second in events:
+        tensor = (first or second).tensor  # type: ignore[union-attr]
+        if tensor.phase != DATA and not mode_checked:
             mode_checked = True
             if changed := different_modes(traces, pair):
                 return Difference(pair.number, MODE, changed[0], None, None, equal_steps, equal)
-        if is_evidence(first):
+        if first and is_evidence(first):
             continue
-        if differ(first, second):
-            return Difference(pair.number, first.tensor.phase, first.tensor.name, first, second, equal_steps, equal)
+        if tensor.phase in (BACKWARD, GRADIENT, UPDATE) and (name := _frozen_in_one(pair)):
+            return Difference(pair.number, BACKWARD, name, None, None, equal_steps, equal)
+        if not first or not second or differ(first, second):
+            return Difference(pair.number, tensor.phase, tensor.name, first, second, equal_steps, equal)
         equal += 1
     return None
+
+
+def _frozen_in_one(pair: Pair) -> str:
+    """Return a gradient that one step lacks because the parameter is frozen; empty if there is none."""
+    a, b = (
+        {each.tensor.name for each in step.events if each.tensor.phase == BACKWARD}
+        for step in (pair.first, pair.second)
+    )
+    frozen = set(pair.facts("frozen", [])[0]) ^ set(pair.facts("frozen", [])[1])
+    return next((name for each in sorted(frozen) if (name := f"{each}.grad") in a ^ b), "")
 
 
 def different_modes(traces: tuple[TraceFile, TraceFile], pair: Pair) -> list[str]:

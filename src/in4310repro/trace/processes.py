@@ -45,10 +45,9 @@ class NotApplicableError(ValueError):
 
 @dataclass(frozen=True)
 class Training:
-    """A training to run: the function that makes it, the function's arguments, and the number of steps."""
+    """A training to run: the words of its command, as `program.run` takes them, and the number of steps."""
 
-    function: str  # MODULE:FUNCTION
-    arguments: tuple[str, ...] = ()
+    command: tuple[str, ...]
     steps: int = 2
     limit: float = 300.0  # seconds of a run
     path: tuple[str, ...] = ("",)  # folders of its modules
@@ -80,7 +79,7 @@ class Server:
         self._environment = {**os.environ, "PYTHONHASHSEED": "0", **(variables or {})}
         self._process: subprocess.Popen[str] | None = None
         self._runs = 0
-        self._libraries: dict[str, list[str]] = {}  # of each function
+        self._libraries: dict[tuple[str, ...], list[str]] = {}  # of each command
 
     def run(
         self,
@@ -89,10 +88,10 @@ class Server:
         variables: Mapping[str, str] | None = None,
         threads: int = 0,
     ) -> Run:
-        """Run some steps of a training function with the given options; return their trace and notes.
+        """Run some steps of a training with the given options; return their trace and notes.
 
         Args:
-            training: the training function, with its arguments and the number of steps.
+            training: the command, and the number of steps.
             options: names of options of `surroundings`, `execution` and `worker`.
             variables: environment variables to set before the first computation.
             threads: number of torch's threads; 0 leaves the number to torch.
@@ -105,9 +104,9 @@ class Server:
         file = self._scratch / f"{self._runs}.trace"
         self._runs += 1
         asked = {"file": str(file), "options": list(options), "variables": dict(variables or {}), "threads": threads}
-        libraries = [*training.libraries, *self._libraries.get(training.function, ())]
+        libraries = [*training.libraries, *self._libraries.get(training.command, ())]
         code, late = self._ask({**asdict(training), **asked, "libraries": libraries}, training.limit)
-        self._libraries[training.function] = self._result(training, file, code, late)
+        self._libraries[training.command] = self._result(training, file, code, late)
         notes = file.with_name(f"{file.name}.notes")
         lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
         return Run(read_trace(file), tuple(dict.fromkeys(lines)))
@@ -173,7 +172,7 @@ class Server:
             NotApplicableError: the run found that an option does not apply.
             ValueError: the run failed, was stopped at the time limit or crashed.
         """
-        name, limit = training.function, training.limit
+        name, limit = " ".join(training.command), training.limit
         file = trace.with_name(f"{trace.name}.result")
         result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
         if late and not result:

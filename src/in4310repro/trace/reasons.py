@@ -1,253 +1,416 @@
-"""Sentences on the first difference of two traces: where it is, what was equal before, and what may have caused it."""
+"""Causes of a tensor that differs although all that it is computed from is equal, as far as it was recorded."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from in4310repro.trace.evidence import (
+    Cause,
+    Context,
+    Findings,
+    changed_words,
+    describe_generators,
+    different_options,
+    drawn_before,
+    fact,
+    numeric_environment,
+    optimizer_options,
+    pair_of,
+    rounding_causes,
+    seeds,
+)
+from in4310repro.trace.facts import DRAWING, MAY_DRAW
 from in4310repro.trace.gaps import shorten
-from in4310repro.trace.inputs import PIXELS, describe_generators, describe_inputs, different_generators
-from in4310repro.trace.pairs import (
-    MODE,
-    OPTIMIZER,
-    START,
-    Difference,
-    Pair,
-    different_modes,
-    is_evidence,
-    is_start,
-    layout,
-    relative_difference,
-)
-from in4310repro.trace.records import BACKWARD, DATA, FORWARD, LOSS, UPDATE, Event, TraceFile
+from in4310repro.trace.inputs import input_causes
+from in4310repro.trace.pairs import MODE, OPTIMIZER, START, different_modes, factor, is_start, start_of
+from in4310repro.trace.records import BACKWARD, DATA, FORWARD, GRADIENT, LOSS, UPDATE, Event
 
-# Relative difference of two norms, written with nine digits, below which other rounding is enough to explain it.
-ROUNDING = {"float64": 1e-8, "float32": 1e-4, "float16": 0.02, "bfloat16": 0.05}
-PHASES = {
-    DATA: "before the forward pass",
-    MODE: "before the forward pass",
-    FORWARD: "in the forward pass",
-    LOSS: "in the loss",
-    BACKWARD: "in the backward pass",
-    UPDATE: "in the optimizer's update",
-}
-# Parts of the names of those classes of torch.nn that draw random numbers in training.
-DRAWING = ("Drop", "RReLU", "FractionalMaxPool")
-# Parts of the names of classes that draw if they were made with dropout.
-MAY_DRAW = ("RNN", "LSTM", "GRU", "Attention", "Transformer")
-EQUAL = {
-    DATA: "tensors that it starts from and reads",
-    FORWARD: "of the forward pass",
-    LOSS: "of the loss",
-    BACKWARD: "of the backward pass",
-    UPDATE: "of the update",
-}
-UNEXPLAINED = (
-    "No entry of the heads that decides how numbers are computed differs. That leaves an operation without a fixed "
-    "order (threads, atomic sums), memory that was not initialised, other code, or a state that is not recorded; "
-    "`in4310repro explain` tries one after the other."
-)
-COMPUTED = {
-    LOSS: "The model's outputs are equal: the difference is in how the loss is computed, or in labels not recorded.",
-    BACKWARD: "All before it is equal: the difference is in how a gradient is computed, or in one left from before.",
-}
-Environment = Mapping[str, tuple[Any, Any]]
+# Options of modules and optimizers that change no value, or only later ones.
+INERT_OPTIONS = ("inplace=", "momentum=", "track_running_stats=")
+INERT_GROUPS = {"foreach", "fused", "differentiable", "capturable", "initial_lr", "of", "parameters"}
 
 
-def describe_equality(pairs: Sequence[Pair], environment: Environment) -> Iterator[str]:
-    """Yield a sentence which says that two traces are equal.
-
-    Then yield sentences on differences between the environments in which the traces were recorded.
-    """
-    tensors = sum(not is_evidence(each) for pair in pairs for each, _ in pair.events)
-    yield f"Everything that both traces recorded is equal to the bit: {tensors:,} tensors in {len(pairs):,} steps."
-    yield from _describe_heads(environment)
-
-
-def describe_difference(
-    traces: tuple[TraceFile, TraceFile], pairs: Sequence[Pair], found: Difference, environment: Environment
-) -> Iterator[str]:
-    """Yield sentences on the first difference of two traces and on its possible causes."""
-    pair = pairs[found.equal_steps]
-    of_start = is_start(found.phase, found.name)
-    module, kind = _owner(traces[0], found.name.removeprefix(START) if of_start else found.name)
-    named = f"{found.name}{f' ({kind})' if kind else ''}"
-    yield f"The trainings differ first in step {found.step}, {PHASES[found.phase]}: {named}."
-    yield _describe_equal(pairs, found)
-    if found.first and found.second:
-        yield _describe_distance(found.first, found.second)
+def find_causes(context: Context) -> Findings:
+    """Return the causes of the first difference of two traces, likeliest first."""
+    found = context.found
     if found.phase == MODE:
-        names = shorten(different_modes(traces, pair))
-        yield f"In training mode in one of them, and in evaluation mode in the other: {names}."
-    elif of_start:
-        yield _describe_start(pairs, found)
-    elif found.phase == DATA or (found.name.startswith("model.input") and not _reads_images(pair)):
-        yield from describe_inputs(pairs, found, environment)
-    else:
-        yield from _describe_computation(traces, pairs, found, module)
-        kind = "" if found.phase != FORWARD or ".input" in found.name else dict(traces[0].modules).get(module, "")
-        yield from _describe_randomness(pairs[: found.equal_steps + 1], kind)
-        if not (_draws(kind) or _different_options(pair)) and set(environment) <= set(PIXELS):
-            yield UNEXPLAINED
-    yield from _describe_heads(environment)
+        return fact("mode", f"in training mode in one alone: {shorten(different_modes(context.traces, context.pair))}")
+    if is_start(found.phase, found.name):
+        return _start_causes(context)
+    if found.phase == DATA:
+        return input_causes(context)
+    by_phase = {
+        FORWARD: _forward_causes,
+        LOSS: _loss_causes,
+        BACKWARD: _backward_causes,
+        GRADIENT: _gradient_causes,
+        UPDATE: _update_causes,
+    }
+    findings = by_phase[found.phase](context)
+    options = _active_options(context)
+    if found.phase == UPDATE or not options:
+        return findings
+    # An optimizer with a closure changes parameters between the calls of the model in one step.
+    option = Cause("optimizer-option", _describe_options(options))
+    causes = (option, *findings.causes) if "@" in found.name else (*findings.causes, option)
+    return Findings(causes, certain=findings.certain and "@" not in found.name)
 
 
-def _owner(trace: TraceFile, name: str) -> tuple[str, str]:
-    """Return name and class of the module that owns the tensor; two empty texts if there is none."""
-    plain = name.removeprefix(OPTIMIZER)
-    owners = [(module, kind) for module, kind in trace.modules if plain.startswith(f"{module or 'model'}.")]
-    return max(owners, key=lambda each: len(each[0]), default=("", ""))
-
-
-def _reads_images(pair: Pair) -> bool:
-    return any(first.tensor.phase == DATA and first.tensor.name.startswith("images") for first, _ in pair.events)
-
-
-def _describe_equal(pairs: Sequence[Pair], found: Difference) -> str:
-    """Return a sentence on the steps and tensors that are equal before the first difference."""
-    pair = pairs[found.equal_steps]
-    before = [first for first, _ in pair.events if not is_evidence(first)][: found.equal_tensors]
-    counts = Counter(each.tensor.phase for each in before)
-    equal = [f"{count} {EQUAL[phase]}" for phase, count in counts.items()]
-    if equal:
-        equal = [f"of step {found.step}, {', '.join(equal)}, the last of them {before[-1].tensor.name}"]
+def _start_causes(context: Context) -> Findings:
+    found, pair = context.found, context.pair
+    if not found.first or not found.second:
+        return _one_sided_start(context)
+    differing = [a.tensor.name for a, b in pair.events if is_start(a.tensor.phase, a.tensor.name) and a.hash != b.hash]
+    all_names = [a.tensor.name for a, b in pair.events if is_start(a.tensor.phase, a.tensor.name)]
     if found.equal_steps:
-        first, last = pairs[0].number, pairs[found.equal_steps - 1].number
-        equal = [f"step {first}" if first == last else f"{found.equal_steps} steps ({first} to {last})", *equal]
-    if not equal:
-        return "It is the first tensor that both traces recorded."
-    return f"Equal to the bit before it: {'; '.join(equal)}."
-
-
-def _describe_distance(first: Event, second: Event) -> str:
-    """Return a sentence on how much two tensors differ in shape, norm and largest magnitude."""
-    if layout(first) != layout(second):
-        shapes = " and ".join(f"{list(each.tensor.shape)} of {each.tensor.dtype}" for each in (first, second))
-        return f"It has the shape {shapes}."
-    if first.not_finite or second.not_finite:
-        return f"Of its values {first.not_finite} and {second.not_finite} are not finite."
-    if max(first.norm, second.norm) == 0:
-        return "All its values are zeros, of different signs."
-    distance = relative_difference(first, second)
-    norms = (
-        f"norms {first.norm:.9g} and {second.norm:.9g}, largest magnitudes {first.largest:.9g} and {second.largest:.9g}"
-    )
-    if distance == 0:
-        return f"Its summaries agree to nine digits ({norms}): few last bits, signs, or places of values differ."
-    limit = ROUNDING.get(first.tensor.dtype, 0.0)
-    size = "" if not limit else " as other rounding gives" if distance < limit else " more than other rounding gives"
-    return f"Its summaries differ by {distance:.1e} ({norms}){',' * bool(size)}{size}."
-
-
-def _describe_start(pairs: Sequence[Pair], found: Difference) -> str:
-    if not found.equal_steps and found.step == 0:
-        return (
-            "The state before the first step differs: the seed that weights are drawn from, or the file that has them."
-        )
-    if not found.equal_steps:
-        return f"The trainings differ before step {found.step}, the first that both recorded; record earlier steps."
-    last = pairs[found.equal_steps - 1].number
-    return (
-        f"State is equal after step {last}, the one recorded before: the trainings part in between; "
-        f"steps=range({last + 1}, {found.step + 1}) records those steps."
-    )
-
-
-def _describe_computation(
-    traces: tuple[TraceFile, TraceFile], pairs: Sequence[Pair], found: Difference, module: str
-) -> Iterator[str]:
-    """Yield sentences on a tensor that differs although everything computed before it is equal."""
-    pair = pairs[found.equal_steps]
-    if found.phase == FORWARD:
-        yield from _describe_forward(traces[0], found, module)
-    elif found.phase in COMPUTED:
-        yield COMPUTED[found.phase]
-    elif options := _different_options(pair):
-        yield f"The gradients are equal; the optimizer's options differ: {options}."
-    elif found.name.startswith(OPTIMIZER) or any(a.tensor.name == f"{found.name}.grad" for a, _ in pair.events):
-        yield (
-            "The gradients are equal as the backward pass left them: the difference is in what changes them afterwards "
-            "(such as clipping), or in the update."
-        )
-    else:
-        yield "It has no gradient: a buffer or parameter that a module or the loop changes."
-    yield from _describe_layout(pair, found)
-
-
-def _describe_forward(trace: TraceFile, found: Difference, module: str) -> Iterator[str]:
-    shown = module or "the model"
-    if found.name.startswith(f"{module or 'model'}.input"):
-        if module:
-            yield f"All outputs before are equal: the difference is in what is computed between modules before {shown}."
-        else:
-            yield "The images are equal: the difference is in what the loop does to them before the model."
-    elif any(name.startswith(f"{module}." if module else "") and name != module for name, _ in trace.modules):
-        yield f"The modules inside of {shown} gave equal outputs: the difference is in what its own forward computes."
-    else:
-        yield f"The input of {shown} is equal, and its parameters and buffers were when they were last recorded."
-
-
-def _draws(kind: str) -> bool:
-    return any(part in kind for part in DRAWING)
-
-
-def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
-    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does.
-
-    The sentence also says whether the recorded states of the random generators differ in the steps `until`.
-    For a class that may draw random numbers, yield a sentence only if these states differ.
-    """
-    if _draws(kind) and different_generators(until):
-        yield f"It draws random numbers, and {describe_generators(until)}."
-    elif _draws(kind):
-        yield "It draws random numbers, but the recorded generators have equal states: it draws from another one."
-    elif (
-        kind and (not hasattr(torch.nn, kind) or any(part in kind for part in MAY_DRAW)) and different_generators(until)
-    ):
-        yield f"If it draws random numbers, they are others: {describe_generators(until)}."
-
-
-def _describe_layout(pair: Pair, found: Difference) -> Iterator[str]:
-    """Yield a sentence if the strides (memory format) of an earlier tensor differ between the traces."""
-    for first, second in pair.events:
-        if first is found.first:
-            return
-        sizes = first.tensor.shape
-        # Strides of axes of one element mean nothing.
-        strides = [
-            [n for n, size in zip(each.tensor.strides, sizes, strict=True) if size > 1] for each in (first, second)
-        ]
-        if strides[0] != strides[1]:
-            yield (
-                f"The memory format differs from {first.tensor.name} on: strides {list(first.tensor.strides)} and "
-                f"{list(second.tensor.strides)}."
+        last = context.pairs[found.equal_steps - 1].number
+        if last == found.step - 1:
+            return fact(
+                "edited", f"{shorten(_plain(differing))} changed between steps {last} and {found.step}, differently"
             )
+        return Findings(
+            (Cause("not-recorded", f"something in steps {last + 1} to {found.step - 1}, which are not in both"),)
+        )
+    if shapes := _other_architecture(context):
+        return Findings((Cause("architecture", f"other models: {shapes}"),))
+    if found.step:
+        return Findings((Cause("not-recorded", f"something before step {found.step}, the first that both have"),))
+    return Findings(tuple(_first_start(context, differing, len(all_names))))
+
+
+def _other_architecture(context: Context) -> str:
+    """Return a parameter at the start that has other shapes or only one of the models has; empty if there is none."""
+    a, b = ({name: list(each.tensor.shape) for name, each in start_of(step).items() if not name.startswith(OPTIMIZER)}
+            for step in (context.pair.first, context.pair.second))  # fmt: skip
+    return next(
+        (f"{name} {pair_of((a.get(name), b.get(name)))}" for name in [*a, *b] if a.get(name) != b.get(name)), ""
+    )
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    return [each.removeprefix(START) for each in names]
+
+
+def _one_sided_start(context: Context) -> Findings:
+    pair, found = context.pair, context.found
+    lacks = 1 if found.first else 0
+    names = [each.tensor.name.removeprefix(START) for each in pair.alone[1 - lacks]]
+    which, other = "AB"[lacks], "AB"[1 - lacks]
+    of_optimizer = [each for each in names if each.startswith(OPTIMIZER)]
+    whole = any(is_start(a.tensor.phase, a.tensor.name) for a, _ in pair.events)
+    if of_optimizer and whole:
+        return fact(
+            "optimizer-state", f"{which} began without optimizer state: {len(of_optimizer)} tensors that {other} has"
+        )
+    buffers = [each for each in names if "running_" in each or "num_batches" in each]
+    how = ", as by a forward pass in training mode" if len(buffers) == len(names) else ""
+    last = found.step - 1
+    return fact("edited", f"{other} alone changed {shorten(names)} between steps {last} and {found.step}{how}")
+
+
+def _first_start(context: Context, differing: Sequence[str], number: int) -> Iterator[Cause]:
+    """Yield why two trainings begin with other weights."""
+    found = context.found
+    assert found.first and found.second  # noqa: S101, PT018 - for the type checker
+    if context.size < 1e-5 and context.is_rounding and numeric_environment(context.environment):
+        yield from rounding_causes(context)
+        return
+    ratio = factor(found.first, found.second)
+    if ratio is not None:
+        yield Cause(
+            "initial-weights", f"how weights are initialised: {shorten(_plain(differing), 1)} is {ratio:.6g} times"
+        )
+        return
+    which = shorten(_plain(differing), 2) if len(differing) <= number // 2 else "the weights"
+    generators = describe_generators(context.until[-1:])
+    if seed := seeds(context.pair):
+        yield Cause("seed", seed)
+    elif generators:
+        yield Cause("seed", f"numbers drawn before {which}, or the seed ({generators})")
+    yield Cause("initial-weights", f"how {which} were initialised, or the file that has them")
+    if not seed and not generators:
+        yield Cause("seed", "the seed that they were drawn with")
+
+
+def _forward_causes(context: Context) -> Findings:
+    found = context.found
+    module, kind = context.module_of(found.name)
+    if found.name.startswith(f"{module or 'model'}.input") and not module:
+        return _model_input_causes(context)
+    layer = dict(context.traces[0].modules).get(module, kind)
+    of = {name: values for name, values in different_options(context.pair).items() if name == (module or "model")}
+    known = layer and hasattr(torch.nn, layer)
+    causes = list(_computation_causes(context, module, layer))
+    if ".output" in found.name and known and of:
+        words = changed_words(*of[module or "model"])
+        if not all(each.strip().startswith(INERT_OPTIONS) for each in words.split(", ")):
+            return Findings(tuple(causes), certain=True)
+    drawing = len(causes) == 1 and causes[0].code == "randomness" and bool(drawn_before(context))
+    return Findings(tuple(causes), certain=drawing)
+
+
+def _computation_causes(context: Context, module: str, layer: str) -> Iterator[Cause]:
+    """Yield why an input or output of a module differs."""
+    found, options = context.found, different_options(context.pair)
+    own = options.get(module or "model")
+    is_output = ".output" in found.name
+    if own and is_output:
+        yield Cause("module-option", f"{module or 'the model'}: {changed_words(*own)}")
+    kinds = [dict(trace.modules).get(module) for trace in context.traces]
+    if kinds[0] != kinds[1] and None not in kinds and not own:
+        yield Cause("architecture", f"{module} is {pair_of((kinds[0], kinds[1]))}")
+    yield from _dtype_causes(context)
+    draw = None if is_output and _never_draws(layer) else _drawing_cause(context, module, layer)
+    if draw:
+        yield draw
+        if any(part in layer for part in DRAWING) and is_output:
             return
+    if context.is_rounding:
+        yield from rounding_causes(context)
+        if not numeric_environment(context.environment):
+            yield _code_cause(module, layer, is_output=is_output)
+        return
+    enclosing = [name for name in options if name != (module or "model") and _encloses(name, module)]
+    if enclosing and not own:
+        yield Cause("module-option", f"{enclosing[-1]}: {changed_words(*options[enclosing[-1]])}")
+    if not (own and hasattr(torch.nn, layer)):
+        yield _code_cause(module, layer, is_output=is_output)
 
 
-def _describe_heads(environment: Environment) -> Iterator[str]:
-    if environment:
-        shown = "; ".join(f"{name} {_value(a)} and {_value(b)}" for name, (a, b) in environment.items())
-        yield f"The heads differ in: {shown}."
+def _never_draws(layer: str) -> bool:
+    """Return whether a class is one of torch.nn that draws nothing."""
+    return hasattr(torch.nn, layer or "-") and not any(part in layer for part in (*DRAWING, *MAY_DRAW))
 
 
-def _value(value: object) -> str:
-    return "absent" if value is None else str(value)
+def _encloses(name: str, module: str) -> bool:
+    return name == "model" or module.startswith(f"{name}.")
 
 
-def _different_options(pair: Pair) -> str:
-    """Return, as text, the optimizer options (such as the learning rate) that differ in this step."""
-    groups = [json.loads(each.groups) for each in (pair.first, pair.second)]
-    if len(groups[0]) != len(groups[1]):
-        return f"{len(groups[0])} and {len(groups[1])} groups of parameters"
-    shown = [
-        f"{key} {_value(a.get(key))} and {_value(b.get(key))}"
-        for a, b in zip(*groups, strict=True)
-        for key in dict.fromkeys([*a, *b])
-        if a.get(key) != b.get(key)
+def _code_cause(module: str, layer: str, *, is_output: bool) -> Cause:
+    if not is_output:
+        return Cause("forward-code", f"what is computed between modules, before {module}")
+    return Cause("forward-code", f"what {module or 'the model'} ({layer}) computes, or a parameter edited in the step")
+
+
+def _dtype_causes(context: Context) -> Iterator[Cause]:
+    a, b = context.found.first, context.found.second
+    casts = context.pair.facts("autocast")
+    if casts[0] != casts[1]:
+        yield Cause("autocast", f"autocast {pair_of(casts)}")
+    elif a and b and a.tensor.dtype != b.tensor.dtype:
+        yield Cause("dtype", f"dtypes {a.tensor.dtype} and {b.tensor.dtype}")
+    elif a and b and a.tensor.shape != b.tensor.shape:
+        yield Cause("architecture", f"shapes {list(a.tensor.shape)} and {list(b.tensor.shape)}")
+
+
+def _drawing_cause(context: Context, module: str, layer: str) -> Cause | None:
+    """Return that other random numbers are drawn, if torch's generator differs at the difference; None if not."""
+    is_output, draws = ".output" in context.found.name, any(part in layer for part in DRAWING)
+    place, shown = drawn_before(context), f"{module or 'the model'} ({layer})"
+    if not place:
+        unexplained = draws and is_output and not different_options(context.pair).get(module)
+        return Cause("randomness", f"{shown} draws from a generator that is not recorded") if unexplained else None
+    why = seeds(context.pair) if place == "start" else f"others are drawn before {place}"
+    why = why or "torch's generator is in another state"
+    if draws and is_output:
+        return Cause("randomness", f"{shown} draws other random numbers: {why}")
+    return Cause("randomness", f"random numbers drawn in the forward pass: {why}")
+
+
+def _model_input_causes(context: Context) -> Findings:
+    """Return why the model gets other inputs although recorded batches are equal."""
+    pair, found = context.pair, context.found
+    sides = [{each.hash for each in step.events if each.tensor.phase == DATA} for step in (pair.first, pair.second)]
+    batch = any("images" in a.tensor.name for a, _ in pair.events if a.tensor.phase == DATA)
+    given = [
+        each is not None and each.hash in hashes
+        for each, hashes in zip((found.first, found.second), sides, strict=True)
     ]
-    return ", ".join(dict.fromkeys(shown))
+    drawn = seeds(pair) or describe_generators(context.until)
+    if any(given):
+        return Findings((Cause("input", "what the loop does to the batch before the model"), *_dtype_causes(context)))
+    if found.first and found.second and found.first.tensor.shape != found.second.tensor.shape:
+        shapes = pair_of((list(found.first.tensor.shape), list(found.second.tensor.shape)))
+        return Findings((Cause("batch-size", f"the model's input has the shapes {shapes}"),))
+    what = "an input that is not the recorded batch" if batch else "what the program reads itself"
+    causes = [Cause("input", f"{what}{f' ({drawn})' if drawn and not batch else ''}")]
+    if drawn:
+        causes.insert(0, Cause("seed", f"{drawn}: the program draws its inputs"))
+    return Findings(tuple(causes))
+
+
+def _loss_causes(context: Context) -> Findings:
+    found, pair = context.found, context.pair
+    options = {
+        name: each
+        for name, each in different_options(pair).items()
+        if f"{name}.input" in found.name or _is_loss(context, name)
+    }
+    if options:
+        name, values = next(iter(options.items()))
+        return fact("loss", f"{name}: {changed_words(*values)}")
+    if ".input[1]" in found.name:
+        return fact("labels", "the loss gets other targets")
+    causes = [*_dtype_causes(context)]
+    ratio = _ratio_of_losses(context)
+    if ratio:
+        causes.append(Cause("scale", f"the loss is {_times(ratio)}: reduction, accumulation or scaling"))
+    elif context.is_rounding:
+        causes += rounding_causes(context)
+    if not ratio:
+        causes.append(Cause("loss", "how the loss is computed, or labels that are not recorded"))
+    if drawn := describe_generators(context.until):
+        causes.append(Cause("randomness", f"random numbers drawn for the loss ({drawn})"))
+    return Findings(tuple(causes))
+
+
+def _is_loss(context: Context, name: str) -> bool:
+    """Return whether a module is not part of the model, as losses are."""
+    return name not in {each or "model" for trace in context.traces for each, _ in trace.modules}
+
+
+def _ratio_of_losses(context: Context) -> float | None:
+    """Return the ratio of two losses if it is, or its inverse is, a whole number from 2 on; otherwise None."""
+    name = context.found.name
+    a, b = (step.losses.get(name) for step in (context.pair.first, context.pair.second))
+    if not a or not b or not math.isfinite(a) or not math.isfinite(b):
+        return None
+    return _whole(b / a)
+
+
+def _whole(ratio: float) -> float | None:
+    size = abs(ratio) if abs(ratio) >= 1 else 1 / abs(ratio) if ratio else 1.0
+    return ratio if round(size) >= 2 and abs(size - round(size)) < 1e-5 * size else None
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.6g} times as large" if abs(ratio) >= 1 else f"1/{1 / ratio:.6g}"
+
+
+def _frozen_cause(context: Context) -> Cause | None:
+    frozen = [set(each) for each in context.pair.facts("frozen", [])]
+    if frozen[0] == frozen[1]:
+        return None
+    alone = sorted(frozen[0] - frozen[1]), sorted(frozen[1] - frozen[0])
+    which = 0 if alone[0] else 1
+    return Cause("frozen", f"{shorten(alone[which])} frozen in {'AB'[which]} alone")
+
+
+def _backward_causes(context: Context) -> Findings:
+    found = context.found
+    frozen = _frozen_cause(context)
+    if frozen and not found.first:
+        return Findings((frozen,), certain=True)
+    causes = [*_dtype_causes(context)]
+    passes = [
+        sum(each.tensor.name.partition("@")[0] == "loss" for each in step.events)
+        for step in (context.pair.first, context.pair.second)
+    ]
+    if passes[0] != passes[1]:
+        return fact("accumulation", f"backward passes before the optimizer's step: {passes[0]} and {passes[1]}")
+    ratio = factor(found.first, found.second) if found.first and found.second else None
+    parameter = context.has(f"{found.name.removesuffix('.grad')}.used_grad", [GRADIENT])
+    if ratio:
+        causes.append(
+            Cause("scale", f"the gradient is {ratio:.6g} times: reduction, accumulation or scaling of the loss")
+        )
+    elif context.is_rounding:
+        causes += rounding_causes(context)
+    elif parameter and context.found.step:
+        causes.append(Cause("accumulation", "a gradient left from the step before, in one alone (zero_grad)"))
+    if not ratio and not (context.is_rounding and numeric_environment(context.environment)):
+        causes.append(Cause("gradient", "how a gradient is computed, by a function or hook of the program"))
+    return Findings(tuple(causes))
+
+
+def _gradient_causes(context: Context) -> Findings:
+    """Return what changes gradients between the backward pass and the optimizer."""
+    pair = context.pair
+    frozen = _frozen_cause(context)
+    used = [(a, b) for a, b in pair.events if a.tensor.phase == GRADIENT and a.hash != b.hash]
+    factors = [ratio for a, b in used if (ratio := factor(a, b)) is not None]
+    sides = [step for step in (pair.first, pair.second) if _changes_gradients(step.events)]
+    alone = (
+        f"{'A' if sides[0] is pair.first else 'B'} alone changes gradients after the backward pass"
+        if len(sides) == 1
+        else ""
+    )
+    processes = context.environment.get("processes")
+    if processes:
+        return Findings((Cause("processes", f"processes {pair_of(processes)}, whose gradients are averaged"),))
+    text, what = (
+        alone or "what changes gradients after the backward pass",
+        "clipping of values, noise or an exchange among processes",
+    )
+    if factors and max(factors) - min(factors) < 1e-3 * abs(max(factors)):
+        what = f"all by one factor ({factors[0]:.4g}), as by clipping the norm or unscaling"
+    return Findings((*([frozen] if frozen else []), Cause("clipping", f"{text}: {what}")))
+
+
+def _changes_gradients(events: Sequence[Event]) -> bool:
+    """Return whether the gradients that an optimizer uses are not those of the backward pass."""
+    last = {each.tensor.name.partition("@")[0]: each.hash for each in events if each.tensor.phase == BACKWARD}
+    return any(
+        last.get(name, each.hash) != each.hash
+        for each in events
+        if each.tensor.phase == GRADIENT and (name := each.tensor.name.replace(".used_grad", ".grad"))
+    )
+
+
+def _update_causes(context: Context) -> Findings:
+    found = context.found
+    options, frozen = optimizer_options(context.pair), _frozen_cause(context)
+    name = found.name.partition("@")[0]
+    is_state = name.startswith(OPTIMIZER) and name.partition(".")[0].removeprefix(OPTIMIZER).isdigit() | ("." in name)
+    has_gradient = context.has(f"{name}.used_grad", [GRADIENT]) or context.has(f"{name}.grad", [BACKWARD])
+    if frozen and name in {*context.pair.facts("frozen", [])[0]} ^ {*context.pair.facts("frozen", [])[1]}:
+        return Findings((frozen,), certain=True)
+    if not has_gradient and not is_state:
+        return Findings(tuple(_buffer_causes(context, name)))
+    causes = [frozen] if frozen else []
+    active = _active_options(context)
+    if "class" in active:
+        return fact("optimizer", f"optimizers {pair_of(active['class'])}")
+    if active:
+        causes.insert(0, Cause("optimizer-option", _describe_options(active)))
+        single = all(len(trace.header["optimizers"]) == 1 for trace in context.traces)
+        return Findings(tuple(causes), certain=single)
+    if "of" in options or "parameters" in options:
+        causes.append(Cause("optimizer", "parameters are in other groups, or in another order"))
+    if rest := ", ".join(f"{key} {pair_of(values)}" for key, values in options.items() if key in ("foreach", "fused")):
+        causes.append(Cause("optimizer-option", rest))
+    if context.is_rounding:
+        causes += rounding_causes(context)
+    if not causes or not context.is_rounding:
+        causes.append(Cause("update", "what the optimizer's step computes, or its state"))
+        causes.append(Cause("edited", "parameters changed after the optimizer's step"))
+    return Findings(tuple(causes))
+
+
+def _active_options(context: Context) -> dict[str, tuple[object, object]]:
+    """Return the options of optimizers that differ and change values."""
+    return {key: values for key, values in optimizer_options(context.pair).items() if key not in INERT_GROUPS}
+
+
+def _describe_options(options: dict[str, tuple[object, object]]) -> str:
+    return ", ".join(f"{key} {pair_of(values)}" for key, values in options.items())
+
+
+def _buffer_causes(context: Context, name: str) -> Iterator[Cause]:
+    """Yield why a buffer, or a parameter without a gradient, differs after a step."""
+    module = name.rpartition(".")[0]
+    options = different_options(context.pair)
+    if module in options:
+        yield Cause("module-option", f"{module}: {changed_words(*options[module])}")
+        return
+    if context.is_rounding:
+        yield from rounding_causes(context)
+    if "running_" in name or "num_batches" in name:
+        yield Cause(
+            "buffer", "other running statistics: more forward passes in training mode, or the program writes them"
+        )
+    else:
+        yield Cause("buffer", "a buffer, or parameter without gradient, that a module or the loop changes")

@@ -1,37 +1,51 @@
 """The file of a trace: a header, then a line of JSON for each step, which is written as soon as the step ends.
 
-A line `{"tensors": [...]}` numbers tensors by phase, name, shape, dtype and strides. A line `{"step": ...}` has an
-entry for each tensor of the step, in the order of execution: its number, its hash, its largest magnitude, its norm and,
-unless 0, its count of values that are not finite. A process that is killed leaves all whole steps.
+A line `{"tensors": [...]}` numbers tensors by phase, name, shape, dtype and strides; `{"modules": [...]}` adds modules
+that came later. A line `{"step": ...}` has an entry for each tensor of the step, in the order of execution: its number,
+its hash, its largest magnitude, its norm, its count of values that are not finite and its sketch. Facts, such as the
+options of modules, stand in the first step and where they change. A process that is killed leaves all whole steps.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-import math
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
-FORMAT = 1
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+FORMAT = 2
 LONGEST_LINE = 2**26  # bytes
-DATA, FORWARD, LOSS, BACKWARD, UPDATE = "data", "forward", "loss", "backward", "update"
-PHASES = (DATA, FORWARD, LOSS, BACKWARD, UPDATE)
-_HASH = re.compile("[0-9a-f]{16}")
+DATA, FORWARD, LOSS, BACKWARD, GRADIENT, UPDATE = "data", "forward", "loss", "backward", "gradient", "update"
+Phase = Literal["data", "forward", "loss", "backward", "gradient", "update"]
+
+
+def _check_printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("printable characters are needed")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_printable)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+Size = Annotated[FiniteFloat, Field(ge=0)]
+Hexadecimal = Annotated[float, BeforeValidator(float.fromhex)]  # which can express NaN, as JSON cannot
 
 
 # Tuples rather than dataclasses: a step makes hundreds, and they are keys.
 class Tensor(NamedTuple):
     """Description of a traced tensor: phase of the step, name, shape, dtype and strides."""
 
-    phase: str
-    name: str  # such as `layer1.0.conv1.output` or `fc.weight.grad`
-    shape: tuple[int, ...]
-    dtype: str
-    strides: tuple[int, ...]
+    phase: Phase
+    name: Name  # such as `layer1.0.conv1.output` or `fc.weight.grad`
+    shape: tuple[Count, ...]
+    dtype: Name
+    strides: tuple[Count, ...]
 
 
 class Event(NamedTuple):
@@ -42,10 +56,64 @@ class Event(NamedTuple):
     largest: float  # magnitude of the finite values
     norm: float  # of the finite values
     not_finite: int = 0  # number of values
+    sketch: str = ""  # eight float32 values in base64; empty in traces of format 1
+
+    def projections(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Return the eight sums of values with random signs; None if there are none."""
+        content = base64.b64decode(self.sketch)
+        return np.frombuffer(content, "<f4").astype(np.float64) if len(content) == 32 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as JSON values."""
         return {**self._asdict(), "tensor": self.tensor._asdict()}
+
+
+Modules = list[Annotated[list[Name], Field(min_length=2, max_length=2)]]  # name and class
+Facts = dict[str, Any]
+
+
+class _Header(TypedDict):
+    trace: Literal[1, 2]
+    modules: Modules
+    optimizers: NotRequired[list[Name]]
+    environment: dict[Name, bool | int | FiniteFloat | str | None]
+    arguments: NotRequired[list[Name]]
+    sources: NotRequired[dict[Name, str]]
+
+
+class _Tensors(TypedDict):
+    tensors: list[Tensor]
+
+
+class _Modules(TypedDict):
+    modules: Modules
+
+
+class _Entry(NamedTuple):
+    tensor: Count
+    hash: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    largest: Size
+    norm: Size
+    not_finite: Count = 0
+    sketch: Annotated[str, Field(pattern="^([A-Za-z0-9+/]{43}=)?$")] = ""
+
+
+class _Step(TypedDict):
+    step: Count
+    modes: Annotated[str, Field(pattern="^[te]*$")]
+    groups: list[dict[str, Any]]
+    paths: NotRequired[tuple[Name, ...] | None]
+    losses: NotRequired[dict[Name, Hexadecimal]]
+    facts: NotRequired[Facts]
+    events: list[_Entry]
+
+
+_HEADER = TypeAdapter(_Header)
+_LINES: dict[str, TypeAdapter[Any]] = {
+    "step": TypeAdapter(_Step),
+    "tensors": TypeAdapter(_Tensors),
+    "modules": TypeAdapter(_Modules),
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +126,7 @@ class Step:
     paths: tuple[str, ...] | None  # names of the images' files
     events: tuple[Event, ...]
     losses: Mapping[str, float] = field(default_factory=dict)  # what was recorded and is a single number
+    facts: Facts = field(default_factory=dict)  # such as options of modules and of the DataLoader
 
 
 @dataclass(frozen=True)
@@ -82,39 +151,70 @@ def read_trace(path: Path | str) -> TraceFile:
         ValueError: the file is not a trace, has an unknown format, or a line is damaged; the message names the line.
         OSError: the file cannot be read.
     """
-    header: dict[str, Any] | None = None
-    tensors: list[Tensor] = []
-    steps: list[Step] = []
+    reader = _Reader()
     cut = False
     for number, line in _lines(Path(path)):
-        where = f"{path}, line {number}"
-        if not line.endswith(b"\n"):
-            cut = True
+        if cut := not line.endswith(b"\n"):
             break
         try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is not JSON: {error}; each line of a trace is an object") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"{where} is {type(content).__name__}; each line of a trace is an object")
-        if header is None:
-            header = _check_header(content, where)
-        elif "tensors" in content:
-            tensors += [_tensor(each, where) for each in _list(content, "tensors", where)]
-        else:
-            steps.append(_step(content, tensors, len(header["modules"]), where))
-            if len(steps) > 1 and steps[-1].number <= steps[-2].number:
-                raise ValueError(f"{where} is step {steps[-1].number} after {steps[-2].number}; numbers must rise")
-    if header is None:
+            reader.read(line)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(map(str, fault["loc"]))
+            text = (
+                f"{where}: {fault['msg']}, not {str(fault['input'])[:100]}"
+                if where
+                else fault["msg"].replace("Input", "it")
+            )
+            raise ValueError(f"{path}, line {number}: {text}") from None
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    if reader.header is None:
         raise ValueError(f"{path} is not a trace: it has no header line")
-    return TraceFile(str(path), header, tuple(steps), cut)
+    return TraceFile(str(path), reader.header, tuple(reader.steps), cut)
+
+
+class _Reader:
+    """Reader of the lines of a trace, one after another."""
+
+    def __init__(self) -> None:
+        self.header: dict[str, Any] | None = None
+        self.steps: list[Step] = []
+        self._tensors: list[Tensor] = []
+        self._facts: Facts = {}
+
+    def read(self, line: bytes) -> None:
+        if self.header is None:
+            self.header = {"optimizers": [], **_HEADER.validate_json(line)}
+            return
+        kind = next((each for each in _LINES if line.startswith(f'{{"{each}"'.encode())), "step")
+        content = _LINES[kind].validate_json(line)
+        if kind == "tensors":
+            if any(len(each.shape) != len(each.strides) for each in content["tensors"]):
+                raise ValueError("a tensor has another number of strides than of axes in its shape")
+            self._tensors += content["tensors"]
+        elif kind == "modules":
+            self.header["modules"] += content["modules"]
+        else:
+            self.steps.append(self._step(content, len(self.header["modules"])))
+
+    def _step(self, content: dict[str, Any], modules: int) -> Step:
+        number, modes, before = content["step"], content["modes"], self.steps[-1].number if self.steps else -1
+        if number <= before:
+            raise ValueError(f"step {number} after {before}; numbers must rise")
+        if len(modes) != modules:
+            raise ValueError(f"modes is {modes[:100]}; t or e was expected for each of {modules} modules")
+        if unknown := [i for i, *_ in content["events"] if i >= len(self._tensors)]:
+            raise ValueError(f"events has the tensor {unknown[0]}, which no line before it describes")
+        events = tuple([Event(self._tensors[i], *rest) for i, *rest in content["events"]])
+        self._facts = self._facts | content.get("facts", {})
+        groups, paths = json.dumps(content["groups"], sort_keys=True), content.get("paths")
+        return Step(number, modes, groups, paths, events, content.get("losses", {}), self._facts)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
-        number = 0
-        while line := file.readline(LONGEST_LINE + 1):
-            number += 1
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
             if len(line) > LONGEST_LINE:
                 raise ValueError(
                     f"{path}, line {number} has more than {LONGEST_LINE:,} bytes; it is not a line of a trace"
@@ -122,94 +222,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _check_header(content: dict[str, Any], where: str) -> dict[str, Any]:
-    if content.get("trace") != FORMAT:
-        raise ValueError(f"{where}: the format is {content.get('trace')!r}; a trace of format {FORMAT} was expected")
-    modules = _list(content, "modules", where)
-    if not all(isinstance(each, list) and len(each) == 2 and all(_is_name(x) for x in each) for each in modules):
-        raise ValueError(f"{where}: modules must be pairs of name and class")
-    if not all(_is_name(each) for each in _list({"optimizers": []} | content, "optimizers", where)):
-        raise ValueError(f"{where}: optimizers must be names of classes")
-    entries = content.get("environment")
-    if not isinstance(entries, dict) or not all(_is_entry(each) for each in entries.values()):
-        raise ValueError(f"{where}: environment must be an object of texts, finite numbers and truth values")
-    return content
-
-
-def _is_entry(value: object) -> bool:
-    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _list(content: dict[str, Any], key: str, where: str) -> list[Any]:
-    if not isinstance(content.get(key), list):
-        raise ValueError(f"{where}: {key} must be a list")
-    return list(content[key])
-
-
-def _tensor(content: object, where: str) -> Tensor:
-    match content:
-        case [str(phase), str(name), list(shape), str(dtype), list(strides)] if (
-            phase in PHASES
-            and _is_name(name)
-            and _is_name(dtype)
-            and _are_counts(shape)
-            and _are_counts(strides)
-            and len(shape) == len(strides)
-        ):
-            return Tensor(phase, name, tuple(shape), dtype, tuple(strides))
-    raise ValueError(f"{where}: a tensor is {str(content)[:100]}; phase, name, shape, dtype and strides were expected")
-
-
-def _are_counts(values: list[Any]) -> bool:
-    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
-
-
-def _step(content: dict[str, Any], tensors: list[Tensor], modules: int, where: str) -> Step:
-    number, modes, groups, paths = (content.get(key) for key in ("step", "modes", "groups", "paths"))
-    if type(number) is not int or number < 0:
-        raise ValueError(f"{where}: step is {str(number)[:100]}; a count was expected")
-    if not isinstance(modes, str) or len(modes) != modules or set(modes) - {"t", "e"}:
-        raise ValueError(f"{where}: modes is {str(modes)[:100]}; t or e was expected for each of {modules} modules")
-    if not isinstance(groups, list) or not all(isinstance(each, dict) for each in groups):
-        raise ValueError(f"{where}: groups is {str(groups)[:100]}; a list of objects was expected")
-    if paths is not None and not (isinstance(paths, list) and all(_is_name(each) for each in paths)):
-        raise ValueError(f"{where}: paths is {str(paths)[:100]}; a list of names was expected")
-    events = tuple([_event(each, tensors, where) for each in _list(content, "events", where)])
-    options = json.dumps(groups, sort_keys=True)
-    losses = _losses(content.get("losses", {}), where)
-    return Step(number, modes, options, None if paths is None else tuple(paths), events, losses)
-
-
-def _losses(content: object, where: str) -> dict[str, float]:
-    """Convert losses from hexadecimal text to floats. The text can express NaN, which JSON cannot."""
-    if isinstance(content, dict) and all(_is_name(name) and isinstance(value, str) for name, value in content.items()):
-        try:
-            return {name: float.fromhex(value) for name, value in content.items()}
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError(f"{where}: losses is {str(content)[:100]}; hexadecimal numbers by name were expected")
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable()
-
-
 def printable(name: str) -> str:
     """Return a printable name unchanged, and any other name with its special characters escaped."""
     return name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-def _event(content: object, tensors: list[Tensor], where: str) -> Event:
-    match [*content, 0] if isinstance(content, list) and len(content) == 4 else content:
-        case [int(tensor), str(digest), int() | float() as largest, int() | float() as norm, int(not_finite)] if (
-            0 <= tensor < len(tensors)
-            and _HASH.fullmatch(digest)
-            and 0 <= largest <= sys.float_info.max
-            and 0 <= norm <= sys.float_info.max
-            and not_finite >= 0
-        ):
-            return Event(tensors[tensor], digest, float(largest), float(norm), not_finite)
-    raise ValueError(f"{where}: an entry is {str(content)[:100]}; number, hash, largest, norm and count were expected")
 
 
 class Writer:
@@ -222,19 +237,21 @@ class Writer:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self._file = path.open("wb", buffering=0)
         self._numbers: dict[Tensor, int] = {}
+        self._facts: Facts = {}
         try:
-            self._write({"trace": FORMAT, **header})
+            self._write(_json({"trace": FORMAT, **header}))
         except OSError:
             self.close()
             raise
 
-    def _write(self, content: dict[str, Any]) -> None:
-        self._write_text(_json(content))
-
-    def _write_text(self, text: str) -> None:
-        rest = memoryview(text.encode() + b"\n")
+    def _write(self, text: str) -> None:
+        rest = memoryview(text.encode(errors="backslashreplace") + b"\n")
         while rest:
             rest = rest[self._file.write(rest) :]
+
+    def add_modules(self, modules: list[list[str]]) -> None:
+        """Write name and class of modules that are new to the file."""
+        self._write(_json({"modules": modules}))
 
     def write(self, step: Step) -> None:
         """Write the descriptions of tensors that are new to the file, then the step.
@@ -245,21 +262,24 @@ class Writer:
         new = [each for each in dict.fromkeys(event.tensor for event in step.events) if each not in self._numbers]
         if new:
             self._numbers.update(zip(new, range(len(self._numbers), len(self._numbers) + len(new)), strict=True))
-            self._write({"tensors": [[t.phase, t.name, t.shape, t.dtype, t.strides] for t in new]})
+            self._write(_json({"tensors": [[t.phase, t.name, t.shape, t.dtype, t.strides] for t in new]}))
         content: dict[str, Any] = {"step": step.number, "modes": step.modes, "groups": json.loads(step.groups)}
         if step.paths is not None:
             content["paths"] = [printable(each) for each in step.paths]
         if step.losses:
             content["losses"] = {printable(name): value.hex() for name, value in step.losses.items()}
+        if facts := {name: value for name, value in step.facts.items() if self._facts.get(name) != value}:
+            content["facts"] = facts
+            self._facts = self._facts | facts
         # Nine significant digits identify each float32 value.
         events = ",".join(
             [
-                f'[{self._numbers[each.tensor]},"{each.hash}",{each.largest:.9g},{each.norm:.9g}'
-                + (f",{each.not_finite}]" if each.not_finite else "]")
+                f'[{self._numbers[each.tensor]},"{each.hash}",{each.largest:.9g},{each.norm:.9g},'
+                f'{each.not_finite},"{each.sketch}"]'
                 for each in step.events
             ]
         )
-        self._write_text(f'{_json(content)[:-1]},"events":[{events}]}}')
+        self._write(f'{_json(content)[:-1]},"events":[{events}]}}')
 
     @property
     def closed(self) -> bool:

@@ -6,6 +6,7 @@ for one run.
 
 from __future__ import annotations
 
+import collections
 import datetime
 import functools
 import hashlib
@@ -133,11 +134,12 @@ def fix_entropy(notes: Notes) -> None:
     """Make os.urandom, unseeded generators and the process id give the same values in every process."""
     import torch
 
-    counter = itertools.count()
+    # A number for each line of user code: threads of libraries read entropy too, at moments that differ.
+    counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
     def urandom(size: int) -> bytes:
-        notes.add("entropy of the system is read")
-        return hashlib.shake_256(str(next(counter)).encode()).digest(size)
+        place = notes.add("entropy of the system is read")
+        return hashlib.shake_256(f"{place} {next(counters[place])}".encode()).digest(size)
 
     os.urandom = random._urandom = urandom  # type: ignore[attr-defined]
     real_seed, real_number = random.seed, os.getpid

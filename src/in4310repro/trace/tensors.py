@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,23 +68,37 @@ def batch_tensors(images: object) -> Iterator[Named]:
         yield from ((f"images[{i}]", each) for i, each in enumerate(images))
 
 
-def state_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[Named]:
-    """Return pairs (name, tensor) for parameters, buffers and optimizer state.
+def model_tensors(model: nn.Module) -> list[Named]:
+    """Return pairs (name, tensor) for parameters and buffers; lazy ones, which have no values yet, are left out."""
+    found = [(plain_name(name), each) for name, each in (*model.named_parameters(), *model.named_buffers())]
+    return [(name, each) for name, each in found if not is_lazy(each)]
 
-    Lazy parameters and buffers, which have no values yet, are left out.
+
+def plain_name(name: str) -> str:
+    """Return the name of a parameter or module without the part that torch.compile puts into it."""
+    return name.replace("_orig_mod.", "").removesuffix("._orig_mod").removeprefix("_orig_mod")
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, number: int, names: Mapping[int, str]) -> list[Named]:
+    """Return pairs (name, tensor) for the state of an optimizer.
+
+    Args:
+        optimizer: the optimizer.
+        number: its place among the optimizers of the training.
+        names: names of parameters by their ids.
     """
-    parameters = dict(model.named_parameters())
-    names = {id(parameter): name for name, parameter in parameters.items()}
-    found = [(name, each) for name, each in (*parameters.items(), *model.named_buffers()) if not is_lazy(each)]
-    for i, optimizer in enumerate(optimizers):
-        title = f"optimizer{i + 1}" if i else "optimizer"
-        places = {
-            id(each): i for i, each in enumerate(each for group in optimizer.param_groups for each in group["params"])
-        }
-        for parameter, state in optimizer.state.items():
-            name = names.get(id(parameter)) or f"other[{places.get(id(parameter), '')}]"
-            found += iterate_tensors(_numbers_as_tensors(state), f"{title}.{name}")
+    title = f"optimizer{number + 1}" if number else "optimizer"
+    places = {id(each): i for i, each in enumerate(parameters_of(optimizer))}
+    found: list[Named] = []
+    for parameter, state in optimizer.state.items():
+        name = names.get(id(parameter)) or f"other[{places.get(id(parameter), '')}]"
+        found += iterate_tensors(_numbers_as_tensors(state), f"{title}.{name}")
     return found
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the parameters of all groups of an optimizer."""
+    return [each for group in optimizer.param_groups for each in group["params"]]
 
 
 def _numbers_as_tensors(state: object) -> object:
@@ -123,17 +137,22 @@ def _hash(content: bytes) -> Tensor:
 _NOT_PLAIN = object()
 
 
-def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
-    """Return the options of all parameter groups as JSON text, without parameters and other objects.
+def plain_options(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Return class, options and the names of the parameters of each group, as JSON values.
 
-    Infinite numbers and NaN, which JSON cannot express, are written as strings.
+    Infinite numbers and NaN, which JSON cannot express, are written as strings; other objects are left out.
     """
-    groups = [
+    kind = type(optimizer).__qualname__
+    return [
         {key: plain for key, value in group.items() if key != "params" and (plain := _plain(value)) is not _NOT_PLAIN}
-        for optimizer in optimizers
+        | {"class": kind, "parameters": len(group["params"]), "of": _hash_names(group["params"], names)}
         for group in optimizer.param_groups
     ]
-    return json.dumps(groups, sort_keys=True)
+
+
+def _hash_names(parameters: Sequence[Tensor], names: Mapping[int, str]) -> str:
+    shown = "\n".join(names.get(id(each), "") for each in parameters)
+    return hashlib.sha256(shown.encode(errors="backslashreplace")).hexdigest()[:8]
 
 
 def _plain(value: object) -> object:

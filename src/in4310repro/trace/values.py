@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import math
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGEST_LAYOUT = 2**24  # bytes of the entry with names, dtypes and shapes
 SHOWN = 3  # differing elements that are listed
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_DTYPES = {str(each).removeprefix("torch."): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def _show(element: Element) -> str:
 
 def values_file(trace: Path, step: int) -> Path:
     """Return the path of the file beside a trace that holds the kept tensor values of a step."""
-    return trace.with_name(f"{trace.name}.step{step}.npz")
+    return trace.with_name(f"{trace.name}.step{step}.safetensors")
 
 
 class KeptValues:
@@ -108,7 +103,8 @@ class KeptValues:
 
     def _keep(self, wanted: set[str], name: str, values: Tensor) -> None:
         if name in wanted:
-            self._found[name] = values.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
+            copied = values.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
+            self._found[name] = torch.view_as_real(copied) if copied.is_complex() else copied
 
     def write(self, step: int) -> None:
         """Write the chosen tensors of a step to a file, if any were chosen for this step.
@@ -120,18 +116,10 @@ class KeptValues:
             return
         if missing := sorted(self._wanted[step] - set(self._found)):
             raise ValueError(f"step {step} has no tensor {', '.join(missing)}; `in4310repro diff` prints the names")
-        layout = {
-            name: [str(each.dtype).removeprefix("torch."), list(each.shape)] for name, each in self._found.items()
-        }
-        arrays: dict[str, Any] = {f"tensor{i}": _octets(each) for i, each in enumerate(self._found.values())}
-        arrays["layout"] = np.frombuffer(json.dumps(layout).encode(), dtype=np.uint8)
-        with values_file(self._trace, step).open("wb") as file:
-            np.savez(file, **arrays)
+        from safetensors.torch import save_file
+
+        save_file(self._found, values_file(self._trace, step))
         self._found.clear()
-
-
-def _octets(values: Tensor) -> np.ndarray[Any, Any]:
-    return values.reshape(-1).view(torch.uint8).numpy() if values.numel() else np.zeros(0, np.uint8)
 
 
 def read_values(trace: Path, step: int) -> dict[str, Tensor]:
@@ -140,33 +128,16 @@ def read_values(trace: Path, step: int) -> dict[str, Tensor]:
     Raises:
         ValueError: no tensors were kept for the step, or the file is damaged.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     file = values_file(trace, step)
     if not file.is_file():
         raise ValueError(f'no values in {file}; record them with keep={{"step": {step}, "tensors": [NAME, ...]}}')
     try:
-        with zipfile.ZipFile(file) as archive:
-            # An uncompressed entry is not larger than its size in the file says.
-            if any(
-                each.compress_type != zipfile.ZIP_STORED or each.file_size > file.stat().st_size
-                for each in archive.infolist()
-            ):
-                raise ValueError("its entries are compressed or larger than the file")
-        with np.load(file, allow_pickle=False) as content:
-            layout = json.loads(content["layout"].tobytes()[:LARGEST_LAYOUT])
-            return {str(name): _tensor(content[f"tensor{i}"], *each) for i, (name, each) in enumerate(layout.items())}
-    except Exception as error:  # zipfile, NumPy and torch raise a dozen kinds of exception for damaged files
+        return load(file.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{file} holds no values of a trace: {error}") from error
-
-
-def _tensor(octets: np.ndarray[Any, Any], dtype: str, shape: Sequence[int]) -> Tensor:
-    kind = _DTYPES[dtype]
-    if octets.dtype != np.uint8 or octets.ndim != 1 or len(octets) != math.prod(shape) * kind.itemsize:
-        raise ValueError(f"{octets.nbytes} bytes for {dtype} of shape {shape}")
-    return (
-        torch.from_numpy(octets).view(kind).reshape(list(shape))
-        if len(octets)
-        else torch.empty(list(shape), dtype=kind)
-    )
 
 
 def ordered(values: Tensor) -> Tensor:

@@ -13,8 +13,6 @@ import contextlib
 import faulthandler
 import gc
 import importlib
-import inspect
-import itertools
 import json
 import os
 import random
@@ -22,11 +20,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from in4310repro.trace.execution import COMPUTED, set_threads
+from in4310repro.trace.execution import CALLED, COMPUTED, change_calls, set_threads
 from in4310repro.trace.notes import Notes, is_own
 from in4310repro.trace.processes import NotApplicableError
 from in4310repro.trace.surroundings import READ
@@ -35,7 +32,6 @@ FORKS = sys.platform.startswith("linux")
 PAUSE = 0.005  # seconds
 LIBRARIES = ("torchvision", "PIL", "scipy", "pandas", "sklearn")  # that a process may import before it forks
 FRAMES = 2  # of the user's own code, at the end of a traceback
-EXPECTED = "(model, loss function, optimizer, batches)"
 
 
 class Refused(Exception):  # noqa: N818 - a sentence for the user
@@ -68,7 +64,7 @@ def _import_torch() -> None:
     import numpy as np  # noqa: F401
     import torch
 
-    import in4310repro.trace.recorder  # noqa: F401
+    import in4310repro.trace.program  # noqa: F401
 
     if torch.version.cuda is None:
         # Every optimizer imports it, for 1.5 s; with CUDA it may ask for devices, which a fork then cannot use.
@@ -142,12 +138,11 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def run(job: dict[str, Any]) -> None:
-    """Run the training steps that a job describes, under the job's options, and write the trace file.
+    """Run the training that a job describes, under the job's options, and write the trace file.
 
     Raises:
-        Refused: the function does not exist or cannot be called, or does not return a model, loss function,
-            optimizer and batches.
-        NotApplicableError: an option does not apply to these training steps.
+        Refused: the program ended before it had taken enough steps.
+        NotApplicableError: an option does not apply to this training.
     """
     import numpy as np
     import torch
@@ -157,7 +152,6 @@ def run(job: dict[str, Any]) -> None:
     torch.seed()
     np.random.seed()
     os.chdir(job["cwd"])
-    sys.argv = [job["function"]]
     sys.path[:0] = job["path"]
     os.environ.update(job["variables"])
     notes = Notes(Path(f"{job['file']}.notes"))
@@ -167,155 +161,29 @@ def run(job: dict[str, Any]) -> None:
         if action := (READ | COMPUTED).get(option):
             action(notes)
     options = set(job["options"])
-    make = _function(job["function"], job["arguments"])
     if "again" in options:
-        states = _generator_states()
-        _train(make(), job | {"file": None}, options)
+        states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+        _train(job | {"file": f"{job['file']}.before"}, options)
         if "generators as before" in options:
-            _set_generators(states)
-    _train(make(), job, options)
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])
+            random.setstate(states[2])
+    _train(job, options)
 
 
-def _function(name: str, arguments: list[Any]) -> Callable[[], Any]:
-    """Import the user's function; return it bound to its arguments."""
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise Refused(f"there is no module {error.name!r} in this folder or on Python's path") from None
-        raise
-    function: Any = module
-    for each in function_name.split("."):
-        if not hasattr(function, each):
-            raise Refused(f"the module {module_name} has no {function_name!r}")
-        function = getattr(function, each)
-    if not callable(function):
-        raise Refused(f"{name} is {type(function).__name__}; a function that returns {EXPECTED} was expected")
-    with contextlib.suppress(ValueError):
+def _train(job: dict[str, Any], options: set[str]) -> None:
+    from in4310repro.trace.program import EnoughSteps, Program, run
+
+    with Program(Path(job["file"]), job["steps"]) as program:
+        for option in CALLED.keys() & options:
+            change_calls(program, CALLED[option])
         try:
-            inspect.signature(function).bind(*arguments)
-        except TypeError:
-            raise Refused(f"{name}{inspect.signature(function)} needs arguments; it is called without any") from None
-    return lambda: function(*arguments)
-
-
-def _generator_states() -> tuple[Any, ...]:
-    import numpy as np
-    import torch
-
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-
-def _set_generators(states: tuple[Any, ...]) -> None:
-    import numpy as np
-    import torch
-
-    torch.set_rng_state(states[0])
-    np.random.set_state(states[1])
-    random.setstate(states[2])
-
-
-def _train(made: Any, job: dict[str, Any], options: set[str]) -> None:
-    import torch
-
-    from in4310repro.trace.recorder import Trace
-
-    model, criterion, optimizer, batches = _check(made)
-    forward = _forward(model, options)
-    done = 0
-    with contextlib.ExitStack() as stack:
-        trace: Trace | None = None
-        for number, batch in enumerate(itertools.islice(batches, job["steps"])):
-            images, labels = _pair(batch, number)
-            rows = len(images) // 2 if options & {"half a batch", "first half"} else None
-            if rows == 0:
-                raise NotApplicableError("a batch of one image has no half")
-            if "memory format" in options and images.ndim == 4:
-                images = images.contiguous(memory_format=torch.channels_last)
-            if "half a batch" in options:
-                images, labels = images[:rows], labels[:rows]
-            if trace is None and job["file"]:
-                trace = stack.enter_context(
-                    Trace(model, optimizer, job["file"], modules="compile" not in options, rows=rows)
-                )
-            with contextlib.ExitStack() as recording:
-                read = {"images": images[:rows], "labels": labels[:rows], "number": number}
-                step = recording.enter_context(trace.step(**read)) if trace else None
-                loss = _check_loss(criterion(forward(images), labels))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                if step:
-                    step.record(loss=loss)
-            done += 1
-    if done < job["steps"]:
-        words = f"end after {done} of {job['steps']} steps; --steps {done} is possible" if done else "are empty"
-        raise Refused(f"the batches of {job['function']} {words}")
-
-
-def _check(made: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the model, loss function, optimizer and batches in `made`, after checking their types.
-
-    Raises:
-        Refused: `made` does not consist of these four values, or one of them has a wrong type.
-    """
-    import torch
-
-    if not isinstance(made, tuple | list) or len(made) != 4:
-        kind = type(made).__name__
-        shown = f"a {kind} of {len(made)} values" if isinstance(made, tuple | list) else kind
-        raise Refused(f"it returns {shown}; {EXPECTED} was expected")
-    model, criterion, optimizer, batches = made
-    checks = (
-        (isinstance(model, torch.nn.Module), "first", model, "a torch.nn.Module"),
-        (callable(criterion), "second", criterion, "a loss function of scores and labels"),
-        (isinstance(optimizer, torch.optim.Optimizer), "third", optimizer, "a torch.optim.Optimizer"),
-        (hasattr(batches, "__iter__"), "fourth", batches, "an iterable of pairs of images and labels"),
-    )
-    for right, place, value, expected in checks:
-        if not right:
-            raise Refused(f"the {place} of the values that it returns is {type(value).__name__}; expected: {expected}")
-    return model, criterion, optimizer, batches
-
-
-def _pair(batch: Any, number: int) -> tuple[Any, Any]:
-    import torch
-
-    if isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(each, torch.Tensor) for each in batch):
-        return batch[0], batch[1]
-    raise Refused(f"batch {number} is {type(batch).__name__}; a pair of tensors, images and labels, was expected")
-
-
-def _check_loss(loss: Any) -> Any:
-    import torch
-
-    if isinstance(loss, torch.Tensor) and loss.numel() == 1:
-        return loss
-    shown = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-    raise Refused(f"the loss function returns {shown}; a tensor with one value was expected")
-
-
-def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
-    """Return a function that computes the model's output under options such as portable arithmetic or compile.
-
-    Raises:
-        NotApplicableError: an option does not apply to this model.
-    """
-    import torch
-
-    if "memory format" in options:
-        if not any(each.ndim == 4 for each in model.parameters()):
-            raise NotApplicableError("no parameter has four axes")
-        model.to(memory_format=torch.channels_last)
-    if "portable arithmetic" in options:
-        try:
-            from in4310repro.arithmetic import portable
-
-            return portable(model)
-        except (ValueError, ImportError) as error:
-            raise NotApplicableError(str(error)) from None
-    return torch.compile(model) if "compile" in options else model
+            run(job["command"])
+        except EnoughSteps:
+            return
+    name, steps = " ".join(job["command"]), job["steps"]
+    words = f"; --steps {program.done} is possible" if program.done else ", if any"
+    raise Refused(f"{name} ended after {program.done} of {steps} steps of its optimizers{words}")
 
 
 if __name__ == "__main__":
