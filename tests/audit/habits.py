@@ -8,6 +8,7 @@ import numpy as np
 
 from tests.audit import (
     habits_of_accuracy,
+    habits_of_guesses,
     habits_of_markup,
     habits_of_neighbours,
     habits_of_programs,
@@ -26,6 +27,7 @@ HABITS: dict[str, Habit] = {
     **habits_of_programs.HABITS,
     **habits_of_neighbours.HABITS,
     **habits_of_markup.HABITS,
+    **habits_of_guesses.HABITS,
 }
 
 

@@ -150,16 +150,15 @@ def test_a_number_that_may_be_a_share_or_a_percentage_is_one_of_the_two() -> Non
     assert mean.difference == 0
 
 
-def test_a_small_number_in_the_denominator_is_a_condition_of_seven_decimals_or_more() -> None:
-    def table(f1: float) -> str:
-        rows = f"| sea | 0.5123456789 | 0.2512345678 | {f1:.10f} |\n| bay | 0.5 | 0.5 | 0.5 |\n"
-        return f"| Class | Precision | Recall | F1 |\n|---|---|---|---|\n{rows}"
+@pytest.mark.parametrize("decimals", [7, 8, 10, 12])
+def test_a_small_number_in_the_denominators_is_a_known_rounding(decimals: int) -> None:
+    def table(*f1: float) -> str:
+        scores = ((precision, recall, score) for (precision, recall), score in zip(pairs, f1, strict=True))
+        rows = (" | ".join(f"{score:.{decimals}f}" for score in row) for row in scores)
+        named = "\n".join(f"| {name} | {row} |" for name, row in zip("ab", rows, strict=True))
+        return f"| Class | Precision | Recall | F1 |\n|---|---|---|---|\n{named}\n"
 
-    precision, recall = 0.5123456789, 0.2512345678
-    keras = 2 * precision * recall / (precision + recall + 1e-7)
-    (found,) = (each for each in audit(table(keras), power=False).findings if each.kind == "F1")
-    assert found.rank is Rank.UNLESS
-    assert any("1e-7" in condition for condition in found.conditions)
-    assert not any(
-        "1e-7" in text for each in audit(table(keras - 1e-5), power=False).findings for text in each.conditions
-    )
+    pairs = ((0.5123456789, 0.2512345678), (0.7123456789, 0.6512345678))
+    one, other = (2 * p * r / (p + r + 1e-7) for p, r in pairs)
+    assert [each for each in audit(table(one, other), power=False).findings if each.kind == "F1"] == []
+    assert [each.kind for each in audit(table(one, other - 1e-5), power=False).findings if each.kind == "F1"] == ["F1"]

@@ -61,6 +61,9 @@ WITHOUT_CELLS = (
     "scores with equals signs",
     "two models in a notebook",
     "JSON with branches",
+    "subgroups",
+    "differences",
+    "nested lists in code",
 )
 OF_ROWS = ("precision beyond the other images", "rows of another network")
 

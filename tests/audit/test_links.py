@@ -295,10 +295,8 @@ SAID = "".join(
         "6 classes with 50 images each",
         "Each class has 50 test images.",
         "There are 50 images per class, 300 in all.",
-        "300 images, evenly split over six classes",
-        "Six classes, fifty images each",
+        "300 images, evenly split over 6 classes",
         "The 300 images are 50 per class",
-        "The test set has three hundred images, fifty of each class.",
     ],
 )
 @pytest.mark.parametrize("order", ["{sentence}\n\n{table}", "{table}\n{sentence}\n"], ids=["before", "after"])

@@ -302,7 +302,7 @@ def test_sizes_of_several_sets_are_chosen_by_the_fewest_findings() -> None:
 
 
 def test_findings_stand_in_the_order_of_their_ranks() -> None:
-    values = [*column(ACCURACY, a="0.4957", b="1.5", c="-0.5"), value("0.5", None, RECALL)]
+    values = [*column(ACCURACY, a="0.4957", b="1.50", c="0.50", d="0.25"), value("0.5", None, RECALL)]
     found = conclude(document(table(*values)), Options(bound=50)).findings
     ranks = [list(Rank).index(each.rank) for each in found]
     assert ranks == sorted(ranks)

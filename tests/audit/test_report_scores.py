@@ -62,10 +62,6 @@ def test_a_kappa_of_classes_with_an_order_may_be_weighted_by_it() -> None:
     graded = REPORT.replace(" sea", "mild").replace("    town", "moderate").replace("  wood", "severe")
     (found,) = audit(f"{graded}\nKappa: 0.72\n", power=False).findings
     assert (found.rank, found.conditions) == (Rank.UNLESS, (WEIGHTED_KAPPA,))
-    # With 66 of 300 wrong, squares of the distances allow 1 - 300 x 66 / 111,360 = 0.822 at most.
-    for kappa in ("0.12", "0.85"):
-        (found,) = audit(f"{graded}\nKappa: {kappa}\n", power=False).findings
-        assert (found.rank, found.conditions) == (Rank.AS_READ, ())
 
 
 def scores_by_counting(matrix: np.ndarray) -> dict[tuple[Measure, int | None, Average | None], float]:

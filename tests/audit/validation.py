@@ -99,7 +99,7 @@ def _consistent(made: Report, seed: int, sizes: Mapping[str, int]) -> Consistent
     return replace(
         answer,
         rank=worst(result),
-        messages=tuple(finding.message for finding in result.inconsistencies),
+        messages=tuple(finding.message for finding in result.contradictions),
         refused="nothing understood" if result.exit_code == 2 else "",
         read=len(values),
         unread=len(result.document.unread),
@@ -174,6 +174,7 @@ def measured(good: Sequence[Consistent], bad: Iterable[Planted]) -> dict[str, An
             "reports": sum(not case.given for case in good),
             "audits": len(good),
             "false_accusations": sum(case.rank == Rank.IMPOSSIBLE for case in good),
+            "impossible_as_read": sum(case.rank == Rank.AS_READ for case in good),
             "impossible_unless": sum(case.rank == Rank.UNLESS for case in good),
             "odd": sum(case.rank == Rank.ODD for case in good),
             "refused": sum(bool(case.refused) for case in good),
@@ -194,9 +195,11 @@ def _detection(bad: Iterable[Planted]) -> Iterator[dict[str, Any]]:
         counts = answers.setdefault((case.kind, case.sizes, case.decimals), Counter())
         counts["tried"] += 1
         counts["impossible"] += case.rank == Rank.IMPOSSIBLE
+        counts["impossible_as_read"] += case.rank == Rank.AS_READ
         counts["impossible_unless"] += case.rank == Rank.UNLESS
         counts["compared"] += case.peer is not None
         counts["impossible_of_compared"] += case.peer is not None and case.rank == Rank.IMPOSSIBLE
+        counts["as_read_of_compared"] += case.peer is not None and case.rank == Rank.AS_READ
         counts["mlscorecheck"] += bool(case.peer)
     for kind in KINDS:
         for sizes in ("unknown", "known"):

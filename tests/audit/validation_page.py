@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.docs.marks import replaced
 
+COLUMNS = ("impossible_of_compared", "as_read_of_compared", "mlscorecheck")
 NAME = "validation"  # in the marks of the page
 
 
@@ -17,7 +18,8 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [
         f"{good['reports']:,} consistent reports in {result['habits']} printing habits, audited {good['audits']:,} "
         f"times, with and without sizes: **{good['false_accusations']} false accusations**, {good['refused']} refused, "
-        f"{good['impossible_unless']} with a finding under a condition, {good['odd']} odd; "
+        f"{good['impossible_as_read']} impossible as read, {good['impossible_unless']} with a finding under a "
+        f"condition, {good['odd']} odd; "
         f"{good['class_values_read']:,} of {good['class_values']:,} class values read, "
         f"{good['lines_not_understood']} lines not understood.{_rate_of_none(good)}",
         "",
@@ -39,17 +41,15 @@ def _rate_of_none(good: Mapping[str, Any]) -> str:
 
 
 def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield "| error | tried | audit | mlscorecheck |"
-    yield "|---|---:|---:|---:|"
+    yield "| error | tried | impossible | as read | mlscorecheck |"
+    yield "|---|---:|---:|---:|---:|"
     totals: dict[str, Counter[str]] = {}
     for row in rows:
         if row["compared"]:
-            totals.setdefault(row["kind"], Counter()).update(
-                {key: row[key] for key in ("compared", "impossible_of_compared", "mlscorecheck")}
-            )
+            totals.setdefault(row["kind"], Counter()).update({key: row[key] for key in ("compared", *COLUMNS)})
     for kind, counts in totals.items():
-        audit, other = (100 * counts[key] / counts["compared"] for key in ("impossible_of_compared", "mlscorecheck"))
-        yield f"| {kind} | {counts['compared']} | {audit:.0f} % | {other:.0f} % |"
+        shares = " | ".join(f"{100 * counts[key] / counts['compared']:.0f} %" for key in COLUMNS)
+        yield f"| {kind} | {counts['compared']} | {shares} |"
 
 
 def update(page: Path, result: Mapping[str, Any]) -> None:

@@ -95,25 +95,6 @@ class Tallies:
         ]
 
     @property
-    def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of linearly weighted and of quadratically weighted kappa, as a list of intervals.
-
-        Each kappa is 1 - N sum(w o) / sum(w n p), summed over all pairs of a true class i and a predicted class j.
-        A pair has o images and the weight w = |i - j| or (i - j)^2. N, n and p are those of `kappas`.
-        """
-        sizes, found = [each.size for each in self.classes], []
-        for power in (1, 2):
-            apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
-            expected = extremes([_dot(column, sizes) for column in apart], self.predicted, self.problem.images)
-            missed = [each.size - min(k for k, _, _ in each.choices) for each in self.classes]
-            most, fewest = _dot([max(row) for row in apart], missed), self.problem.images - self.right[1]
-            images = self.problem.images
-            found.append(
-                Interval(low=1 - Fraction(images * most, expected[0]), high=1 - Fraction(images * fewest, expected[1]))
-            )
-        return found
-
-    @property
     def matthews(self) -> Sequence[Interval]:
         """Bounds of the multi-class Matthews correlation (Gorodkin), as a list of one interval; empty if unknown.
 

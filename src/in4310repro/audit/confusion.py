@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,14 +11,13 @@ from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Value
 from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.matrix_scores import Counts, Scores, score_matrix
-from in4310repro.audit.sheets import Sheet, half_error, interval_of, make_cells
+from in4310repro.audit.sheets import Sheet, half_error, interval_of, is_rate, make_cells
 
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
 OTHER = "the confusion matrix is of other images or of another network"
 ORDER = "the matrix has its classes in another order"
 LISTED = 3  # up to this many contradictions get a finding each; more are merged into one
 NAMED = 5  # values that are named in one sentence
-RATE = re.compile(r"\brate\b|misclass|\btop ?-?1\b", re.IGNORECASE)
 OF_CLASSES = (
     Measure.RECALL,
     Measure.ACCURACY,
@@ -29,6 +27,10 @@ OF_CLASSES = (
     Measure.NEGATIVE_PREDICTIVE_VALUE,
     Measure.MATTHEWS,
     Measure.BALANCED_ACCURACY,
+    Measure.PREVALENCE,
+    Measure.DETECTION_RATE,
+    Measure.DETECTION_PREVALENCE,
+    Measure.FALSE_POSITIVE_RATE,
 )
 
 
@@ -139,24 +141,12 @@ def _compare(
                 agreeing += claim is None
                 claims += [claim] if claim else []
     for cell in sheet.summaries:
-        exact = scores.over_all(cell.value.measure, cell.value.average) if is_compared(cell) else ()
+        exact = scores.over_all(cell.value.measure, cell.value.average) if is_rate(cell) else ()
         claim = _claim(cell, exact, Fraction(0), orientation) if exact and not cell.value.spread else None
         claims += [_explain_by_batches(claim, cell, scores, sheet)] if claim else []
     sums = sum(sheet.sizes.get(name) == scores.sizes[place] for name, place in places.items())
     return Comparison(
         claims=tuple(claims), agreeing=agreeing, compared=compared, sums=sums, complete=sums == len(places)
-    )
-
-
-def is_compared(cell: Cell) -> bool:
-    """Return whether a score is compared with a matrix.
-
-    A number called only "error" is not, since it may be a loss, unless it is a percentage.
-    """
-    return (
-        cell.value.measure is not Measure.ERROR
-        or cell.value.printed.percent
-        or RATE.search(cell.value.label) is not None
     )
 
 

@@ -23,6 +23,10 @@ class Measure(StrEnum):
     SPECIFICITY = "specificity"  # TN / (TN + FP)
     NEGATIVE_PREDICTIVE_VALUE = "negative predictive value"  # TN / (TN + FN)
     MATTHEWS = "Matthews correlation"  # MCC, from -1 to 1
+    PREVALENCE = "prevalence"  # share of images that are of the class
+    DETECTION_RATE = "detection rate"  # TP / all
+    DETECTION_PREVALENCE = "detection prevalence"  # share of images that are predicted as the class
+    FALSE_POSITIVE_RATE = "false positive rate"  # FP / (TN + FP)
     ERROR = "error"  # one less the accuracy
     OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
 

@@ -12,22 +12,8 @@ from in4310repro.audit.readers.words import heading
 
 # Distance from a table within which an unread line may belong to it.
 NEAR_ROWS = 12
-# A line that looks like a row of the table: words, and a number or a mark for a missing one.
-WORDS = re.compile(r"accura|\bacc\b|precision|recall|\bf1|\bap\b|score|\bclass\b|average", re.IGNORECASE)
-NUMBER = re.compile(r"\d[.,]\d|\d ?%|\bnan\b|\bn/a\b", re.IGNORECASE)
-NUMERAL = re.compile(r"(?<![\w.,])\d*[.,]?\d+(?![\w.,]*\d)")
 LONGEST = 500  # letters of a line that are looked at
 TABLES = 4  # tables before and after that are looked at
-PROSE = 8  # words of a sentence, which is not a row of a table
-SENTENCE = re.compile(r"[^|&\t]*")
-WORD = re.compile(r"[^\W\d_]{2,}")
-NAMED = {
-    Measure.ACCURACY: re.compile(r"accura|\bacc\b", re.IGNORECASE),
-    Measure.PRECISION: re.compile(r"(?<!average )precision\b|\bprec\b", re.IGNORECASE),
-    Measure.RECALL: re.compile(r"recall|sensitivity", re.IGNORECASE),
-    Measure.F1: re.compile(r"\bf[- ]?1|f[- ]?score|f[- ]?measure", re.IGNORECASE),
-    Measure.AVERAGE_PRECISION: re.compile(r"average precision|\bm?ap\b", re.IGNORECASE),
-}
 # Recall of a class is its accuracy.
 ALIKE = {Measure.ACCURACY, Measure.RECALL, Measure.BALANCED_ACCURACY}
 NEAR_CLASSES = 6  # lines around the values of a table that say what its classes are
@@ -135,46 +121,12 @@ def _distance(one: Table, other: Table) -> int:
 
 
 def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a `Gap` for each unread line, in or near the table, that may give values of a missing class."""
+    """Yield a `Gap` for each line in or near the table that looks like a measurement and was not understood."""
     lines = [value.printed.line for value in table.values] or [0]
-    given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
-    for unread in (each for each in document.unread if each.measuring):
-        if min(lines) - NEAR_ROWS <= unread.line <= max(lines) + NEAR_ROWS and _is_row(unread.text, given):
+    for unread in document.unread:
+        if unread.measuring and min(lines) - NEAR_ROWS <= unread.line <= max(lines) + NEAR_ROWS:
             text = f"line {unread.line}, which was not understood, changes it: {unread.text.strip()[:80]!r}"
-            yield Gap(condition=text, measures=_measures(unread.text))
-    of_classes = [value.printed.line for value in table.of_classes]
-    if not of_classes:
-        return
-    used = {value.printed.line for other in document.tables for value in other.values}
-    used |= {p.line for other in document.tables if other.matrix for row in other.matrix.rows for p in row}
-    named = {unread.line for unread in document.unread if unread.measuring}
-    for line in range(min(of_classes) - 1, max(of_classes) + 2):
-        text = document.lines[line - 1][:LONGEST] if 0 < line <= len(document.lines) else ""
-        if line not in used | named and WORDS.search(text) and NUMBER.search(text) and _is_row(text, given):
-            condition = f"line {line}, of which no value was read, changes it: {text.strip()[:80]!r}"
-            yield Gap(condition=condition, measures=_measures(text))
-
-
-def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line may be another row of the table, whose numbers are `given`.
-
-    A line that only repeats numbers from `given` is not a row. A sentence with fewer than two new numbers is not
-    a row either.
-    """
-    text = text[:LONGEST]
-    numbers = _numbers(text)
-    if numbers and set(numbers) <= given:
-        return False
-    sentence = SENTENCE.fullmatch(text.strip()) is not None and len(WORD.findall(text)) >= PROSE
-    return not sentence or len(set(numbers) - given) > 1
-
-
-def _numbers(text: str) -> Sequence[float]:
-    return [float(each.replace(",", ".")) for each in NUMERAL.findall(text)]
-
-
-def _measures(text: str) -> frozenset[Measure]:
-    return frozenset(measure for measure, pattern in NAMED.items() if pattern.search(text[:LONGEST]))
+            yield Gap(condition=text)
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:

@@ -17,9 +17,16 @@ from in4310repro.audit.means import check_means
 from in4310repro.audit.oddities import find_oddities
 from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
-from in4310repro.audit.scores import check_mean_f1, check_scores
+from in4310repro.audit.scores import check_error, check_mean_f1, check_scores
 from in4310repro.audit.search import check_unsized, count_images, find_image_sets
-from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
+from in4310repro.audit.shares import (
+    check_counts,
+    check_floor,
+    check_printed_counts,
+    check_range,
+    check_supports,
+    check_totals,
+)
 from in4310repro.audit.sheets import Sheet, describe_reading, make_certain_sheets, make_sheets, sheet
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
 from in4310repro.audit.weights import check_weights, group_tables
@@ -30,8 +37,10 @@ CHECKS = (
     check_printed_counts,
     check_counts,
     check_totals,
+    check_supports,
     check_scores,
     check_mean_f1,
+    check_error,
     check_matrix,
     check_floor,
     check_joint_counts,

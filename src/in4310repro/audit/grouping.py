@@ -14,7 +14,6 @@ from in4310repro.audit.intervals import Cell, Rounding, counts_within
 from in4310repro.audit.sheets import interval_of
 
 SEARCHED = 7  # groups of tables whose partitions are all tried, 877 at most
-MOVES = 40  # groups of tables that are moved between image sets until no move helps
 # Natural logarithm of the prior odds against a further image set: for one class, and for each further class. Chosen
 # by simulation: most tables that alternate between two sets are separated, and no tables of one set are.
 SPLIT, SPLIT_OF_CLASS = 2.0, 0.5
@@ -75,7 +74,7 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
         return list(find_best_partition(evidence))
-    return [Group(tables=evidence.tables(places)) for places in improve_partition(evidence)]
+    return [Group(tables=evidence.tables(places)) for places in assign_greedily(evidence)]
 
 
 class Evidence:
@@ -250,23 +249,11 @@ def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
         yield [*groups, (last,)]
 
 
-def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
-    """Find a probable partition of many units by greedy assignment.
-
-    If there are at most `most` units, each unit is then repeatedly reassigned to the group where it fits best.
-    """
+def assign_greedily(evidence: Evidence) -> list[list[int]]:
+    """Find a probable partition of many units: each joins the group where it fits best, in the order of the report."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)
-    for _ in range(len(groups) if len(evidence.units) <= most else 0):
-        before = [list(group) for group in groups]
-        for unit in range(len(evidence.units)):
-            home = next(group for group in groups if unit in group)
-            home.remove(unit)
-            groups = [group for group in groups if group]
-            _assign(unit, groups, evidence)
-        if sorted(map(sorted, groups)) == sorted(map(sorted, before)):
-            break
     return sorted(map(sorted, groups))
 
 

@@ -10,12 +10,11 @@ import numpy as np
 from in4310repro.audit.averages import stands_in_row
 from in4310repro.audit.bounds import Tallies
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
-from in4310repro.audit.confusion import is_compared
 from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.joint_counts import Problem, make_problem, other_classes_condition
 from in4310repro.audit.scores import AGAINST_THE_REST, READ, find_predictions
-from in4310repro.audit.sheets import Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of, is_rate
 from in4310repro.audit.weights import SECONDS, Floats, minimise
 
 WEIGHTED_KAPPA = "kappa is weighted by the distances of the classes"
@@ -61,7 +60,7 @@ def _allow_intervals(cell: Cell) -> Allowed | None:
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
     if measure is Measure.KAPPA and average is None:
         return lambda tallies: tallies.kappas
-    if measure is Measure.ERROR and average is Average.OVERALL and is_compared(cell):
+    if measure is Measure.ERROR and average is Average.OVERALL and is_rate(cell):
         return lambda tallies: tallies.errors
     if measure is Measure.MATTHEWS and average is None:
         # Where its bounds are unknown, those of each class against the rest exclude nothing.
@@ -85,8 +84,7 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
         return None
     value, sheet = cell.value, problem.sheet
     if value.measure is Measure.KAPPA and ORDERED.search(" ".join(problem.rows)):
-        weighted = rounded.weighted_kappas
-        conditions += (WEIGHTED_KAPPA,) * any(each.meets(interval_of(cell, Rounding.TWICE)) for each in weighted)
+        conditions += (WEIGHTED_KAPPA,)
     single = value.average is not Average.MICRO
     return Claim(
         kind="summary of scores",

@@ -118,6 +118,10 @@ def score_matrix(counts: Counts) -> Scores:
             Measure.F1: f1,
             Measure.SPECIFICITY: tuple(_share(images - n - p + k, images - n) for k, n, p in triples),
             Measure.NEGATIVE_PREDICTIVE_VALUE: tuple(_share(images - n - p + k, images - p) for k, n, p in triples),
+            Measure.PREVALENCE: tuple(Fraction(n, images) for n in sizes),
+            Measure.DETECTION_RATE: tuple(Fraction(k, images) for k in right),
+            Measure.DETECTION_PREVALENCE: tuple(Fraction(p, images) for p in predicted),
+            Measure.FALSE_POSITIVE_RATE: tuple(_share(p - k, images - n) for k, n, p in triples),
             Measure.MATTHEWS: tuple(
                 correlation(images * k - n * p, n * (images - n), p * (images - p)) for k, n, p in triples
             ),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
 
-from in4310repro.audit.claims import FORMATS, SMALL, Claim, describe_sizes, find_conditions
+from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.doubts import DIFFERENT
-from in4310repro.audit.intervals import ROUNDOFF32, SURE, Cell, Interval, Rounding, counts_within
+from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
 from in4310repro.audit.matrix_scores import correlation
-from in4310repro.audit.sheets import Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of, is_rate
 
 NAMED = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"
@@ -84,8 +84,6 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
     if beyond is None and not sheet.sizes.get(name):
         conditions += ("the scores are means over batches, whose number of images is not known",)
     conditions += beyond or ()
-    if _fits_with_epsilon(row) and not any(map(_shows_no_epsilon, _other_rows(sheet, name))):
-        conditions += (SMALL,)
     if not sheet.table.whole_images:
         conditions += ("precision, recall and F1 are at different thresholds",)
     expected = harmonic(row[Measure.PRECISION].share, row[Measure.RECALL].share)
@@ -101,26 +99,6 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
     )
 
 
-def _other_rows(sheet: Sheet, name: str) -> Iterator[Mapping[Measure, Cell]]:
-    columns = [sheet.classes[measure] for measure in SCORES]
-    names = set.intersection(*(set(column) for column in columns)) - {name}
-    yield from (dict(zip(SCORES, (column[each] for column in columns), strict=True)) for each in names)
-
-
-def _fits_with_epsilon(row: Mapping[Measure, Cell]) -> bool:
-    """Return whether F1 is that of precision and recall, with a small number added to the denominators."""
-    precision, recall = (interval_of(row[measure], Rounding.ROUNDED) for measure in (Measure.PRECISION, Measure.RECALL))
-    total = row[Measure.PRECISION].share + row[Measure.RECALL].share
-    return total > 0 and f1_interval(precision, recall).meets(row[Measure.F1].before_epsilon(total))
-
-
-def _shows_no_epsilon(row: Mapping[Measure, Cell]) -> bool:
-    """Return whether F1 is that of precision and recall to so many decimals that nothing was added."""
-    precision, recall, f1 = (interval_of(row[measure], Rounding.ROUNDED) for measure in SCORES)
-    shown = min(cell.value.printed.decimals for cell in row.values()) >= SURE and row[Measure.F1].share > 0
-    return shown and f1_interval(precision, recall).meets(f1)
-
-
 def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:
     """Yield a claim for each mean F1 that the reported mean precision and mean recall rule out."""
     averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
@@ -130,6 +108,29 @@ def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:
             claim = _check_one_mean_f1(sheet, {measure: cells[0] for measure, cells in row.items()}, average)
             if claim:
                 yield claim
+
+
+def check_error(sheet: Sheet) -> Iterator[Claim]:
+    """Yield a contradiction if an accuracy and an error over all classes do not add up to one."""
+    pair = [[c for c in sheet.summaries if c.value.measure is m] for m in (Measure.ACCURACY, Measure.ERROR)]
+    if [len(cells) for cells in pair] != [1, 1] or pair[0][0].value.average is Average.MACRO:
+        return
+    (accuracy,), (error,) = pair
+
+    def fits(way: Rounding, _: Rounding) -> bool:
+        wrong = interval_of(accuracy, way)
+        return Interval(low=1 - wrong.high, high=1 - wrong.low).meets(interval_of(error, way))
+
+    conditions = find_conditions(fits, [accuracy, error])
+    if conditions is not None and is_rate(error):
+        yield Claim(
+            kind="error",
+            message=f"accuracy is printed as {accuracy.value.printed.text} and error as {error.value.printed.text}, "
+            "which do not add up to one",
+            cells=(accuracy, error),
+            conditions=conditions,
+            excluded=(FORMATS,),
+        )
 
 
 def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Average | None) -> Claim | None:

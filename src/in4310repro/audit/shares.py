@@ -12,7 +12,7 @@ from math import ceil, floor
 from in4310repro.audit.claims import CONDITIONS, FORMATS, SMALL, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import SCORES, Measure
 from in4310repro.audit.intervals import SURE, Cell, Rounding, counts_within, half_precision, is_half
-from in4310repro.audit.sheets import EXCESS, NO_VALUE, VISIBLE_FLOAT16, Sheet, interval_of
+from in4310repro.audit.sheets import EXCESS, VISIBLE_FLOAT16, Sheet, interval_of
 
 SHARES = (
     Measure.ACCURACY,
@@ -31,9 +31,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
-        if value.measure not in SHARES or value.printed.value == NO_VALUE:
-            continue
-        if value.printed.value + cell.unit >= -EXCESS and value.printed.value <= 1 + EXCESS:
+        if value.measure not in SHARES or value.printed.value <= 1 + EXCESS:
             continue
         yield Claim(
             kind="range",
@@ -61,10 +59,6 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
 
 def _explain_range(cell: Cell) -> Iterator[str]:
     """Yield possible explanations of a number outside 0 to 1, such as a percentage without its sign."""
-    if cell.value.printed.value < 0:
-        if cell.value.measure is Measure.BALANCED_ACCURACY:
-            yield "it is adjusted for chance, which can be below zero"
-        return
     if not cell.value.printed.percent and cell.share <= 100:
         yield f"{cell.value.printed.text} is a percentage without its sign"
     elif "%" not in cell.value.printed.text:
@@ -232,6 +226,22 @@ def check_totals(sheet: Sheet) -> Iterator[Claim]:
                     readings=("counts of right images beside each class",),
                     needs_all=True,
                 )
+
+
+def check_supports(sheet: Sheet) -> Iterator[Claim]:
+    """Yield a contradiction if the printed images of the classes are more than the printed images in all."""
+    table, images = sheet.table, sum(sheet.table.sizes.values())
+    if not table.total or images <= table.total or not table.whole_images or not set(table.classes) <= set(table.sizes):
+        return
+    extra = [name for name, size in table.sizes.items() if images - size == table.total]
+    yield Claim(
+        kind="total",
+        message=f"{table.total} images are printed in all, and the {len(table.sizes)} classes have {images}",
+        cells=tuple(sheet.summaries) or tuple(c for column in sheet.classes.values() for c in column.values()),
+        conditions=tuple(f"{name} is not a class" for name in extra),
+        inputs=describe_sizes(sheet, table.sizes),
+        needs_counts=True,
+    )
 
 
 @lru_cache(maxsize=4096)

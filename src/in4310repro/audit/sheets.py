@@ -23,6 +23,7 @@ from in4310repro.audit.doubts import (
 )
 from in4310repro.audit.intervals import (
     ALMOST_FULL,
+    EPSILON,
     ROUNDOFF16,
     ROUNDOFF32,
     ROUNDOFF64,
@@ -45,9 +46,6 @@ VISIBLE_FLOAT32 = 7
 VISIBLE_FLOAT16 = 4
 # Float sums of shares that are one may end this far above one.
 EXCESS = Fraction(1, 2**20)
-# COCO prints -1 where a class has no objects.
-NO_VALUE = -1
-MOST = 4  # groups of ambiguous numbers that are read in every combination of units
 # Words of a text about training: its accuracy may be a mean over batches.
 BATCHES = re.compile(
     r"\b(?:mini-?)?batch(?:es|[_ -]?size)?\b|\bepochs?\b|\bloss(?:es)?\b|\b(?:data)?_?loaders?\b|\d ?m?s/step"
@@ -55,6 +53,7 @@ BATCHES = re.compile(
     re.IGNORECASE,
 )
 LOOP = re.compile(r"\b(?:test\w*|eval\w*|val\w*|acc)(?![^\W_])", re.IGNORECASE)
+RATE = re.compile(r"\brate\b|misclass|incorrect|\btop ?-?1\b", re.IGNORECASE)
 OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all classes in one way
 
 
@@ -96,7 +95,7 @@ class Sheet:
         cells = [*self.summaries, *(cell for column in self.classes.values() for cell in column.values())]
         groups = {_unit_group(cell) for cell in cells if cell.ambiguous}
         chosen = [set(each) for n in range(len(groups) + 1) for each in combinations(sorted(groups), n)]
-        chosen = chosen if len(groups) <= MOST else [set(), groups]
+        chosen = chosen if len(groups) <= 4 else [set(), groups]
         return tuple(self._with_percentages(each) for each in chosen)
 
     def _with_percentages(self, groups: set[tuple[str, int]]) -> Sheet:
@@ -160,7 +159,7 @@ def sheet(table: Table, document: Document, options: Options, certain: bool = Fa
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
-        if value.class_name is not None and value.printed.value != NO_VALUE:
+        if value.class_name is not None and not _is_no_score(value):
             classes.setdefault(value.measure, {}).setdefault(value.class_name, cells[id(value)])
     asides: dict[Measure, dict[str, Cell]] = {}
     for cell in make_cells([*table.values, *table.asides])[len(table.values) :]:
@@ -174,7 +173,7 @@ def sheet(table: Table, document: Document, options: Options, certain: bool = Fa
         classes=classes,
         in_batches=not counted or any(BATCHES.search(line[:LONGEST]) for line in document.lines),
         asides=asides,
-        summaries=tuple(cells[id(value)] for value in table.values if value.class_name is None),
+        summaries=tuple(cells[id(v)] for v in table.values if v.class_name is None and not _is_no_score(v)),
         sizes=sizes,
         origin=origin,
         total=table.total or (sum(sizes.values()) if sizes and set(table.classes) <= set(sizes) else None),
@@ -187,6 +186,11 @@ def sheet(table: Table, document: Document, options: Options, certain: bool = Fa
         mixed=tuple(doubts_of_averages(table, document)),
         certain=certain,
     )
+
+
+def _is_no_score(value: Value) -> bool:
+    """Return whether a number is negative, and not of a correlation: a difference, or COCO's -1 for no objects."""
+    return value.printed.value < 0 and value.measure not in (Measure.KAPPA, Measure.MATTHEWS)
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
@@ -210,13 +214,26 @@ def make_cells(values: Sequence[Value]) -> list[Cell]:
     of_classes = {value.measure for value in large if value.class_name is not None}
     units = _units(values)
     double = {value.measure for value in values if _is_double(value.printed)}
-    return [
+    cells = [
         replace(
             _cell(value, value.measure in (percentages if value.class_name is None else of_classes), unit),
             error=_error(value.printed, value.measure in double),
         )
         for value, unit in zip(values, units, strict=True)
     ]
+    return [replace(c, error=max(c.error, 2 * EPSILON)) for c in cells] if _have_epsilon(cells) else cells
+
+
+def _have_epsilon(cells: Sequence[Cell]) -> bool:
+    """Return whether most F1 scores show that a small number was added to denominators: tp / (tp + fn + 1e-7)."""
+    rows: dict[str, dict[Measure, Cell]] = {}
+    for cell in cells:
+        if cell.value.class_name is not None and cell.value.printed.decimals >= VISIBLE_FLOAT32:
+            rows.setdefault(cell.value.class_name, {}).setdefault(cell.value.measure, cell)
+    scores = [tuple(row[each] for each in SCORES) for row in rows.values() if set(SCORES) <= set(row)]
+    right = [(p.share, r.share, f1) for p, r, f1 in scores if p.share + r.share > 0]
+    shown = sum(2 * f1.unit < 2 * p * r / (p + r) - f1.share <= 2 * EPSILON for p, r, f1 in right)
+    return shown > 0 and 2 * shown >= len(scores)
 
 
 def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
@@ -274,6 +291,12 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
     short = count_decimals(printed) < VISIBLE_FLOAT32
     double = among_doubles if short else _is_double(printed)
     return ROUNDOFFS * (ROUNDOFF64 if double else ROUNDOFF32)
+
+
+def is_rate(cell: Cell) -> bool:
+    """Return whether a score over all classes is surely a share: a number called only "error" may be a loss."""
+    value = cell.value
+    return value.measure is not Measure.ERROR or value.printed.percent or RATE.search(value.label) is not None
 
 
 def half_error(cells: Iterable[Cell]) -> Fraction:

@@ -36,25 +36,13 @@ PATTERNS = tuple(
 TOTAL_OF_CLASSES = re.compile(
     rf"\b{NUMBER.format('total')} (?:[^\W\d_]{{2,}} ){{0,2}}?{THINGS}|\b{NUMBER.format('all')} in (?:total|all)\b", re.I
 )
-UNITS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen"
-)
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {word: place for place, word in enumerate(UNITS.split(), start=1)}
-NUMBERS |= {word: 10 * place for place, word in enumerate(TENS.split(), start=2)} | {"hundred": 100}
-BELOW_HUNDRED = (
-    rf"(?:(?:{'|'.join(TENS.split())})(?:[ -](?:{'|'.join(UNITS.split()[:9])}))?|{'|'.join(UNITS.split())}|nineteen)"
-)
-# Not `one`, which is seldom a number, unless of hundreds.
-WORDS = re.compile(
-    rf"\b(?!one\b(?! hundred)){BELOW_HUNDRED}(?: hundred(?: (?:and )?{BELOW_HUNDRED})?)?\b", re.IGNORECASE
-)
 EVEN = re.compile(r"\b(?:evenly|equally|balanced|uniformly|same number)\b", re.IGNORECASE)
 TESTED = re.compile(r"\b(?:test\w*|evaluat\w*|validat\w*|held[- ]out|hold[- ]?out)\b", re.IGNORECASE)
 OTHER = re.compile(
     r"\b(?:train\w*|fit(?:ted)?|augment\w*|epochs?|batch\w*|shots?|fine[- ]?tun\w*|up to|at least|about)\b", re.I
 )
+# 437 images of buildings, 474 (of) forest
+OF_CLASS = rf"(?<![\w.,])(\d{{{{1,3}}}}(?:,\d{{{{3}}}})+|\d{{{{1,7}}}}) (?:{THINGS} )?(?:(?:of|in|from) )?{{}}\b"
 CONDITION = "the class sizes in line {} are those of other images"
 SPLITS = re.compile(r"\b(?:train\w*|splits?|folds?)\b", re.IGNORECASE)
 TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more are, fitting says nothing
@@ -81,6 +69,9 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     be those of other images.
     """
     names = table.classes
+    named = _find_named(table, document)
+    if named:
+        return named
     values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]
     if len(names) < 2 or len(values) < len(names) or table.sizes or not table.whole_images or table.partial:
         return StatedSizes()
@@ -99,28 +90,31 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     return StatedSizes(sizes=dict.fromkeys(names, size), conditions=() if certain else (CONDITION.format(line),))
 
 
+def _find_named(table: Table, document: Document) -> StatedSizes | None:
+    """Return the sizes that one line near the table gives by class: 437 images of buildings, 474 of forest."""
+    lines = [value.printed.line for value in table.of_classes]
+    near = range(max(1, min(lines, default=1) - NEAR_TABLE), max(lines, default=0) + NEAR_TABLE + 1)
+    for number in near if len(table.classes) > 1 and not table.sizes and not table.partial else ():
+        text = document.lines[number - 1][:LINE] if number <= len(document.lines) else ""
+        given = {name: re.search(OF_CLASS.format(re.escape(name)), text, re.IGNORECASE) for name in table.classes}
+        if all(given.values()) and not OTHER.search(text):
+            sizes = {name: int((found[1]).replace(",", "")) for name, found in given.items() if found}
+            conditions = () if TESTED.search(text) else (CONDITION.format(number),)
+            return StatedSizes(sizes=sizes, conditions=conditions)
+    return None
+
+
 def _find_sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
     """Yield class size, line number and text of each sentence near a table that states one size for all classes."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR_TABLE), min(len(document.lines), max(lines) + NEAR_TABLE) + 1):
-        for text in _split_sentences(replace_number_words(document.lines[number - 1][:LINE])):
+        for text in _split_sentences(document.lines[number - 1][:LINE]):
             if OTHER.search(text):
                 continue
             total = _find_total(text)
             for size in _find_each(text, total, classes):
                 if size >= 2 and total in (None, size, size * classes):
                     yield size, number, text
-
-
-def replace_number_words(text: str) -> str:
-    """Return the text with number words as digits: "six classes, fifty images each" has 6 and 50."""
-    return WORDS.sub(lambda match: str(_number_of_words(match[0].lower())), text)
-
-
-def _number_of_words(words: str) -> int:
-    parts = [NUMBERS[part] for part in re.split(r"[ -](?:and )?", words)]
-    hundreds = parts.index(100) if 100 in parts else None
-    return sum(parts) if hundreds is None else 100 * sum(parts[:hundreds]) + sum(parts[hundreds + 1 :])
 
 
 def _split_sentences(line: str) -> Sequence[str]:

@@ -209,8 +209,7 @@ class Audit:
             Rank.AS_READ: "if the text was read as it is meant",
             Rank.UNLESS: "under conditions",
         }
-        found = [(len(self.of_rank(rank)), text) for rank, text in texts.items()]
-        told = [f"{format_number(number, 'finding')} {text}" for number, text in found if number]
+        told = [f"{format_number(n, 'finding')} {t}" for rank, t in texts.items() if (n := len(self.of_rank(rank)))]
         if told:
             return " and ".join(told)
         if not self.compared:

@@ -243,11 +243,6 @@ def test_a_heading_parts_a_table_from_what_is_below_the_heading_alone() -> None:
     assert [len(read(f"{above}\n\n{numbered}").tables) for above in (matrix, "Overall accuracy: 0.87")] == [1, 1]
 
 
-def test_a_count_of_all_images_of_a_matrix_belongs_to_it_up_to_24_lines_away() -> None:
-    texts = (f"[[83 17]\n [9 91]]{space}Accuracy: 87 % (174/200)" for space in ("\n" * 24, "\n" * 25))
-    assert [len(read(text).tables) for text in texts] == [1, 2]
-
-
 @pytest.mark.parametrize("text", ["{values}{space}{caption}", "{caption}{space}{values}"], ids=["below", "above"])
 def test_a_caption_up_to_four_lines_away_names_the_values_of_lines(text: str) -> None:
     for space, named in (("\n" * 4, True), ("\n" * 5, False)):

@@ -10,7 +10,7 @@ from typing import Any
 
 from in4310repro.audit.document import SCORES, ConfusionMatrix, Measure, Table
 from in4310repro.audit.readers.contexts import LINE
-from in4310repro.audit.readers.grid import Grid
+from in4310repro.audit.readers.grid import Grid, Row, is_numeric, strip_signs
 from in4310repro.audit.readers.joining import MATRIX_NEAR, join, match_matrix
 from in4310repro.audit.readers.numbers import is_missing
 from in4310repro.audit.readers.pieces import Piece
@@ -66,7 +66,7 @@ def is_certain(table: Grid, lines: Sequence[str]) -> bool:
         return False
     first, *names = (name.strip(" :#*") for name in table.names)
     labels = [row.cells[0] for row in table.body]
-    if not all(labels) or len(set(labels)) < len(labels) or not all(map(_has_value, table.body)):
+    if not all(labels) or len(set(labels)) < len(labels) or not all(map(_has_values, table.body)):
         return False
     line = lines[table.rows[0].lines[0] - 1] if lines else first
     of_program = SCIKIT.fullmatch(line) or (SPACY.fullmatch(line) and set(names) == {"P", "R", "F"})
@@ -78,8 +78,10 @@ def is_certain(table: Grid, lines: Sequence[str]) -> bool:
     return headed and _are_measures(names) and (bool(of_program) or not _are_others(labels))
 
 
-def _has_value(row: Any) -> bool:
-    return not all(map(is_missing, row.cells[1:]))
+def _has_values(row: Row) -> bool:
+    """Return whether a row has a number, and nothing else behind its name, so that no class is left out."""
+    cells = [strip_signs(cell) for cell in row.cells[1:] if not is_missing(cell)]
+    return bool(cells) and all(map(is_numeric, cells))
 
 
 def _is_support(name: str) -> bool:
@@ -125,17 +127,26 @@ def is_closed(node: Any) -> bool:
     return told and pure and _are_measures(keys) and not _are_others(list(map(str, node)))
 
 
-def certain_pieces(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the tables that were read with certainty, each with what is surely of the same predictions.
-
-    These are tables that `is_certain` accepts, with the confusion matrix from which most of their values follow,
-    and the output of programs, from its first to its last line.
-    """
+def join_blocks(pieces: Sequence[Piece], lines: Sequence[str]) -> tuple[list[Piece], list[Piece]]:
+    """Return the tables within the outputs of programs, joined from the first to the last line, and all others."""
     blocks = list(find_blocks(lines))
-    made = [piece for block in blocks for piece in join([p for p in pieces if _is_in(p, block)], lines)]
-    alone = [p for p in pieces if p.certain and not any(_is_in(p, block) for block in blocks)]
+    made = [piece for block in blocks for piece in _join_block([p for p in pieces if _is_in(p, block)], lines)]
+    return made, [piece for piece in pieces if not any(_is_in(piece, block) for block in blocks)]
+
+
+def find_certain(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the certain tables, each with the confusion matrix from which most of its values follow."""
     matrices = [p for p in pieces if p.table.matrix is not None and not p.table.values]
-    return [*made, *(_add_matrix(piece, matrices) for piece in alone)]
+    return [_add_matrix(piece, matrices) for piece in pieces if piece.certain]
+
+
+def _join_block(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
+    """Return the tables of one output of a program; scores over all classes alone are one table."""
+    made = join(pieces, lines, len(lines))
+    if len(made) < 2 or any(piece.table.has_classes for piece in made):
+        return made
+    values = tuple(value for piece in made for value in piece.table.values)
+    return [replace(made[0], table=replace(made[0].table, values=values), last=max(piece.last for piece in made))]
 
 
 def _is_in(piece: Piece, block: range) -> bool:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from in4310repro.audit.document import ConfusionMatrix, Measure, Table, TableKind, Value
+from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Table, TableKind, Value
+from in4310repro.audit.readers.contexts import LINE
 from in4310repro.audit.readers.matrices import transpose
 from in4310repro.audit.readers.passes import CAPTION
 from in4310repro.audit.readers.pieces import Piece
 
 NEAR = 12  # lines between an overall value and the table that it is of
-FAR = 24  # as above, where both are of equally many images
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
+# Scores of folds: a list of decimals, or a line for each fold.
+FOLDS = re.compile(r"[\[(](?:\s*\d?\.\d+[\s,]*){2,}|\b(?:fold|cross|cv)\b", re.IGNORECASE)
 BESIDE = 4  # within so many lines, a value without an image set belongs to the table's set
 # Recall of a class is its accuracy, so an overall accuracy can belong to a table with either.
 OF_IMAGES = {
@@ -31,8 +33,11 @@ OF_IMAGES = {
 }
 
 
-def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the tables, with each matrix and overall value merged into the nearest class table that it fits."""
+def join(pieces: Sequence[Piece], lines: Sequence[str], near: int = NEAR) -> list[Piece]:
+    """Return the tables, with each matrix and overall value merged into the nearest class table that it fits.
+
+    An overall value may be `near` lines away.
+    """
     tables = _merge_matrices(pieces, lines)
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
@@ -41,7 +46,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
         fitting = sorted(
             (_distance(loose, piece), index)
             for index, piece in enumerate(tables)
-            if _fits(loose, piece, lines) and not any(_is_between(other, loose, piece) for other in models)
+            if _fits(loose, piece, lines, near) and not any(_is_between(other, loose, piece) for other in models)
         )
         # At equal distance from two tables the owner is unknown.
         if fitting and (len(fitting) == 1 or fitting[0][0] < fitting[1][0]):
@@ -114,7 +119,7 @@ def _distance(one: Piece, other: Piece) -> int:
     return max(one.first - other.last, other.first - one.last, 0)
 
 
-def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
+def _fits(loose: Piece, piece: Piece, lines: Sequence[str], near: int) -> bool:
     """Return whether an overall value may belong to a table, by distance, headings, image set and metric."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
@@ -123,22 +128,20 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
     measures = all(
         _same_measure(value.measure, piece) and not _has_another(value, piece) for value in loose.table.values
     )
-    near = distance <= (FAR if _has_as_many(loose, piece) else NEAR)
-    return loose.joins and piece.joins and near and same_set and not apart and measures
+    near_enough = distance <= near and not _is_mean_of_folds(loose, lines)
+    return loose.joins and piece.joins and near_enough and same_set and not apart and measures
+
+
+def _is_mean_of_folds(loose: Piece, lines: Sequence[str]) -> bool:
+    """Return whether a mean stands right below the scores of folds: they are what it is of."""
+    above = lines[max(0, loose.first - 1 - BESIDE) : loose.first - 1]
+    means = any(value.average is Average.UNNAMED for value in loose.table.values)
+    return means and any(FOLDS.search(line[:LINE]) for line in above)
 
 
 def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
     """Return whether table `other` lies between the line `loose` and the table `piece`."""
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
-
-
-def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether `loose` has a count k/n where n is the number of images in the matrix of `piece`."""
-    matrix = piece.table.matrix
-    images = matrix and sum(cell.value for row in matrix.rows for cell in row)
-    return (
-        matrix is not None and not matrix.shares and any(v.count and v.count[1] == images for v in loose.table.values)
-    )
 
 
 def _same_measure(measure: Measure, piece: Piece) -> bool:
@@ -159,7 +162,8 @@ def _has_another(value: Value, piece: Piece) -> bool:
 
 def _add_summary(piece: Piece, loose: Piece) -> Piece:
     table, other = piece.table, loose.table
-    counted = next((value.count[1] for value in other.values if value.count), None)
+    of_images = (Measure.ACCURACY, Measure.ERROR)
+    counted = next((value.count[1] for value in other.values if value.count and value.measure in of_images), None)
     table = replace(
         table,
         values=(*table.values, *other.values),

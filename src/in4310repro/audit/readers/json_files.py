@@ -134,6 +134,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
     if isinstance(node, Mapping):
         gathered = Gathered()
         rest = [left for key, value in node.items() for left in _gather(key, value, gathered, measure)]
+        rest = _take_outcomes(node, rest, gathered)
         told = measure or heading(" ".join(path)).measure or (Measure.OTHER if not path else None)
         if (measure or not gathered.values) and not gathered.matrix and _is_flat(node) and told:
             _by_class({key: node[key] for key in rest}, told, gathered)
@@ -147,6 +148,19 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
     elif isinstance(node, list):
         for index, each in enumerate(node, start=1):
             _walk(each, (*path, str(index)), pieces, measure)
+
+
+def _take_outcomes(node: Mapping[str, Any], rest: list[str], gathered: Gathered) -> list[str]:
+    """Take the counts TP, TN, FP and FN of an object as its matrix of two classes; return the other keys."""
+    names = {
+        re.sub(r"(?<=[tf])(?:rue|alse)[ _-]?(?=[pn])|(?<=[pn])(?:ositive|egative)s?$", "", k.lower()): k for k in rest
+    }
+    keys = [names.get(name) for name in ("tn", "fp", "fn", "tp")]
+    cells = [node[key] for key in keys if key and isinstance(node[key], Numeral)]
+    if gathered.matrix or len(cells) < len(keys):
+        return rest
+    gathered.matrix, gathered.names = [cells[:2], cells[2:]], gathered.names or ["negative", "positive"]
+    return [key for key in rest if key not in keys]
 
 
 def _join_report(

@@ -17,8 +17,8 @@ from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks
 BULLET = re.compile(r"^(?:(?:[-*+•>]|#{1,6}|//|\d{1,3}[.)]) )+")
 # 2024-05-11 10:53:25,019 - mmseg - INFO - ...
 STAMP = re.compile(
-    r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\] ]{0,12}\]?"
-    r"(?: ?[-|:]? ?[\w.]{0,40} ?[-|:]? ?\[?(?:INFO|DEBUG|WARNING)\]?)?[ :|-]*"
+    r"^\[?(?:\d{4}-\d\d-\d\d|\d\d/\d\d/\d{4})[T ]\d\d:\d\d:\d\d[^\] ]{0,12}\]?"
+    r"(?: ?[-|:]? ?[\w.]{0,40} ?[-|:]? ?\[?(?:INFO|DEBUG|WARNING)\]?)?(?: - (?:__\w+__|[\w.]+\.\w+)(?= - ))?[ :|-]*"
     r"|^\[?(?:INFO|DEBUG)\]?[ :][^ ]{0,40}:? ?"
 )
 # A label, a separator, a value; spaces have been made single, and wider gaps two.
@@ -231,7 +231,7 @@ def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str,
     `plane: accuracy` gives the label `accuracy` and the class name `plane`. `Per-class accuracy: plane` gives the
     label `plane` and the metric accuracy. A `name` or `measure` that no part replaces is returned unchanged.
     """
-    parts = re.split(r" ?: | - ", label, maxsplit=1)
+    parts = re.split(r" ?: | - | ?-{1,2}> ?| ?=> ?", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if parse_pure(parts[1]) and not heading(parts[0]).summary and not parse_pure(parts[0]):
             if not heading(parts[0]).rest:

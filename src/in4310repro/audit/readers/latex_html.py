@@ -218,7 +218,9 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
         rows = _rows_of_html(table)
         if len(rows) > 1:
             title = " ".join(caption.split()) or find_title(lines, first - 1, last)
-            yield grid(rows, HTML, title=title)
+            # A name over several columns of the first row has their own names below it.
+            spans = len(table[0][1]) > 1 and any(columns > 1 for _, columns, _ in table[0][1])
+            yield grid(rows, HTML, header=2 if spans else None, title=title)
 
 
 def rows_of_tables(html: str) -> list[list[list[str]]]:

@@ -119,7 +119,10 @@ def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, 
         rows += [parse_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
         if re.search(r"\] {0,4}\]", text):
             called = any(CONFUSION.search(line[:LINE]) for line in lines[max(0, start - 3) : start + 1])
-            matrix = make_matrix(rows, names if len(names) == len(rows) else [], wrong=called)
+            shown = called or lines[start].strip().startswith(("array(", "tensor("))
+            if not shown and any("," in line for line in lines[start : index + 1]):
+                return None
+            matrix = make_matrix(rows, names if len(names) == len(rows) else [])
             return (matrix, index + 1) if matrix else None
         if not parts or None in rows or len(rows) > len(rows[0] or ()):
             return None
@@ -263,41 +266,33 @@ def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
 
-def make_matrix(
-    rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
-) -> ConfusionMatrix | None:
+def make_matrix(rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str]) -> ConfusionMatrix | None:
     """Return a confusion matrix if the rows form a square of counts or of fractions; else None.
 
-    Fractions must sum to about one, or percentages to about 100, by row, by column or in total. If `wrong`
-    is True, up to a third of the rows or columns may have a different sum; this is meant for numbers that
-    the text calls a confusion matrix.
+    Two thirds of the rows or of the columns of fractions must sum to about one, or to about 100 as percentages do.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):
         return None
     values = [[printed.value for printed in row] for row in full]
     whole = all(value.denominator == 1 and value >= 0 for row in values for value in row)
-    if not whole and not _are_shares(values, wrong):
+    if not whole and not _are_shares(values):
         return None
     classes = tuple(names) or tuple(str(index) for index in range(len(full)))
     return ConfusionMatrix(classes=classes, rows=full, shares=not whole)
 
 
-def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells sum to about one, or to about 100 as percentages do.
-
-    A row or column of zeros is accepted, too. If `wrong` is True, up to a third of the rows or columns may
-    have a different sum.
-    """
+def _are_shares(values: Sequence[Sequence[Fraction]]) -> bool:
     allowed = Fraction(len(values), 50)
-
-    def one(total: Fraction) -> bool:
-        return abs(total - 1) <= allowed or abs(total - 100) <= 100 * allowed or not total
-
-    lines = ([sum(line, Fraction(0)) for line in way] for way in (values, list(zip(*values, strict=True))))
-    total = sum((sum(row, Fraction(0)) for row in values), Fraction(0))
-    sound = any(sum(map(one, sums)) >= len(sums) - (len(sums) // 3 if wrong else 0) for sums in lines)
-    return all(0 <= value <= 100 for row in values for value in row) and (sound or (bool(total) and one(total)))
+    ways = ([sum(line, Fraction(0)) for line in way] for way in (values, list(zip(*values, strict=True))))
+    good = (sum(abs(s - 1) <= allowed or abs(s - 100) <= 100 * allowed or not s for s in sums) for sums in ways)
+    whole = sum((sum(row, Fraction(0)) for row in values), Fraction(0))
+    sound = (
+        any(3 * number >= 2 * len(values) for number in good)
+        or abs(whole - 1) <= allowed
+        or abs(whole - 100) <= 100 * allowed
+    )
+    return sound and all(0 <= value <= 100 for row in values for value in row)
 
 
 FORMS = (_read_bracketed, _read_classified_as, _read_cell_a_line, _read_outcomes, _read_labelled, _read_bare)

@@ -20,6 +20,11 @@ CAPTION = re.compile(r"[#*\s]*((?:figure|fig\.|table|tab\.)\s+\d{1,4})\s*(?:[.:]
 NEAR = 12  # lines between a summary and the class values that it is of
 FOLLOWING = 4  # lines between values and their caption
 FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; fewer may be anything
+# Names of classifiers, which are no classes, and nor are the names in lines of the same form.
+CLASSIFIER = re.compile(
+    r"dummy|baseline|(?:linear )?sv[mc]|k-?nn|log(?:istic)?(?: ?reg(?:ression)?)?|naive bayes|[gm]?nb|xgb(?:oost)?|lgbm"
+    r"|mlp|decision tree|random forest|adaboost|gradient boosting|catboost"
+)
 ALIKE = 3  # lines of one form that make another form stand out
 
 
@@ -103,11 +108,12 @@ def _settle(values: Sequence[LineValue]) -> list[LineValue]:
     """Return the values, with each unclear name read as a class, an image set or a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
+    of_classifiers = {v.subject.measure for v in values if CLASSIFIER.fullmatch((v.subject.class_name or "").lower())}
     settled = []
     for value in values:
         of, places = value.subject, lists[value.subject.measure]
         near = bisect_right(places, value.line + NEAR) - bisect_left(places, value.line - NEAR)
-        if of.clear or of.class_name in known or near >= FORMS:
+        if of.clear or of.class_name in known or (near >= FORMS and of.measure not in of_classifiers):
             settled.append(value)
         else:
             image_set = heading(of.class_name or "").image_set
@@ -197,6 +203,14 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
             yield Unread(line=value.printed.line, text=value.printed.text, why=why)
 
 
+def find_negative(values: Sequence[Value]) -> Iterator[Unread]:
+    """Yield each negative score that can only be a difference, with its line and text."""
+    for value in values:
+        if value.printed.value < 0 and value.measure not in (Measure.KAPPA, Measure.MATTHEWS, Measure.OTHER):
+            why = f"a negative {value.measure} is a difference, or stands for no value"
+            yield Unread(line=value.printed.line, text=value.printed.text, why=why, measuring=False)
+
+
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
     """Return only the passes of the last epoch if the passes were printed during training.
 
@@ -270,7 +284,9 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
     read, beside = scale_with_asides(list(of_classes), list(others))
     sizes = {of: n for v in values if (of := v.subject.class_name) and (n := v.cell.images)}
     of_all = [v for v in values if v.subject.class_name is None]
-    totals = [v.subject.images or v.cell.images or (v.cell.count and v.cell.count[1]) for v in of_all]
+    totals = [
+        v.subject.images or v.cell.images or (_is_of_images(v) and v.cell.count and v.cell.count[1]) for v in of_all
+    ]
     first, last = min(value.line for value in values), max(value.line for value in values)
     table = Table(
         name=name or f"the table from line {first}",
@@ -282,6 +298,11 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
         doubts=tuple(_doubt_thresholds(values)),
     )
     return Piece(table=table, first=first, last=last, reader=READER)
+
+
+def _is_of_images(value: LineValue) -> bool:
+    """Return whether a count beside a value is of all images, and not of the positives or of the predicted ones."""
+    return value.subject.measure in (Measure.ACCURACY, Measure.ERROR)
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from in4310repro.audit.readers.numbers import Measured, to_percent
 
 # Measures of boxes and pixels, or none of a share: no percentage is inferred for a loss.
 UNSCALED = (Measure.OTHER,)
+# Beside these a count is not of the images of the class.
+COUNTED_OTHERWISE = (Measure.PRECISION, Measure.F1, Measure.SPECIFICITY, Measure.NEGATIVE_PREDICTIVE_VALUE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,8 @@ def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str
 
     A value such as 286/300 gives the size 300.
     """
-    counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
+    of_class = (v for v in values if v.class_name is not None and v.count and v.measure not in COUNTED_OTHERWISE)
+    counted = {str(value.class_name): value.count[1] for value in of_class if value.count}
     return {**counted, **sizes}
 
 

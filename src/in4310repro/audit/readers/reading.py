@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from in4310repro.audit.document import SCORES, Average, Document, Item, Measure, Table, TableKind, Unread, Value
-from in4310repro.audit.readers.certainty import certain_pieces, is_certain
+from in4310repro.audit.readers.certainty import find_certain, is_certain, join_blocks
 from in4310repro.audit.readers.contexts import LINE, blank_comment_marks, find_folds, find_running
 from in4310repro.audit.readers.files import Cell, cells_of, load_text
 from in4310repro.audit.readers.grid import Grid
@@ -21,7 +21,7 @@ from in4310repro.audit.readers.latex_html import html_grids, latex_grids
 from in4310repro.audit.readers.lists import measures_of_lists, read_listed, read_train_as_class, section_grids
 from in4310repro.audit.readers.markup import delimited_grids, markdown_grids, markup_grids
 from in4310repro.audit.readers.matrices import read_matrices
-from in4310repro.audit.readers.passes import find_repeated, tables_of_lines
+from in4310repro.audit.readers.passes import find_negative, find_repeated, tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result, move, name_tables
 from in4310repro.audit.readers.programs import add_averages, program_values, read_conll
 from in4310repro.audit.readers.sheet_files import format_value, read_toml
@@ -73,9 +73,10 @@ def read_part(lines: Sequence[str]) -> Part:
     values, unread = _label_values(lines, taken, in_log)
     pieces += tables_of_lines(values, lines, in_log, tables)
     left_out = {**others, **_explain_left_out(values, in_log)}
+    made, rest = join_blocks(pieces, lines)
     return Part(
-        pieces=tuple(join(pieces, lines)),
-        certain=tuple(certain_pieces(pieces, lines)),
+        pieces=tuple(join([*made, *rest], lines)),
+        certain=(*made, *find_certain(rest)),
         unread=(*grids.unread, *unread),
         left_out=left_out,
     )
@@ -225,6 +226,7 @@ def _place_in_cell(piece: Piece, name: str, by: int) -> Piece:
 def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
     pieces = sorted(part.pieces, key=lambda piece: piece.first)
     unread = [*part.unread, *[each for piece in pieces for each in find_repeated(piece.table.values)]]
+    unread += [each for piece in pieces for each in find_negative(piece.table.values)]
     if not any(piece.table.values or piece.table.matrix for piece in pieces):
         reason = f"; line {unread[0].line}, {unread[0].text[:80]!r}: {unread[0].why}" if unread else ""
         raise ValueError(f"no printed result was understood{reason}; {VALID}")

@@ -48,6 +48,8 @@ PART = re.compile(
     r"|(?:light|medium|dark)(?:er)? skin(?: tones?)?"
     r"|(?:young|old|middle[- ]aged)(?:er)?|adults?|children|white|black|asian|hispanic|caucasian|latino)"
 )
+MODELS = re.compile(r"(?:models?|networks?|methods?|classifiers?|algorithms?)(?: names?)?")
+DIFFERENCE = re.compile(r"(?P<one>\S.{0,30}?) (?:[-\u2013\u2212]|vs\.?|minus) (?P<other>\S.{0,30})")
 CODES = 2  # letters of a class code such as AA; a longer word that means a mean is not a class
 AT_THE_END = 5  # rows in which summaries are
 BELOW = 3  # rows below the first summary that are not classes; where there are more, classes go on
@@ -90,6 +92,9 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
     if pure >= {*SCORES} or (_mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name))):
         return Kind.METRICS
     if any(FOLD.fullmatch(label.lower()) for label in labels):
+        return Kind.NETWORKS
+    # A column of models behind the names: `| Type | Sensitivity | Model |`.
+    if any(MODELS.fullmatch(each.lower()) for each in table.names[columns.label + 1 :]):
         return Kind.NETWORKS
     if are_subgroups(name, [] if CLASS.fullmatch(name) else labels):
         return Kind.NETWORKS
@@ -213,6 +218,7 @@ def columns_of(table: Grid) -> Columns | None:
     correct = next((index for index in rest if CORRECT.fullmatch(_plain(names[index]))), None)
     numbers = [i for i in rest if i not in named and i != correct and not any(c.startswith("+") for c in filled[i])]
     numbers = [i for i in numbers if not _is_mostly_above_percent(filled[i])]
+    numbers = [i for i in numbers if not _is_difference(names[i], names, filled[i])]
     # Without a measure among the headings they are networks or classes, whatever they are called.
     some = any(heading(names[i]).measure for i in numbers)
     numbers = [i for i in numbers if heading(names[i]).measure or not _is_above_percent(filled[i])]
@@ -222,6 +228,15 @@ def columns_of(table: Grid) -> Columns | None:
         if not (some and _is_unused(names[i])) and not _is_no_value(names[i], some)
     ]
     return Columns(label=label, groups=groups, values=tuple(values), sizes=tuple(sizes), correct=correct)
+
+
+def _is_difference(name: str, names: Sequence[str], cells: Sequence[str]) -> bool:
+    """Return whether a column holds differences: `M1 - B0` beside `M1` or `B0`, or negative numbers."""
+    found = DIFFERENCE.fullmatch(name)
+    others = [each.lower() for each in names if each != name]
+    of_two = found and any(found[end].lower() in other for end in ("one", "other") for other in others)
+    below = any(re.match(r"[-\u2212]0?[.,\d]*[1-9]", each) and not re.match(r"-1(?:\.0*)?$", each) for each in cells)
+    return bool(of_two) or (below and heading(name).measure not in (Measure.KAPPA, Measure.MATTHEWS, Measure.OTHER))
 
 
 def _are_sizes(name: str, cells: Sequence[str]) -> bool:
@@ -285,7 +300,8 @@ def _label_column(
         return texts[-1]
     if leading:
         return leading[-1]
-    plain = [index for index in numbers[:1] if not heading(names[index]).measure and index in whole]
+    plain = [index for index in numbers[:1] if not heading(names[index]).measure]
+    plain = [index for index in plain if index in whole or names[index].lower() in ("threshold", "cutoff", "cut-off")]
     return plain[0] if plain and len(numbers) > 1 else None
 
 

@@ -16,14 +16,13 @@ from in4310repro.audit.readers.numbers import parse, parse_measured, to_percent
 from in4310repro.audit.readers.pieces import Piece, make_value, scale_with_asides
 from in4310repro.system.files import strip_advice
 
-READER = "TOML"
 MEASURES = {measure.value.lower().replace(" ", "_"): measure for measure in Measure if measure is not Measure.OTHER}
 # Keys that list the values of the classes, and those of their plain mean; rows can say the same, and more.
 BY_CLASS = {f"mean_{key}": measure for key, measure in MEASURES.items()}
 OF = {"images": Item.IMAGE, "boxes": Item.BOX, "entities": Item.ENTITY, "tokens": Item.TOKEN}
 ROWS = {"rows": "class", "averages": "average", "others": "row"}
-TEXTS = ("name", "image_set", "of", "model")
-OTHERS = (*TEXTS, "percent", "partial", "overall_accuracy", "sizes", "predictions", "total", "matrix", "matrix_classes")
+OTHERS = ("name", "image_set", "of", "model", "percent", "partial", "overall_accuracy", "sizes", "predictions", "total")
+MATRIX = ("matrix", "matrix_classes")
 TOP = ("confirmed", "source", "folds", "batches", "table")
 HEAD = """\
 # Read from a report. Correct what is wrong, set confirmed to true, and audit this file. A number is text, as its
@@ -46,7 +45,7 @@ def read_toml(text: str) -> list[Piece]:
         raise ValueError(f"not valid TOML: {strip_advice(error)}") from error
     lines = text.splitlines()
     if "table" not in content:
-        pieces = [replace(piece, reader=READER) for piece in read_object(_numerals(content, lines))]
+        pieces = [replace(piece, reader="TOML") for piece in read_object(_numerals(content, lines))]
         if any(piece.table.values for piece in pieces):
             return pieces
     sections, unknown = content.get("table", []), sorted(set(content) - set(TOP))
@@ -105,8 +104,7 @@ class _Section:
     def __init__(self, content: Mapping[str, Any], name: str, find_line: _Places) -> None:
         self.content, self.find_line = content, find_line
         self.name = str(content.get("name", name))
-        valid = [*OTHERS, *ROWS, *MEASURES, *BY_CLASS]
-        self._check(content, valid, "")
+        self._check(content, [*OTHERS, *MATRIX, *ROWS, *MEASURES, *BY_CLASS], "")
 
     def _check(self, node: Mapping[str, Any], valid: Sequence[str], where: str) -> None:
         unknown = sorted(set(node) - set(valid))
@@ -258,7 +256,9 @@ def _section(table: Table) -> Iterator[str]:
     if table.predictions:
         pairs = ", ".join(f"{_quote(name)} = {number}" for name, number in table.predictions.items())
         yield f"predictions = {{ {pairs} }}"
-    yield from _list_rows("rows", {name: _of(table.values, name) for name in table.classes}, table.sizes)
+    yield from _list_rows(
+        "rows", {n: [v for v in table.values if v.class_name == n] for n in table.classes}, table.sizes
+    )
     averages = [value for value in table.values if value.class_name is None and value.measure is not Measure.OTHER]
     yield from _list_averages(averages)
     names = dict.fromkeys(value.class_name or value.label for value in table.asides)
@@ -266,12 +266,10 @@ def _section(table: Table) -> Iterator[str]:
     if table.matrix:
         if table.matrix.classes != table.classes:
             yield f"matrix_classes = [{', '.join(map(_quote, table.matrix.classes))}]"
-        rows = [", ".join(_cell_text(cell) for cell in row) for row in table.matrix.rows]
+        rows = [
+            ", ".join(_quote(c.text) if table.matrix.shares else str(c.value) for c in row) for row in table.matrix.rows
+        ]
         yield from ["matrix = [  # rows are the true classes", *[f"  [{row}]," for row in rows], "]"]
-
-
-def _of(values: Sequence[Value], name: str) -> list[Value]:
-    return [value for value in values if value.class_name == name]
 
 
 def _list_rows(key: str, rows: Mapping[str, Sequence[Value]], sizes: Mapping[str, int]) -> Iterator[str]:
@@ -310,10 +308,6 @@ def format_value(value: Value) -> str:
     spread = f" ± {value.spread.text}" if value.spread else ""
     sign = " %" if value.printed.percent and "%" not in value.printed.text else ""
     return f"{value.printed.text}{sign}{spread}{count}"
-
-
-def _cell_text(cell: Printed) -> str:
-    return str(cell.value) if cell.value.denominator == 1 else _quote(cell.text)
 
 
 def _plain(text: str) -> str:

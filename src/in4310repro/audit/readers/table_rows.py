@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from in4310repro.audit.document import Average, Measure, Unread, Value
@@ -29,6 +29,8 @@ class Line:
     aside: bool  # no class, as far as its words and its place tell
     size: int | None  # images
     correct: int | None  # images
+    plain: bool = False  # its average is the plain mean of the classes: the row `all` of YOLO
+    outcomes: Mapping[Measure, tuple[int, int]] = field(default_factory=dict)  # from columns TP, FP and FN
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
@@ -103,8 +105,23 @@ def _lines(
                     aside=not summary and place not in told and (size is None or not sized) and is_aside(near, place),
                     size=size,
                     correct=_correct(row, columns),
+                    plain={"class", "images", "instances"} <= {name.lower() for name in table.names},
+                    outcomes=_outcomes(table, row),
                 ),
             )
+
+
+def _outcomes(table: Grid, row: Row) -> dict[Measure, tuple[int, int]]:
+    """Return the counts k/n of a row's precision, recall and F1 from its columns TP, FP and FN; empty without them."""
+    cells = {name.lower(): count(cell) for name, cell in zip(table.names, row.cells, strict=True)}
+    right, false, missed = (cells.get(name) for name in ("tp", "fp", "fn"))
+    if right is None or false is None or missed is None or not right:
+        return {}
+    return {
+        Measure.PRECISION: (right, right + false),
+        Measure.RECALL: (right, right + missed),
+        Measure.F1: (2 * right, 2 * right + false + missed),
+    }
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
@@ -165,8 +182,11 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
     label = f"{line.label} {of.text}".strip()
     if line.summary:
         read, average = average_of(line.label, measure, of.average)
+        average = Average.MACRO if line.plain and average is Average.UNNAMED else average
         return make_value(read, cell, label, average=average)
     value = make_value(measure, cell, label, class_name=line.label)
+    if value and not value.count and measure in line.outcomes:
+        return replace(value, count=line.outcomes[measure])
     if value and line.correct is not None and line.size and measure in (Measure.ACCURACY, Measure.RECALL):
         return replace(value, count=value.count or (line.correct, line.size))
     return value

@@ -12,6 +12,7 @@ from in4310repro.audit.readers.words import CLASS, SIZE, heading
 
 # Progress bars after the header of YOLO's table.
 BAR = re.compile(r"(?<=[\w.)]): +\d{1,3}%.*$")
+GROUPS = re.compile(r"\b(Box|Mask|Pose)\(([^()]*)\)")  # of one table: scores of boxes, and of masks
 BRACKETS = re.compile(r"\b(?:Box|Mask|Pose)\(|\)(?=\s|$)")
 COMMENT = re.compile(r"^\s*(?:#|//|>|\*) ")  # a report pasted below a program
 # Minimum of a header, tested first because a log has thousands of lines.
@@ -54,7 +55,11 @@ def read_header(line: str) -> list[str] | None:
     """Return the column names if a line is a header: two known names or more and no numbers; else None."""
     if len(line) > LINE or not HEADING.search(line):
         return None
-    text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
+    text = BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip())
+    if len(GROUPS.findall(text)) > 1:
+        named = GROUPS.sub(lambda group: "  ".join(f"{group[1]} {name}" for name in _spell(group[2])), text)
+        return re.split(r" {2,}", named.strip())
+    text = BRACKETS.sub(" ", text)
     if ENDS_IN_NUMBER.search(text):
         return None
     single = text.split()
@@ -67,6 +72,10 @@ def read_header(line: str) -> list[str] | None:
     known = sum(map(_known, names)) + is_class
     is_header = known >= 2 and (is_class or 2 * known >= len(names)) and not any(map(is_numeric, names))
     return names if is_header else None
+
+
+def _spell(names: str) -> list[str]:
+    return [{"P": "precision", "R": "recall"}.get(name, name) for name in names.split()]
 
 
 def _is_measure(name: str) -> bool:
@@ -93,11 +102,9 @@ def _rows_below_header(
         text = COMMENT.sub("", lines[index].translate(ALIKE)).rstrip(" #")
         if not text.strip() or re.fullmatch(r"[-=_─ ]+", text[:LINE]):
             continue
-        cells = (
-            split_cells(text, width, names, COMMENT.sub("", lines[start - 1].translate(ALIKE)))
-            if len(lines[index]) <= LINE and index + 1 not in skipped
-            else None
-        )
+        header = COMMENT.sub("", lines[start - 1].translate(ALIKE))
+        read = len(lines[index]) <= LINE and index + 1 not in skipped
+        cells = split_cells(text, width, names, header) if read else None
         if cells is None:
             break
         rows.append((index + 1, cells))

@@ -50,7 +50,11 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (Measure.PRECISION, None, r"\buser'?s?'? acc(?:uracy)?\b"),
         (Measure.ACCURACY, Average.OVERALL, r"\b(?:pixel acc(?:uracy)?|aacc|oa|global correct)\b"),
         (Measure.ACCURACY, Average.MACRO, r"\b(?:macc|mca|aa|average row correct)\b"),
-        (Measure.OTHER, None, r"\b(?:average rowucol correct|prevalence|detection (?:rate|prevalence))\b"),
+        (Measure.OTHER, None, r"\baverage rowucol correct\b"),
+        (Measure.DETECTION_RATE, None, r"\bdetection rate\b"),
+        (Measure.DETECTION_PREVALENCE, None, r"\bdetection prevalence\b"),
+        (Measure.PREVALENCE, None, r"\bprevalence\b"),
+        (Measure.FALSE_POSITIVE_RATE, None, r"\b(?:fp rate|fpr|false positive rate|false alarm rate)\b"),
         (Measure.NEGATIVE_PREDICTIVE_VALUE, None, r"\b(?:neg(?:ative)? pred(?:ictive)? value|npv)\b"),
         (Measure.SPECIFICITY, None, r"\b(?:specificity|spec?|tnr|true negative rate)\b"),
         (
@@ -76,7 +80,7 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (
             Measure.OTHER,
             None,
-            r"\b(?:tp rate|fp rate|roc area|prc area|iou|jaccard|auc|auroc|roc|(?:log ?)?loss|fpr|fnr|geo|iba"
+            r"\b(?:tp rate|roc area|prc area|iou|jaccard|auc|auroc|roc|(?:log ?)?loss|fnr|geo|iba"
             r"|(?:mean |root |relative )+(?:absolute |squared )+error|m[as]e|rmse|wer|cer|eer)\b",
         ),
     )
@@ -143,7 +147,7 @@ CORRECT = re.compile(
 CLASS = re.compile(
     r"(?:the )?(?:class(?:es)?|categor(?:y|ies)|labels?)(?: ?(?:name|label|id|index|no\.?|number|type)s?)?"
     r"|clases?|categor[ií]as?|classes?|classe|kategorien?|klassen?|klasse|класс|类别|類別|分类|クラス|클래스"
-    r"|(?:name|type|species|emotion|disease|digit|object|gesture|activity|expression|breed|character|letter|sign"
+    r"|(?:patholog(?:y|ie)|finding|abnormality|disorder|organ|name|type|species|emotion|disease|digit|object|gesture|activity|expression|breed|character|letter|sign"
     r"|land ?cover|crop|genus|variety|diagnosis|lesion|scene|weather|group|item|product|genre)s?"
     r"(?: ?(?:class|name|type|label|category))?|(?:\w{1,20} )?(?:class(?:es)?|categor(?:y|ies)|type|label)s?(?: name)?"
 )
