@@ -211,8 +211,8 @@ def test_a_resumed_training_without_optimizer_state_is_aligned_and_named(tmp_pat
     ("change", "absent"),
     [
         # Two things differ, and the one that is named is the one that makes the first difference.
-        (("nn.Dropout(0.25)", "nn.Dropout(0.25, inplace=True)"), "dropout"),
-        (("import argparse", "import argparse  # another comment\nunused = 3"), "code"),
+        (("F.relu(self.first(rows))", "F.relu(self.first(rows), inplace=True)"), "computed"),
+        (("given = parser", "unused = 3  # another comment\ngiven = parser"), "code"),
         (("batch_size=16", "batch_size=32"), "batch"),
         (("random, torch", "random, torch; random.random()"), "generator"),
     ],

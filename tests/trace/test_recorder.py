@@ -418,6 +418,7 @@ def test_a_step_that_raises_is_left_out_and_the_next_is_recorded(tmp_path: Path)
                 optimizer.step()
     found = read_trace(file)
     assert [step.number for step in found.steps] == [0, 2]
+    assert "0.weight.used_grad" in events(found, "gradient", 1)
     # What the broken step left behind is recorded at the start of the next.
     assert "start.0.weight" in events(found, "data", 1)
 

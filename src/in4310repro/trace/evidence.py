@@ -203,7 +203,9 @@ def changed_words(first: str, second: str) -> str:
 def _parts(text: str) -> list[str]:
     """Return class and options of a text such as `Dropout(p=0.25, inplace=False)`."""
     kind, _, rest = text.partition("(")
-    return [kind, *(each for each in re.split(r",\s*(?![^(]*\))", rest.removesuffix(")")) if each)]
+    # Transforms of torchvision stand on lines of their own, and options between commas.
+    parts = re.split(r",\s*(?![^(]*\))|(?<=\))\s+(?=\w)", rest.strip().removesuffix(")"))
+    return [kind, *(each.strip() for each in parts if each.strip())]
 
 
 def optimizer_options(pair: Pair) -> dict[str, tuple[Any, Any]]:

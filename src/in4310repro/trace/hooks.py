@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from os import getpid
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,29 +15,37 @@ from torch.optim import optimizer as optimizers
 
 from in4310repro.trace.records import BACKWARD, FORWARD
 
-
-class Observer(Protocol):
-    """Receiver of the calls of modules and of the steps of optimizers."""
-
-    def before_call(self, module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Note that a module is about to be called."""
-
-    def after_call(self, module: nn.Module, output: object) -> None:
-        """Note that a module returned."""
-
-    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note that an optimizer is about to change its parameters."""
-
-    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note that an optimizer changed its parameters."""
+if TYPE_CHECKING:
+    from in4310repro.trace.recorder import Recorder
 
 
-def observe(observer: Observer, *, calls: bool = True) -> ExitStack:
+def observe(observer: Recorder, *, calls: bool = True) -> ExitStack:
     """Return a context in which an observer is told of all calls of modules (if `calls`) and steps of optimizers.
 
     Modules inside of a compiled or scripted one call no hooks, and calls in a forked process are not told.
     """
-    process, stack = getpid(), ExitStack()
+    stack = ExitStack()
+    if calls:
+        _observe_calls(observer, stack)
+
+    def before_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if id(optimizer) not in observer.stepping:
+            observer.before_step(optimizer)
+        observer.stepping.append(id(optimizer))
+
+    def after_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if id(optimizer) in observer.stepping:
+            observer.stepping.remove(id(optimizer))
+        if id(optimizer) not in observer.stepping:
+            observer.after_step(optimizer)
+
+    stack.callback(optimizers.register_optimizer_step_pre_hook(before_step).remove)
+    stack.callback(optimizers.register_optimizer_step_post_hook(after_step).remove)
+    return stack
+
+
+def _observe_calls(observer: Recorder, stack: ExitStack) -> None:
+    process = getpid()
 
     def before(module: nn.Module, args: tuple[object, ...]) -> None:
         # While a compiler follows the code, tensors have no values.
@@ -50,18 +57,10 @@ def observe(observer: Observer, *, calls: bool = True) -> ExitStack:
         if not torch.compiler.is_compiling() and getpid() == process:
             observer.after_call(module, output)
 
-    if calls:
-        # It says that hooks are called for the compiled module too, as they should be.
-        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
-        stack.callback(modules.register_module_forward_pre_hook(before).remove)
-        stack.callback(modules.register_module_forward_hook(after).remove)
-    told: tuple[tuple[Callable[..., Any], Callable[..., None]], ...] = (
-        (optimizers.register_optimizer_step_pre_hook, observer.before_step),
-        (optimizers.register_optimizer_step_post_hook, observer.after_step),
-    )
-    for register, tell in told:
-        stack.callback(register(lambda optimizer, _args, _kwargs, tell=tell: tell(optimizer)).remove)
-    return stack
+    # It says that hooks are called for the compiled module too, as they should be.
+    warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
+    stack.callback(modules.register_module_forward_pre_hook(before).remove)
+    stack.callback(modules.register_module_forward_hook(after).remove)
 
 
 def refuse(model: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -24,7 +23,6 @@ from in4310repro.trace.records import Event, Step
 NEAR = 0.01  # relative difference of an image that two libraries decode or resize
 FAR = 0.1  # relative difference of two batches
 FEW = 0.25  # share of the images of a batch
-RANDOM = re.compile("Random|Jitter|Aug|Noise|Erasing|Mix|Lambda|function")  # in the text of a transform
 SAMPLING = ("sampler", "batch sampler", "generator seed", "workers")
 
 
@@ -92,11 +90,13 @@ def _causes_of_values(context: Context, loader: dict[str, tuple[str, str]]) -> I
         shown = loader.get("data set") or loader["images"]
         yield Cause("files", f"another data set: {pair_of(shown)}")
     unknown = [Cause("order", order)] if indices is None and paths is None else []
-    # Different images are far from each other.
-    if context.size > FAR:
+    # Another order changes most images of a batch, and different images are far from each other.
+    share = len(changed) / max(1, len(compared))
+    is_likely = context.size > FAR and share > 0.5
+    if is_likely:
         yield from unknown
-    yield from _causes_of_pixels(context, changed, loader, drawn, share=len(changed) / max(1, len(compared)))
-    if context.size <= FAR:
+    yield from _causes_of_pixels(context, changed, loader, drawn, share=share)
+    if not is_likely:
         yield from unknown
 
 
@@ -114,26 +114,26 @@ def _causes_of_pixels(
     size = max((relative_difference(a, b) for a, b in changed), default=0.0)
     factors = [factor(a, b) for a, b in changed]
     norms = [abs(a.norm - b.norm) <= 1e-6 * max(a.norm, b.norm) for a, b in changed]
+    flipped = ", such as a flip" if changed and all(norms) and size > FAR else ""
     decoding = Cause("decoding", f"decoding or resizing by {libraries}")
     files = Cause("files", "files with other content")
     if transform := _by_transform(loader):
         yield Cause("preparation", f"how images are prepared{transform}")
-        if not RANDOM.search(transform):
-            return
+        return
     if factors and None not in factors and max(factors) - min(factors) < 1e-4:  # type: ignore[operator, type-var]
         yield Cause("preparation", f"how images are prepared: all values are {factors[0]:.6g} times")
         return
     if libraries and size <= NEAR:
         yield decoding
-    if share < FEW and not drawn:
+    if share < FEW and not (drawn or flipped) and "workers" not in loader:
         yield files
-    flipped = ", such as a flip" if changed and all(norms) and size > FAR else ""
-    yield Cause(
-        "augmentation", f"augmentation{flipped}{f' ({drawn})' if drawn else ', by a generator that is not recorded'}"
-    )
+    how = f" ({drawn})" if drawn else ", by a generator that is not recorded"
+    if "workers" in loader:
+        how = f" by {pair_of(loader['workers'])} workers, each with its own random numbers"
+    yield Cause("augmentation", f"augmentation{flipped}{how}")
     if libraries and size > NEAR:
         yield decoding
-    if share >= FEW or drawn:
+    if share >= FEW or drawn or flipped or "workers" in loader:
         yield files
 
 

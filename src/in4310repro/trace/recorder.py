@@ -55,6 +55,8 @@ class Recorder:
         self.current: Recording | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
         self.model: nn.Module = nn.Module()
+        # Ids of optimizers within their step: one that calls the step of its base class calls hooks twice.
+        self.stepping: list[int] = []
         self._kept, self.rows = kept, rows
         self._writer: Writer | None = None
         self._handles = ExitStack()
@@ -238,6 +240,7 @@ class Recorder:
     def abandon(self) -> None:
         """Leave the open step out of the file, if there is one."""
         if self.current:
+            self.stepping.clear()
             self.current.close()
             self.current = None
 

@@ -21,7 +21,8 @@ from in4310repro.trace.pairs import MODE, different_modes, is_evidence, is_start
 from in4310repro.trace.reasons import find_causes
 from in4310repro.trace.records import BACKWARD, DATA, FORWARD, GRADIENT, LOSS, UPDATE, Event
 
-MOST = 3  # causes that are listed
+MOST, LONGEST = 3, 60  # causes that are listed, words of the answer
+FACTS = ("arguments", "source")
 PHASES = {
     DATA: "its batch",
     MODE: "before the forward pass",
@@ -55,17 +56,26 @@ class Verdict:
     why: tuple[str, ...]  # sentences
 
     def text(self) -> str:
-        """Return the three blocks CAUSE, WHERE and TRY."""
-        facts = [each for each in self.causes if each.code in ("arguments", "source")]
-        shown = [each.text for each in self.causes if each not in facts][:MOST]
-        cause = shown[0] if self.certain or len(shown) == 1 else f"one of: {'; '.join(shown)}"
-        more = f" Differs: {'; '.join(each.text for each in facts)}." if facts else ""
-        return f"CAUSE  {cause}.{more}\nWHERE  {self.place}.\nTRY    {self.attempt}"
+        """Return the three blocks CAUSE, WHERE and TRY; long phrases are cut so that they have at most 60 words."""
+        texts = (self._text(length) for length in (30, 20, 14, 10, 7, 5))
+        return next((each for each in texts if len(each.split()) <= LONGEST), self._text(4))
+
+    def _text(self, length: int) -> str:
+        facts = [_cut(each.text, length) for each in self.causes if each.code in FACTS]
+        shown = [_cut(each.text, length) for each in self.causes if each.code not in FACTS]
+        cause = shown[0] if self.certain else f"one of: {'; '.join(shown)}"
+        more = f" Differs: {'; '.join(facts)}." if facts else ""
+        return f"CAUSE  {cause}.{more}\nWHERE  {_cut(self.place, 2 * length)}.\nTRY    {self.attempt}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as JSON values."""
         causes = [{"code": each.code, "text": each.text} for each in self.causes]
         return {"certain": self.certain, "causes": causes, "where": self.where, "try": self.attempt, "why": [*self.why]}
+
+
+def _cut(text: str, length: int) -> str:
+    words = text.split()
+    return text if len(words) <= length else f"{' '.join(words[:length])} ..."
 
 
 def judge(context: Context, alignment: str = "") -> Verdict:
