@@ -173,7 +173,7 @@ def _drawn(draw: int, place: int, shape: Sequence[int], mean: float) -> Tensor:
 
 
 def _computed(function: Function, values: Sequence[Tensor], gradients: bool) -> list[Tensor]:
-    leaves = [value.clone().requires_grad_() for value in values]
+    leaves = [value.clone().requires_grad_(gradients) for value in values]
     result = function(*leaves)
     if not gradients:
         return [result.detach()]
