@@ -31,6 +31,12 @@ def _parse_keep(texts: tuple[str, ...]) -> list[dict[str, Any]]:
     return [{"step": int(each[1]), "tensors": [each[2]]} for each in found if each]
 
 
+def _check_out(out: Path) -> None:
+    check_output(out)
+    if not out.parent.is_dir():
+        raise ValueError(f"the folder {out.parent} is not there")
+
+
 def _check_command(words: Sequence[str]) -> None:
     """Raise ValueError where no program is named; torch is not needed to see that."""
     named = [each for each in words if not Path(each).name.startswith("python") or each.endswith(".py")]
@@ -39,7 +45,7 @@ def _check_command(words: Sequence[str]) -> None:
 
 
 @command()
-@argument("out", "The file to write; of several processes under torchrun OUT.0, OUT.1, ...", check=check_output)
+@argument("out", "The file to write; of several processes under torchrun OUT.0, OUT.1, ...", check=_check_out)
 @argument("training", COMMAND, str, nargs=-1)
 @option("--steps", "Steps of optimizers after which the training is ended; default: none.", int, within=(1, None))
 @option("--keep", "STEP:TENSOR whose values are kept for diff --values; repeat for several.", multiple=True)

@@ -1,7 +1,5 @@
 """Causes of different bits: some steps of a training, run again under one change at a time, and compared."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Changes under which `causes` runs a training again, and what it holds fixed where a training does not repeat."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Collection, Mapping

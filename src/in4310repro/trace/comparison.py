@@ -1,7 +1,5 @@
 """Comparison of two traces: the first difference, its causes, and how it grows over the steps."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

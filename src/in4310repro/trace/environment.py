@@ -3,8 +3,6 @@
 No path, user name or host name is among them.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -1,7 +1,5 @@
 """What two traces say beside their tensors: facts and generators that differ, and sizes of differences."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

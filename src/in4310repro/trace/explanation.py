@@ -1,7 +1,5 @@
 """Explanations: effects of changes on a training, mistakes that they show, and settings that decide its rounding."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Facts that cost little and name causes: options of modules, of a DataLoader, arguments, and lines of the program."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Sentences on what is in one of two traces alone, and so cannot be compared."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections import Counter

@@ -11,8 +11,6 @@ to sum i % 8, with a minus where bit 31 of w_j differs from bit 63 of s(b). The 
 sketches add up to the squared distance of the tensors, by expectation (Charikar, Chen and Farach-Colton 2002).
 """
 
-from __future__ import annotations
-
 import base64
 import ctypes
 import functools

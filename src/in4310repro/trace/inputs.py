@@ -1,7 +1,5 @@
 """Causes of other batches: order of images, size, preparation, decoding, augmentation, labels."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest

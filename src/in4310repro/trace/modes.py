@@ -1,7 +1,5 @@
 """Modes of modules in a trace: batch norm that trains where nothing else does, and modes that change between steps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from in4310repro.trace.records import TraceFile

@@ -1,7 +1,5 @@
 """Lines of a training's own code that read what `surroundings` and `execution` replace."""
 
-from __future__ import annotations
-
 import multiprocessing
 import sys
 import sysconfig

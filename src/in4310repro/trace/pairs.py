@@ -1,7 +1,5 @@
 """The steps and tensors that two traces have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Processes that run a training's steps for `causes`, and what went wrong where one did not."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """A program run unchanged while its training is recorded: models and optimizers are found, batches and losses seen."""
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import gc
@@ -12,7 +10,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +69,7 @@ class Program(Recorder):
         # Of a training before this one in the same process.
         self._earlier = weakref.WeakSet(_existing(torch.optim.Optimizer))
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         self.observe(calls=True)
         self._watch_losses()
         self._watch_loaders()

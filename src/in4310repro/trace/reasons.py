@@ -1,7 +1,5 @@
 """Causes of a tensor that differs although all that it is computed from is equal, as far as it was recorded."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

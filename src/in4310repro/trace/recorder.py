@@ -1,7 +1,5 @@
 """Recording of a training's steps: inputs, maps, gradients, parameters and optimizer state."""
 
-from __future__ import annotations
-
 import operator
 import re
 import warnings

@@ -1,7 +1,5 @@
 """One step of a training while it is recorded."""
 
-from __future__ import annotations
-
 import json
 import weakref
 from collections import Counter

@@ -6,8 +6,6 @@ its hash, its largest magnitude, its norm, its count of values that are not fini
 options of modules, stand in the first step and where they change. A process that is killed leaves all whole steps.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterator, Mapping

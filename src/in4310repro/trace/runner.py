@@ -1,7 +1,5 @@
 """Runs of a training in several processes, two at a time, each run once however often it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each function of `READ` replaces functions of the standard library for the rest 
 for one run.
 """
 
-from __future__ import annotations
-
 import collections
 import datetime
 import functools
@@ -16,7 +14,7 @@ import random
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from in4310repro.trace.notes import Notes, is_direct
 
@@ -51,7 +49,7 @@ class _Scanned:
     def __next__(self) -> os.DirEntry[str]:
         return next(self._entries)
 
-    def __enter__(self) -> _Scanned:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

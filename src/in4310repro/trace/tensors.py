@@ -1,7 +1,5 @@
 """The tensors in arguments, results, gradients and optimizer states, each with a path that goes behind its name."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import math

@@ -1,7 +1,5 @@
 """Values of chosen tensors, kept in a file beside a trace, and the elements in which two of them differ."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The answer on two trainings that differ: cause, place and what to try next, in at most sixty words."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass

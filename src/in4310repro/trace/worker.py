@@ -7,8 +7,6 @@ that the training was seen to use, and forks for each job: the user's module is 
 computed before. Elsewhere it does one job and ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import gc
