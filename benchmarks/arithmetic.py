@@ -17,7 +17,7 @@ from benchmarks import runtimes, tables
 from benchmarks.plain import PlainScript
 from benchmarks.records import ArithmeticBenchmark, Bfloat16Row, ContenderTimes, LayerRow, LoopRow, NetworkRow, RatioRow
 from benchmarks.workloads import FORMATS, SGD, Workload, layers, prepare_layer
-from in4310repro.arithmetic.self_test import fused_operations
+from in4310repro.arithmetic import library
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import fingerprint
@@ -86,6 +86,15 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
     if not (report["networks"] or report["layers"] or report["loop"]):
         raise ValueError(f"no row has {options.only!r} in its name")
     return tables.write(out, "arithmetic", report)
+
+
+def fused_operations(rounds: int) -> int:
+    """Compute chains of `rounds` float32 fused multiply-adds on one thread; return the number of operations.
+
+    A fused multiply-add is two operations.
+    """
+    sink = torch.empty((), dtype=torch.float32, device="cpu")
+    return int(library.library().functions["fused_operations"](rounds, sink.data_ptr()))
 
 
 def peak_gflops(seconds: float = 0.2) -> float:

@@ -14,7 +14,7 @@ from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.metrics import ClassMetrics
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config, with_preprocessing
-from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, HYPOTHESIS, PUBLISHED, Protocol, parse
+from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, HYPOTHESIS, PUBLISHED, Deviation, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import CONFIG
 from in4310repro.runs.presets import command_line_options, publishable
@@ -34,6 +34,13 @@ SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
 # Their names in tables: with a shared split, the test images are training images.
 SHOWN = {"test accuracy": "accuracy on its test images", "test mAP": "mAP on its test images"}
 RUNS = Path("runs/ablation")
+# Deviations that change how scores or feature maps of a trained network are measured, and not the training.
+AFTER_TRAINING = {
+    Deviation.AP_FROM_LOGITS,
+    Deviation.PADDED_DENOMINATOR,
+    Deviation.BATCH_NORM_IN_TRAIN_MODE,
+    Deviation.ACCUMULATOR_NOT_RESET,
+}
 EACH_THEN_ALL: tuple[str, ...] = (*HYPOTHESIS, PUBLISHED)
 
 
@@ -75,7 +82,7 @@ def ablation(
         active = parse(protocol)
         context.progress.message(f"protocol {protocol}: {active.label or 'as the assignment defines it'}")
         # A deviation that changes nothing before the test scores is measured on the corrected training.
-        trained_with = active if active.touches("training") else CORRECTED_PROTOCOL
+        trained_with = active if active - AFTER_TRAINING else CORRECTED_PROTOCOL
         if trained_with not in finished:
             training, folder = replace(config, protocol=trained_with), runs / str(trained_with)
             begun = (folder / CONFIG).is_file()
@@ -83,7 +90,7 @@ def ablation(
         run = finished[trained_with]
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
-        if active.touches("scores") and trained_with.is_corrected:
+        if active.ranks_logits and trained_with.is_corrected:
             metrics = examine(run, context=context)[2].metrics(by_logits=active.ranks_logits)
         features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)

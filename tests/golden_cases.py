@@ -39,7 +39,6 @@ from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.golden import Claim, update
 from in4310repro.golden.claims import Case
-from in4310repro.golden.writing import renew
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.record_types import FeatureMaps, ImageSetFeatures
@@ -50,6 +49,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment, optimizers
+from tests.golden_renewal import renew
 from tests.narrow import used
 from tests.processes import METHOD
 

@@ -18,10 +18,10 @@ import torch
 from in4310repro.golden import Claim, compare, find_faults, read, update, writing
 from in4310repro.golden.claims import Case
 from in4310repro.golden.folder import ENVIRONMENTS, read_environments
-from in4310repro.golden.writing import renew
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
+from tests.golden_renewal import renew
 
 COMMIT = "0123456789" * 4
 HERE = Numerics(mode="portable", numeric_class="a", probe={}, threads=1, device="cpu")
@@ -218,7 +218,7 @@ def test_a_write_that_fails_leaves_files_and_folders_as_before(
     def files() -> dict[Path, bytes]:
         return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
-    for name, numerics in itertools.product(("write_file", "_add_file"), (HERE, CARD)):
+    for name, numerics in itertools.product(("write_file", "add_file"), (HERE, CARD)):
         with monkeypatch.context() as patched:
             patched.setattr(writing, name, fail)
             with pytest.raises(error, match="disk full"):
@@ -226,7 +226,7 @@ def test_a_write_that_fails_leaves_files_and_folders_as_before(
         assert not folder.exists()
     update_case(folder)
     before = files()
-    monkeypatch.setattr(writing, "_add_file", fail)
+    monkeypatch.setattr(writing, "add_file", fail)
     with pytest.raises(error):
         update_case(folder, reason="it moved again")
     assert files() == before

@@ -15,6 +15,7 @@ from in4310repro.golden.claims import Case
 from in4310repro.golden.folder import ENVIRONMENTS
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
+from tests import golden_renewal
 from tests.test_golden_files import change_each_word
 
 
@@ -107,7 +108,7 @@ def test_the_words_of_a_cards_golden_file_are_guarded(checkout: Path, numerics: 
 
 
 def renew_all(checkout: Path, numerics: Numerics, case: Case = x) -> list[str]:
-    return golden.writing.renew(checkout / "golden", {"x": case}, "the probe covers more", numerics, {})
+    return golden_renewal.renew(checkout / "golden", {"x": case}, "the probe covers more", numerics, {})
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ EXPERIMENT = replace(
 )
 # What its page shows and which numbers a deviation leaves alone depend on no training.
 CONFIG = replace(PRESETS["tiny"], settings=PRESETS["tiny"].settings[:2], epochs=1)
-PROTOCOLS = (*(each for each in Deviation if each.touches != "training"), PUBLISHED)
+PROTOCOLS = (*(each for each in Deviation if each in ablation.AFTER_TRAINING), PUBLISHED)
 
 
 pytestmark = pytest.mark.long(80)

@@ -16,7 +16,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.models.sources import open_network
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.presets import FITTED_HEAD, PRESETS
+from in4310repro.runs.presets import HEAD_PRESET, PRESETS
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
@@ -84,7 +84,9 @@ def run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_
     open_network(model).trust()
     weights.write_bytes(tensor_bytes(small_network(7).state_dict(), to_metadata(Preprocessing(size=32))))
     config = replace(PRESETS["tiny"], model=model, modules=("0",), weights=f"{weights}", train="head")
-    run = experiment.train(replace(config, settings=FITTED_HEAD), folder / "run", context=Context(numerics))
+    run = experiment.train(
+        replace(config, settings=PRESETS[HEAD_PRESET].settings), folder / "run", context=Context(numerics)
+    )
     weights.unlink()
     return run
 

@@ -131,19 +131,3 @@ KERNELS: dict[str, tuple[Any, ...]] = {
     "SGD": (lambda: _steps(SGD, momentum=0.9),),
     "product": (lambda: [product(values(70, 9).double())],),
 }
-
-
-def fused_operations(rounds: int) -> int:
-    """Compute independent chains of float32 fused multiply-adds on one thread; return the number of operations.
-
-    Args:
-        rounds: length of the chains.
-
-    Returns:
-        The number of floating-point operations: two for each fused multiply-add.
-
-    Raises:
-        RuntimeError: no kernel was built for this processor.
-    """
-    sink = torch.empty((), dtype=torch.float32, device="cpu")
-    return int(library.library().functions["fused_operations"](rounds, sink.data_ptr()))

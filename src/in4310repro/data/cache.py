@@ -12,7 +12,7 @@ from typing import IO
 import platformdirs
 
 from in4310repro.system.files import try_lock
-from in4310repro.system.machine import nearest, size_text
+from in4310repro.system.machine import nearest, refuse_beyond_disk
 
 CACHED = ("pixels", "scenes", "features")  # folders in that of the cache
 SUFFIX = ".pixels"
@@ -90,12 +90,7 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         if _evict(other):
             total -= taken
             evicted.append(other)
-    free = shutil.disk_usage(nearest(file.parent)).free
-    if need > free:
-        raise ValueError(
-            f"decoded pixels take {size_text(need)} below {file.parent}, where {size_text(free)} are free; "
-            "IN4310REPRO_CACHE names another folder"
-        )
+    refuse_beyond_disk("decoded pixels take", need, file.parent, "; IN4310REPRO_CACHE names another folder")
     return evicted
 
 

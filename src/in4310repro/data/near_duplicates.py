@@ -68,6 +68,7 @@ KEYS = 1 << 16  # values of two bytes
 AT_ONCE = 1 << 16  # pairs that are compared at a time, so that they stay in a processor's cache
 Hashes = UInt64[np.ndarray, " hash"]
 Places = Int64[np.ndarray, " place"]
+Pairs = Int64[np.ndarray, " pair"]
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
@@ -156,7 +157,7 @@ def _ends(ordered: Shaped[np.ndarray, " place"]) -> Places:
     return np.repeat(ends, np.diff(ends, prepend=0)).astype(np.int64)
 
 
-def _blocks(first: Places, last: Places) -> Iterator[tuple[Int64[np.ndarray, " pair"], Int64[np.ndarray, " pair"]]]:
+def _blocks(first: Places, last: Places) -> Iterator[tuple[Pairs, Pairs]]:
     """Yield all pairs of an index and a place from `first` to before `last` of this index, in arrays of few pairs."""
     which = np.flatnonzero(first < last)
     counts = (last - first)[which]
@@ -184,7 +185,7 @@ def _differing_bits(one: Hashes, other: Hashes) -> Hashes:
     return bits >> 56
 
 
-def _join(group: Places, one: Int64[np.ndarray, " pair"], other: Int64[np.ndarray, " pair"]) -> Places:
+def _join(group: Places, one: Pairs, other: Pairs) -> Places:
     """Return new group numbers of all hashes, where the groups of each given pair of hashes are one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

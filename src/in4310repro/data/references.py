@@ -114,6 +114,10 @@ def digits(sample: Sample) -> ImageSet:
     return _from_arrays(DIGITS, [f"digit/{index:04d}" for index in range(len(coloured))], coloured, sample)
 
 
+# The two sets beside the test images: the option that names a folder of one, and how it is read with and without.
+COMPARED = (("imagenet", imagenet, photographs), ("cifar10", cifar10, digits))
+
+
 def _from_files(name: str, folder: Path, sample: Sample) -> ImageSet:
     files = image_files(folder)
     if len(files) < 2:

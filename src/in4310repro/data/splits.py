@@ -22,6 +22,7 @@ from in4310repro.system.numerics import generator_for
 PARTS = ("training", "validation", "test")
 COLUMNS = ["path", "class", "sha256", "part"]
 Item = TypeVar("Item", int, str)
+Sizes = tuple[int, int, int]  # images of the parts
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,7 +47,7 @@ class Split:
         return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
 
 
-def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
+def parse_sizes(text: str, images: int) -> Sizes:
     """Return the numbers of training, validation and test images from a text TRAINING/VALIDATION/TEST.
 
     Args:
@@ -76,9 +77,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
     return training, validation, test
 
 
-def stratified_split(
-    catalogue: Catalogue, sizes: tuple[int, int, int], seed: int, together: Iterable[Sequence[str]] = ()
-) -> Split:
+def stratified_split(catalogue: Catalogue, sizes: Sizes, seed: int, together: Iterable[Sequence[str]] = ()) -> Split:
     """Draw a split with exactly the requested sizes, whose parts have nearly the same proportions of classes.
 
     In each part a class has its fraction of all images, rounded by the largest-remainder method. Byte-identical
@@ -144,7 +143,7 @@ def stratified_split(
     return Split(catalogue.root, catalogue.classes, parts)
 
 
-def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
+def _quotas(catalogue: Catalogue, sizes: Sizes) -> dict[str, list[int]]:
     """Return a dict from part to its number of images of each class. Training gets the remaining images."""
     for name, count in catalogue.counts().items():
         if count < len(PARTS):

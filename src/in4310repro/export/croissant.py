@@ -1,6 +1,6 @@
 """Export of the images and their split as Croissant metadata, beside a copy of split.csv."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from in4310repro.data.splits import PARTS
@@ -8,27 +8,11 @@ from in4310repro.export import facts
 from in4310repro.export.table import Contents, Extras
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.files import json_bytes
+from in4310repro.system.files import json_bytes, read_json
 
 FILE = "croissant.json"
 # As the specification's appendix has it.
-TERMS = """
-citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet format includes isLiveDataset
-jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source subField
-transform
-"""
-CONTEXT: dict[str, Any] = {
-    **{name: f"cr:{name}" for name in TERMS.split()},
-    **{name: {"@id": f"cr:{name}", "@type": "@json"} for name in ("data", "examples")},
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "dct": "http://purl.org/dc/terms/",
-    "conformsTo": "dct:conformsTo",
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-}
+CONTEXT = Path(__file__).with_name("croissant_context.json")
 IMAGES = "image-files"
 
 
@@ -63,7 +47,7 @@ def contents(run: FinishedRun, extras: Extras) -> Contents:
         data=[{"parts/name": part, "parts/term": f"http://mlcommons.org/croissant/{term}"} for part, term in terms],
     )
     dataset = {
-        "@context": dict(sorted(CONTEXT.items())),
+        "@context": read_json(CONTEXT),
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": images,

@@ -46,13 +46,13 @@ def update(
     if case not in cases:
         raise ValueError(f"unknown case {case!r}; give one of {', '.join(sorted(cases))}")
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
-    listed = _begin(folder, f"{case}{device}", reason, environment, command)
-    content = _describe(case, cases[case], listed, numerics, _entries(case, cases[case]()), versions)
+    listed = begin(folder, f"{case}{device}", reason, environment, command)
+    content = describe(case, cases[case], listed, numerics, _entries(case, cases[case]()), versions)
     file = golden.device_folder(folder, numerics.device_name) / f"{case}.json"
     before, made = file.read_bytes() if file.exists() else None, [each for each in file.parents if not each.exists()]
     try:
         write_file(file, json_bytes(content))
-        write_file(folder / golden.ENVIRONMENTS, _add_file(listed, folder, file, content, numerics.mode).to_bytes())
+        write_file(folder / golden.ENVIRONMENTS, add_file(listed, folder, file, content, numerics.mode).to_bytes())
     except BaseException:
         if before is not None:
             write_file(file, before)
@@ -64,8 +64,8 @@ def update(
     return file
 
 
-def _begin(folder: Path, case: str, reason: str, environment: Words, command: golden.Command) -> golden.Environments:
-    """Return the environments that are listed, an empty list where there is no file.
+def begin(folder: Path, case: str, reason: str, environment: Words, command: golden.Command) -> golden.Environments:
+    """Return the environments that are listed, an empty list where there is no file, with the origin of an update.
 
     A damaged list is thus refused before anything is computed.
     """
@@ -98,61 +98,6 @@ def _entries(case: str, claims: Claims) -> Content:
     return {key: claim.to_json() for key, claim in claims.items()}
 
 
-def renew(folder: Path, cases: Cases, reason: str, numerics: Numerics, environment: Words) -> list[str]:
-    """Update environments.json and golden files after the portable kernels changed without changing a value.
-
-    A numeric class names an arithmetic; equal classes compute equal bits. The values of a file are computed
-    again if its class is not that of the present kernels, or if its sha256 is not the one in
-    environments.json. If all values have the same bits as before, the file gets the present class, versions
-    and origin. A file that has the present class and is not listed yet is only added to the list.
-
-    Files that only other machines can compute are not written. If environments.json does not exist yet, it
-    is created and lists these files with their present sha256.
-
-    Args:
-        folder: the folder of golden files.
-        cases: the cases that this process can compute, by name.
-        reason: the reason why the class changed.
-        numerics: portable arithmetic.
-        environment: the environment variables of the process.
-
-    Returns:
-        The names of the files that were written, including environments.json.
-
-    Raises:
-        ValueError: a value changed (write its case with `update` instead); a file that this process cannot
-            compute was changed; the reason is missing; `numerics` is not portable; the process runs
-            in CI; or the git tree has changes.
-    """
-    if not numerics.portable:
-        raise ValueError(
-            f"the list can only be renewed in portable arithmetic, which other machines can compare: {numerics.note}"
-        )
-    listed = _begin(folder, "environments", reason, environment, golden.NOX)
-    first, written = not (folder / golden.ENVIRONMENTS).exists(), []
-    for name in golden.list_files(folder):
-        case = Path(name).stem
-        listing, content = listed.listing(name), golden.read((folder / name).parent, case)
-        intact = listing is not None and listing.files[name] == file_sha256(folder / name)
-        ours = name == f"{case}.json" and case in cases
-        if not (intact or ours or first):
-            theirs = "only the machine that computes it can write it"
-            raise ValueError(f"{name} differs from the sha256 in {golden.ENVIRONMENTS}; {theirs}")
-        other = content["numeric_class"] != numerics.numeric_class
-        if ours and (other or not intact):
-            if moved := compare_values(case, content["values"], cases[case](), same=True).differences:
-                by_name = f"nox -s golden -- {case} --reason ..."
-                raise ValueError(f"{moved[0]}; write a value that moves by name: {by_name}")
-            if other or listing:
-                content = _describe(case, cases[case], listed, numerics, content["values"])
-                write_file(folder / name, json_bytes(content))
-                written.append(name)
-        mode = "portable" if ours else listing.numerics if listing else "native"
-        listed = _add_file(listed, folder, folder / name, content, mode)
-    write_file(folder / golden.ENVIRONMENTS, listed.to_bytes())
-    return [*written, golden.ENVIRONMENTS]
-
-
 def refuse_unguarded(reason: str, environment: Words, command: golden.Command) -> None:
     """Raise ValueError if the reason of an update has too few words or is that of a hint, or the process runs in CI."""
     if re.findall(r"\w+", reason.lower()) in (golden.EXAMPLE.split(), golden.EXAMPLE_OF_CLASSES.split()):
@@ -165,7 +110,7 @@ def refuse_unguarded(reason: str, environment: Words, command: golden.Command) -
         raise ValueError("golden files are never written in CI; run this on your machine and commit the change")
 
 
-def _describe(
+def describe(
     case: str,
     compute: Case,
     listed: golden.Environments,
@@ -179,9 +124,7 @@ def _describe(
     return dict(zip(golden.PROVENANCE, (*named, *listed.provenance.values(), *place, values), strict=True))
 
 
-def _add_file(
-    listed: golden.Environments, folder: Path, file: Path, content: Content, mode: str
-) -> golden.Environments:
+def add_file(listed: golden.Environments, folder: Path, file: Path, content: Content, mode: str) -> golden.Environments:
     """Return the environments with `file` listed in the environment that `content` describes, and in no other."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))

@@ -15,45 +15,34 @@ from in4310repro.system.text import did_you_mean
 # The published report's batch size. 200 images are 13 batches of it, which it counts as 208 images.
 PUBLISHED_BATCH_SIZE = 16
 CORRECTED, PUBLISHED = "corrected", "published"
+UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: its meaning and the stage it changes.
-
-    A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
-    feature maps of the trained network are measured.
-    """
+    """A deviation from the assignment, and its meaning."""
 
     SHARED_SPLIT = "shared-split", "training, validation and test read the same images"
     WARM_START = "warm-start", "each setting starts from the trained network of the setting before"
     RANDOM_FLIP_AT_TEST = "random-flip-at-test", "images are flipped at random in evaluation"
-    AP_FROM_LOGITS = "ap-from-logits", "average precision ranks logits instead of softmax scores", "scores"
+    AP_FROM_LOGITS = "ap-from-logits", "average precision ranks logits instead of softmax scores"
     PADDED_DENOMINATOR = (
         "padded-denominator",
         "non-positive shares are divided by the images of full batches, 208 for 200",
-        "features",
     )
     BATCH_NORM_IN_TRAIN_MODE = (
         "batch-norm-in-train-mode",
         "covariance spectra are measured with batch norm in train mode",
-        "features",
     )
-    ACCUMULATOR_NOT_RESET = (
-        "accumulator-not-reset",
-        "the covariance of an image set includes the image sets before it",
-        "features",
-    )
-
+    ACCUMULATOR_NOT_RESET = "accumulator-not-reset", "the covariance of an image set includes the image sets before it"
     TEST_LOSS_EACH_EPOCH = "test-loss-each-epoch", "the test set is scored after every epoch"
 
     meaning: str
-    touches: str  # training, scores or features
 
-    def __new__(cls, name: str, meaning: str, touches: str = "training") -> Self:
+    def __new__(cls, name: str, meaning: str) -> Self:
         """Create a member; its value is the deviation's name on the command line and in files."""
         member = str.__new__(cls, name)
         member._value_ = name
-        member.meaning, member.touches = meaning, touches
+        member.meaning = meaning
         return member
 
 
@@ -111,16 +100,12 @@ class Protocol(frozenset[Deviation]):
         """Explanation of the active deviations from the assignment, as one text; empty if there are none."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self)
 
-    def touches(self, stage: str) -> bool:
-        """Return whether an active deviation affects `stage`, which is `training`, `scores` or `features`."""
-        return any(deviation.touches == stage for deviation in self)
-
     def part_read_as(self, part: str) -> str:
         """Return the part of the split whose images are used as `part`.
 
-        It is `test` if training and validation use the test images too, otherwise `part` itself.
+        It is `test` if training and validation use the test images too, otherwise `part` itself; `UNSEEN` is itself.
         """
-        return "test" if self.shares_split else part
+        return "test" if self.shares_split and part != UNSEEN else part
 
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:

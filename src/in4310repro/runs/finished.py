@@ -167,8 +167,7 @@ class FinishedRun:
         Raises:
             ValueError: an image is missing or has changed since the split was made.
         """
-        split = self.split_below(data)
-        return self.config.load("test", split.root, split.parts["test"], progress)
+        return self.config.load_part(self.split_below(data), "test", progress)
 
     def split_below(self, data: str | None) -> splits.Split:
         """Return the split with the present folder of its images, after checking that no image has changed.

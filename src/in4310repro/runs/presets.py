@@ -3,57 +3,25 @@
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
-from in4310repro.models.sources import FIVE_MODULES, HEAD, LITE
+from in4310repro.models.sources import FIVE_MODULES, HEAD
 from in4310repro.runs.config import Config, Values, change, read_toml, to_json
-from in4310repro.runs.settings import FITS_HEAD, FORMAT, OPTIONS, OptimizerSetting
+from in4310repro.runs.settings import FORMAT, OPTIONS
 from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place, shell_word
 
 HEAD_PRESET = "photographs-head"  # fits the head of its ImageNet weights
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
-
-_THREE = (
-    OptimizerSetting(name="adamw", optimizer="AdamW", weight_decay=0.01),
-    OptimizerSetting(name="rmsprop", optimizer="RMSprop"),
-    OptimizerSetting(name="sgd", optimizer="SGD", momentum=0.9),
-)
-
-
-def three_settings(*rates: float, heads: Sequence[float | None] = (None, None, None)) -> tuple[OptimizerSetting, ...]:
-    """Return three training settings, with the optimizers AdamW, RMSprop and SGD, at these learning rates.
-
-    `heads` gives separate learning rates for the last layer.
-    """
-    return tuple(
-        replace(each, learning_rate=rate, head_learning_rate=head)
-        for each, rate, head in zip(_THREE, rates, heads, strict=True)
-    )
-
-
-FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
-_COSINE: Values = {"augmentation": "flip-shift", "schedule": "cosine", "warm_up": 0.2}
-_LITE: Values = {"model": LITE, "weights": "imagenet", "batch_size": 32}
-_VALUES: dict[str, Values] = {
-    "demo": _COSINE
-    | {"scenes": 130, "image_size": 64, "batch_size": 24, "epochs": 5, "split": "480/120/180", "feature_images": 180}
-    | {"settings": three_settings(1e-3, 1e-3, 0.02)},
-    "course": {"weights": "imagenet", "settings": three_settings(1e-3, 1e-3, 1e-3)},
-    "tiny": _COSINE
-    | {"scenes": 8, "image_size": 32, "batch_size": 8, "evaluation_batch_size": 8, "epochs": 2, "split": "24/12/12"}
-    | {"checkpoint_steps": 0, "settings": three_settings(1e-3, 1e-4, 1e-2), "feature_images": 12},
-    HEAD_PRESET: _LITE | {"train": HEAD, "image_size": 160, "augmentation": "none", "settings": FITTED_HEAD},
-    "photographs": _LITE
-    | {**_COSINE, "warm_up": 0.1, "image_size": 128, "epochs": 5}
-    | {"settings": three_settings(5e-4, 1e-4, 3e-3, heads=(3e-3, 1e-3, 1e-2))},
+PRESETS = {
+    name: change(Config(preset=name), values, "presets.toml")
+    for name, values in read_toml(Path(__file__).with_name("presets.toml")).items()
 }
-PRESETS = {name: Config(preset=name, **values) for name, values in _VALUES.items()}
 
 
 def configure(preset: str, file: Path | None, overrides: Values) -> Config:

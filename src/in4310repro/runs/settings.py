@@ -19,7 +19,7 @@ from in4310repro.data.preprocessing import (
 )
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.sources import ALL, FIVE_MODULES, HEAD, RESNETS, Network, open_network
-from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol
+from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, UNSEEN, Deviation, Protocol
 from in4310repro.system.numerics import MODES
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.system.text import did_you_mean
@@ -27,6 +27,7 @@ from in4310repro.system.text import did_you_mean
 if TYPE_CHECKING:
     from in4310repro.data.folders import Entry
     from in4310repro.data.images import ImageSet
+    from in4310repro.data.splits import Split
 
 # Formats of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them;
 # with 5, the EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785),
@@ -278,6 +279,13 @@ class Config:
 
         how = self.preprocessing
         return load_images(name, root, entries, how.size, preprocessing=how, cache=cache, progress=progress)
+
+    def load_part(self, split: Split, part: str, progress: Progress = SILENT, *, cache: bool = True) -> ImageSet:
+        """Decode the images of a part of a split as a run of this configuration uses it, or those that are `UNSEEN`."""
+        read_as = self.protocol.part_read_as(part)
+        parts = ("training", "validation") if part == UNSEEN else (read_as,)
+        entries = [entry for each in parts for entry in split.parts[each]]
+        return self.load(read_as, split.root, entries, progress, cache=cache)
 
     def optimizer_obstacle(self) -> str:
         """Return a clause about the first optimizer that portable arithmetic does not support; empty if none."""

@@ -63,20 +63,21 @@ def refuse_beyond_memory(what: str, need: int) -> None:
         raise ValueError(f"{what} at least {size_text(need)} of memory, and this machine has {size_text(held)}")
 
 
-def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
+def refuse_beyond_disk(what: str, need: int, folder: Path, otherwise: str = "") -> None:
     """Raise ValueError if the disk of a folder has fewer than `need` free bytes.
 
     Args:
         what: subject and verb of the error message, such as `features of 100 images take`.
         need: number of bytes.
         folder: the folder, which need not exist yet.
+        otherwise: what else can be done, at the end of the message.
 
     Raises:
         ValueError: the disk has fewer free bytes than needed.
     """
     free = shutil.disk_usage(nearest(folder)).free
     if need > free:
-        raise ValueError(f"{what} {size_text(need)} below {folder}, where {size_text(free)} are free")
+        raise ValueError(f"{what} {size_text(need)} below {folder}, where {size_text(free)} are free{otherwise}")
 
 
 def nearest(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, config as configuration, names, record_types, selection, settings
 from in4310repro.runs.config import Config
+from in4310repro.runs.deviations import UNSEEN
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, array_bytes, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
@@ -220,10 +221,9 @@ def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context)
 
     There are such images if the protocol trains, validates and tests on the test part of the split.
     """
-    config, split, sets = plan.config, plan.split, [plan.sets["test"]]
+    config, sets = plan.config, [plan.sets["test"]]
     if config.protocol.shares_split:
-        entries = (*split.parts["training"], *split.parts["validation"])
-        sets.append(config.load("unseen", split.root, entries, context.progress))
+        sets.append(config.load_part(plan.split, UNSEEN, context.progress))
     return [predict(model, images, config, context) for images in sets]
 
 

@@ -234,9 +234,8 @@ def _load_parts(split: splits.Split, config: Config, progress: Progress) -> dict
     """Return the decoded images of each part of the split; a single error names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
     for part in splits.PARTS:
-        read_as = config.protocol.part_read_as(part)
         try:
-            sets[part] = config.load(read_as, split.root, split.parts[read_as], progress)
+            sets[part] = config.load_part(split, part, progress)
         except reading.UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:

@@ -20,16 +20,15 @@ from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import names, record_types, selection
+from in4310repro.runs.deviations import UNSEEN
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import fingerprint
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, class_of
-from in4310repro.system.progress import SILENT, Progress
 from in4310repro.verification.folder_checks import recorded_files
 
-UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
 IN_LIBRARY = (references.PHOTOGRAPHS, references.DIGITS)  # image sets that scikit-learn has
 IMAGENET_CLASSES = 1000  # the fewest of published ImageNet weights; their head fits no run with fewer
 REPLAY = "shown by verify --replay, for the epochs that it trains again, of the selected setting or those of --setting"
@@ -86,21 +85,6 @@ def draws_head(run: FinishedRun) -> bool:
     """Return whether a run's initial head was drawn from the seed for certain, even if the weights are unavailable."""
     weights = run.config.weights
     return weights == "none" or (weights == "imagenet" and len(run.classes) < IMAGENET_CLASSES)
-
-
-def load_part(run: FinishedRun, root: Path, part: str, cache: bool = False, progress: Progress = SILENT) -> ImageSet:
-    """Return the decoded images of a part of a run's split, as the run used it, from the folder of its images.
-
-    If `part` is `UNSEEN`, return the images that the run never used.
-
-    Raises:
-        ValueError: an image cannot be decoded.
-        OSError: an image cannot be read.
-    """
-    # The training images that a shared split does not read are `UNSEEN`.
-    parts = ("training", "validation") if part == UNSEEN else (run.config.protocol.part_read_as(part),)
-    entries = [entry for each in parts for entry in run.split.parts[each]]
-    return run.config.load(part, root, entries, progress, cache=cache)
 
 
 @dataclass
@@ -171,10 +155,11 @@ class Evidence:
         Raises:
             DamagedRunError: an image cannot be decoded.
         """
-        part = part if part == UNSEEN else self.run.config.protocol.part_read_as(part)
+        config, progress = self.run.config, self.context.progress
+        part = config.protocol.part_read_as(part)
         if part not in self.decoded:
             try:
-                self.decoded[part] = load_part(self.run, self.split.root, part, progress=self.context.progress)
+                self.decoded[part] = config.load_part(self.split, part, progress, cache=False)
             except (ValueError, OSError) as error:
                 raise DamagedRunError(f"the images cannot be predicted again: {error}") from error
         return self.decoded[part]
@@ -228,15 +213,13 @@ class Evidence:
         if features is None:
             return []
         sets: list[ImageSet | None] = [references.subset(self.images("test"), config.feature_images, config.seed)]
-        kinds = (
-            (references.photographs, references.imagenet, config.imagenet),
-            (references.digits, references.cifar10, config.cifar10),
-        )
-        for record, (of_library, in_folder, folder) in zip(features["sets"][1:], kinds, strict=True):
+        sample = sample_of(config)
+        for record, (option, in_folder, of_library) in zip(features["sets"][1:], references.COMPARED, strict=True):
+            folder = getattr(config, option)
             if record["name"] in IN_LIBRARY:
-                sets.append(of_library(sample_of(config)))
+                sets.append(of_library(sample))
             else:
-                sets.append(in_folder(Path(folder), sample_of(config)) if folder and Path(folder).is_dir() else None)
+                sets.append(in_folder(Path(folder), sample) if folder and Path(folder).is_dir() else None)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,6 @@ from in4310repro.training import checkpoints
 from in4310repro.training.step_log import StepTrace
 from in4310repro.training.training import Epochs, TrainingInputs
 from in4310repro.verification.compare import describe_replay, traced_steps
-from in4310repro.verification.evidence import load_part
 from in4310repro.verification.file_checks import pixel_differences
 from in4310repro.verification.results import known_differences
 
@@ -314,9 +313,10 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         ValueError: an image is missing or has changed since the run was made.
         KeyboardInterrupt: the process was asked to stop; raised after a step.
     """
-    setting, root = run.config.setting(plan.setting), run.split_below(data).root
-    parts = ("training", "validation", "test")[: 2 + run.config.protocol.scores_test_each_epoch]
-    images = {part: load_part(run, root, part, progress=context.progress) for part in parts}
+    config, split = run.config, run.split_below(data)
+    setting = config.setting(plan.setting)
+    parts = ("training", "validation", "test")[: 2 + config.protocol.scores_test_each_epoch]
+    images = {part: config.load_part(split, part, context.progress, cache=False) for part in parts}
     records = [*map(EpochRecord, run.tensors[plan.setting], run.histories[plan.setting])]
     result = Replay(
         plan=plan,
@@ -453,7 +453,7 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Callable[..., torch.Tenso
         raise ValueError(f"the head of {folder} was fitted and has no steps")
     numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
     model, _ = read_start(run, setting, 1)
-    images = load_part(run, image_root(run.config, None), "training", cache=True)
+    images = run.config.load_part(replace(run.split, root=image_root(run.config, None)), "training")
     inputs = TrainingInputs(
         model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
     )

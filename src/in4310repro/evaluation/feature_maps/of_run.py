@@ -44,8 +44,8 @@ def comparison_sets(settings: Config) -> list[ImageSet]:
     """
     sample = sample_of(settings)
     return [
-        references.imagenet(Path(settings.imagenet), sample) if settings.imagenet else references.photographs(sample),
-        references.cifar10(Path(settings.cifar10), sample) if settings.cifar10 else references.digits(sample),
+        in_folder(Path(folder), sample) if (folder := getattr(settings, option)) else of_library(sample)
+        for option, in_folder, of_library in references.COMPARED
     ]
 
 
