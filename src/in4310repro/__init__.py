@@ -42,18 +42,20 @@ __all__ = [
 
 # No name may be that of a subpackage: importing the subpackage would replace the attribute.
 _PLACES = {
-    "PRESETS": ("runs.presets", "PRESETS"),
-    "Config": ("runs.config", "Config"),
-    "Context": ("system.context", "Context"),
-    "FeatureStatistics": ("features", "FeatureStatistics"),
-    "FinishedRun": ("runs.finished", "FinishedRun"),
-    "audit_text": ("audit.examine", "audit"),
-    "compare_runs": ("verification.compare", "compare_runs"),
-    "evaluate": ("evaluation.evaluation", "evaluate"),
-    "predict": ("evaluation.evaluation", "label"),
-    "train": ("training.experiment", "train"),
-    "verify": ("verification.routine", "verify"),
+    "PRESETS": "runs.presets",
+    "Config": "runs.config",
+    "Context": "system.context",
+    "FeatureStatistics": "features",
+    "FinishedRun": "runs.finished",
+    "audit_text": "audit.examine",
+    "compare_runs": "verification.compare",
+    "evaluate": "evaluation.evaluation",
+    "predict": "evaluation.evaluation",
+    "train": "training.experiment",
+    "verify": "verification.routine",
 }
+# Public names of functions that have another one in their module.
+_RENAMED = {"audit_text": "audit", "predict": "label"}
 
 
 def __getattr__(name: str) -> object:
@@ -62,8 +64,7 @@ def __getattr__(name: str) -> object:
         return metadata.version(__name__)
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    module, attribute = _PLACES[name]
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), _RENAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -74,6 +74,7 @@ class _Sizes:
     free = 0
 
 
+Block = ctypes.Array[ctypes.c_char]
 Sizes = _Sizes()  # an instance, since each write to a class would clear Python's cache of its attributes
 
 
@@ -81,11 +82,11 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 
 @functools.cache
-def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
+def _kind(size: int) -> type[Block]:
     """Return a ctypes array type of `size` bytes. A deleted array of this type returns its memory to the free list."""
     free = _free.setdefault(size, [])
 
-    def put_back(self: ctypes.Array[ctypes.c_char]) -> None:
+    def put_back(self: Block) -> None:
         Sizes.used -= size
         Sizes.free += size
         free.append((ctypes.addressof(self), self.memory))  # type: ignore[attr-defined]
@@ -93,7 +94,7 @@ def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
     return type("Block", (ctypes.c_char * size,), {"__del__": put_back})
 
 
-def _take(size: int) -> ctypes.Array[ctypes.c_char]:
+def _take(size: int) -> Block:
     free = _free.get(size)
     if not free and _has_too_much_free():
         size = min((larger for larger, blocks in _free.items() if blocks and larger > size), default=size)

@@ -110,9 +110,10 @@ def _choose_output(_context: object, option: click.Parameter, given: bool) -> No
         console.OUTPUT.set(console.OUTPUT.get() | {f"{option.name}"})
 
 
-OF_OUTPUT: dict[str, Any] = {"panel": "Output", "expose_value": False}
-FLAG: dict[str, Any] = {**OF_OUTPUT, "kind": bool}
-_FIRST: dict[str, Any] = {**FLAG, "is_eager": True}
+Facts = dict[str, Any]  # arguments of an option, by name
+OF_OUTPUT: Facts = {"panel": "Output", "expose_value": False}
+FLAG: Facts = {**OF_OUTPUT, "kind": bool}
+_FIRST: Facts = {**FLAG, "is_eager": True}
 QUIET = Option(["--quiet", "-q"], "Print only errors; the exit code is the result.", callback=_choose_output, **_FIRST)
 JSON = Option(["--json"], "Print the result as one JSON document.", callback=_choose_output, **_FIRST)
 HELP = Option(["-h", "--help"], "Show this message and exit.", callback=_show_help, **_FIRST)
@@ -183,7 +184,7 @@ class Group(Command, click.Group):
     """Group of commands whose help, which is printed without a command, shows examples, then commands in groups."""
 
     def __init__(self, name: str, help_text: str, params: Collection[Option] = (), **settings: Any) -> None:
-        more: dict[str, Any] = {"invoke_without_command": True, "subcommand_metavar": "COMMAND [ARGS]..."}
+        more: Facts = {"invoke_without_command": True, "subcommand_metavar": "COMMAND [ARGS]..."}
         super().__init__(name, help=help_text, context_settings=settings, **more)
         self.params = [*params, HELP]
 
@@ -214,7 +215,7 @@ def _description(command: click.Command) -> str:
     return " ".join((command.help or "").partition(EXAMPLES)[0].split())
 
 
-SEED: dict[str, Any] = {"kind": int, "default": 0, "within": (0, 2**63 - 1)}
+SEED: Facts = {"kind": int, "default": 0, "within": (0, 2**63 - 1)}
 # Types of values that need not be given.
 Text = str | None
 Place = Path | None
@@ -304,7 +305,7 @@ def of_config(*names: str, **other: Any) -> Decorator:
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         for name in reversed(names):
             declared, kind = OPTIONS[name], KINDS[name]
-            facts: dict[str, Any] = {"help_text": declared.help, "kind": kind, "panel": declared.group}
+            facts: Facts = {"help_text": declared.help, "kind": kind, "panel": declared.group}
             facts |= {"choice": name} if declared.choices else {"values": declared.examples}
             if name == "device":
                 facts["check"] = check_device
@@ -314,7 +315,7 @@ def of_config(*names: str, **other: Any) -> Decorator:
     return decorate
 
 
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
+def given(values: Mapping[str, Any]) -> Facts:
     """Return the values of the options that were given, by name."""
     return {name: value for name, value in values.items() if value is not None}
 

@@ -20,6 +20,7 @@ AT_ONCE = 16  # images that a thread reads at a time
 PRINTED = 10  # of each kind of finding, and of the files in each group
 
 Group = list[str]  # paths, in their order
+ByPath = Mapping[str, str]  # the class, the part or the sha256 of each image
 Leaks = list[dict[str, Group]] | None  # None where no split was given
 
 
@@ -166,7 +167,7 @@ def examine(
 
 
 def near_duplicates_of(
-    images: Mapping[str, str], others: Mapping[str, str], progress: Progress = SILENT, orientation: str = APPLIED
+    images: ByPath, others: ByPath, progress: Progress = SILENT, orientation: str = APPLIED
 ) -> set[str]:
     """Return the paths of images that are near-duplicates, also turned ones, of other images.
 
@@ -184,12 +185,12 @@ def near_duplicates_of(
     return linked & images.keys()
 
 
-def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
+def conflicts(groups: Sequence[Group], labels: ByPath) -> list[Group]:
     """Return the groups whose images do not all have the same label."""
     return [paths for paths in groups if len({labels[path] for path in paths}) > 1]
 
 
-def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> Leaks:
+def leaks(groups: Sequence[Group], parts: ByPath) -> Leaks:
     """Return the groups with images in several parts of the split, each by part; None without parts."""
     found = []
     for paths in groups:
@@ -227,7 +228,7 @@ def _find_alike(
 
 
 def _read(
-    root: Path, contents: Mapping[str, str], progress: Progress, orientation: str
+    root: Path, contents: ByPath, progress: Progress, orientation: str
 ) -> tuple[dict[str, _ReadImage], dict[str, str]]:
     """Return two dicts by path: the readable images, and the reason for each unreadable one; `contents` has sha256s."""
     # Each content is compared once: a folder may hold thousands of copies.

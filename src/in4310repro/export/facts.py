@@ -181,6 +181,9 @@ class OfReplay(TypedDict):
     missing: dict[str, str]  # why an epoch was not trained again
 
 
+Listed = list[dict[str, str]]  # files that were not compared, each with its kind
+
+
 class Document(TypedDict):
     """What `verify RUN --json` prints where nothing differs; the keys from `replays` on are those of `--replay`.
 
@@ -192,10 +195,10 @@ class Document(TypedDict):
     proven: list[str]
     claimed: list[Claimed]
     notes: list[str]
-    not_checked: list[dict[str, str]]
+    not_checked: Listed
     manifest_sha256: Sha256
-    not_checked_in_report: NotRequired[list[dict[str, str]]]
-    not_checked_in_bundle: NotRequired[list[dict[str, str]]]
+    not_checked_in_report: NotRequired[Listed]
+    not_checked_in_bundle: NotRequired[Listed]
     replays: NotRequired[dict[Text, OfReplay]]  # by setting
     replayed: NotRequired[list[PositiveCount]]
     first_tensors: NotRequired[Any]

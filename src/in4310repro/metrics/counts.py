@@ -1,7 +1,5 @@
 """Metrics that are computed from three counts per class (correct, actual and predicted images), and their intervals."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +12,7 @@ class Counts(NamedTuple):
     images: list[int]  # that belong to it
     predicted: list[int]  # predicted as it, correctly or not
 
-    def of(self, classes: Sequence[int]) -> Counts:
+    def of(self, classes: Sequence[int]) -> "Counts":
         """Return the counts of only these classes, in the order given."""
         return Counts(*([each[label] for label in classes] for each in self))
 

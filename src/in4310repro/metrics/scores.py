@@ -12,6 +12,8 @@ from in4310repro import metrics
 from in4310repro.metrics import ClassMetrics, Details
 from in4310repro.system.text import csv_text
 
+Softmax = Float32[np.ndarray, "image label"]
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -19,9 +21,9 @@ class Scores:
 
     paths: tuple[str, ...]
     labels: Int64[np.ndarray, " image"]
-    softmax: Float32[np.ndarray, "image label"]
+    softmax: Softmax
     loss: float
-    logits: Float32[np.ndarray, "image label"] | None = None
+    logits: Softmax | None = None
 
     def metrics(self, *, by_logits: bool = False, every_class: bool = True) -> ClassMetrics:
         """Return the metrics that `metrics.summary` computes from the scores.
@@ -48,9 +50,7 @@ class Scores:
         return csv_of({"path": self.paths, **words, **more}, classes, self.softmax)
 
 
-def csv_of(
-    words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
-) -> str:
+def csv_of(words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Softmax) -> str:
     """Return CSV with a row per image: text columns, then the score of each class with all digits of float32.
 
     `words` maps the heading of each text column to the values in that column.

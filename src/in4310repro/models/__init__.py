@@ -3,15 +3,13 @@
 `sources.open_network` is the one place that parses the name of a network.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 
-def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn.Module:
+def build(name: str, classes: int, seed: int, weights: str = "none") -> "torch.nn.Module":
     """Build a network in channels_last memory, on the CPU.
 
     The state of torch's global random generator is unchanged afterwards.

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from in4310repro.models.sources import FROM, Network
-from in4310repro.models.weights import State
 from in4310repro.system.numerics import generator_for
-from in4310repro.system.tensors import load_state
+from in4310repro.system.tensors import Tensors, load_state
 from in4310repro.system.text import first_of
 
 # Modules whose weights are drawn by name; what others hold is what their network's constructor draws.
@@ -61,7 +60,7 @@ def head(network: Network) -> frozenset[str]:
     return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
 
 
-def fill(model: nn.Module, state: State) -> nn.Module:
+def fill(model: nn.Module, state: Tensors) -> nn.Module:
     """Give a constructed network these weights and buffers, in channels_last memory on the CPU."""
     if any(value.is_meta for value in model.state_dict().values()):
         model.to_empty(device="cpu")
@@ -69,7 +68,7 @@ def fill(model: nn.Module, state: State) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def initial_state(model: nn.Module, seed: int) -> State:
+def initial_state(model: nn.Module, seed: int) -> Tensors:
     """Draw initial weights and buffers, each from its own generator, seeded by (seed, name).
 
     Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He
@@ -99,13 +98,13 @@ def initial_state(model: nn.Module, seed: int) -> State:
 
 
 def fit_state(
-    initial: State,
-    given: State,
+    initial: Tensors,
+    given: Tensors,
     source: str,
     network: Network | None = None,
     *,
     of_file: bool = True,
-) -> State:
+) -> Tensors:
     """Return the weights and buffers of a network, converted to its dtypes.
 
     Args:

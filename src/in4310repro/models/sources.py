@@ -24,7 +24,8 @@ from in4310repro.system.text import as_function, did_you_mean, shell_word
 if TYPE_CHECKING:
     import torch
 
-    from in4310repro.models.weights import State, Weights
+    from in4310repro.models.weights import Weights
+    from in4310repro.system.tensors import Tensors
 
 # The modules whose feature maps the report measures; the five ResNets have them.
 FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
@@ -178,7 +179,7 @@ class Network:
             ) from None
         return read_content(file)
 
-    def adapt(self, tensors: State) -> dict[str, torch.Tensor]:
+    def adapt(self, tensors: Tensors) -> dict[str, torch.Tensor]:
         """Return published weights under the names that this network uses, without those of auxiliary heads."""
         unused = AUXILIARY.get(self.name, ())
         renamed = [pair.split("=") for pair in LITE_NAMES.split()] if self.name == LITE else []
@@ -230,7 +231,7 @@ class Network:
             state = building.fit_state(state, weights.tensors, weights.source, self)
         return building.fill(model, state)
 
-    def restore(self, classes: int, state: State, source: str, *, of_file: bool = True) -> torch.nn.Module:
+    def restore(self, classes: int, state: Tensors, source: str, *, of_file: bool = True) -> torch.nn.Module:
         """Build the network on the CPU, in channels_last memory layout, with the weights and buffers of `state`.
 
         Args:

@@ -14,16 +14,14 @@ import torch
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
 from in4310repro.models.sources import Published
 from in4310repro.system.files import bytes_sha256, read_bytes
-from in4310repro.system.tensors import metadata_of, tensors_of
-
-State = Mapping[str, torch.Tensor]
+from in4310repro.system.tensors import Tensors, metadata_of, tensors_of
 
 
 class Weights(NamedTuple):
     """Weights of a network, with their origin and their preprocessing."""
 
     source: str  # the file, for messages
-    tensors: State | None  # by the network's names, once they are adapted to it; None: all are drawn
+    tensors: Tensors | None  # by the network's names, once they are adapted to it; None: all are drawn
     preprocessing: Preprocessing | None = None  # how images are prepared for them; None: the file does not say
 
 
@@ -52,7 +50,7 @@ def read_content(file: Path, published: Callable[[], Published | None] = lambda:
     return Weights(source, tensors, how)
 
 
-def _unpickle(data: bytes, file: str) -> State:
+def _unpickle(data: bytes, file: str) -> Tensors:
     """Return the state dict in a .pth file, by torch's restricted unpickler, which runs no code of the file."""
     stream = io.BytesIO(data)
     try:

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 import rfc8785
-import torch
 
 from in4310repro.data import preprocessing, splits
 from in4310repro.models.sources import ALL
@@ -18,7 +17,7 @@ from in4310repro.runs.record_types import Chain, EpochHashes
 from in4310repro.runs.settings import OPTIONS, OptimizerSetting
 from in4310repro.system.files import bytes_sha256
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.system.tensors import tensor_hashes, tensors_sha256
+from in4310repro.system.tensors import Tensors, tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
 
@@ -37,9 +36,7 @@ def sha256_of(value: Mapping[str, Any], config: Config) -> str:
     return bytes_sha256(text.encode("ascii"))
 
 
-def entry(
-    epoch: int, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
-) -> EpochHashes:
+def entry(epoch: int, previous: str, weights: Tensors, optimizer_state: Tensors) -> EpochHashes:
     """Return the chain entry of an epoch: the hashes of its results and of the previous entry.
 
     Args:

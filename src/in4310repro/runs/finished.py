@@ -3,8 +3,6 @@
 The files must be consistent in classes, images, epochs, settings and selection.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from torch import Tensor
 from torch.nn import Module
 
 from in4310repro.data import embedded, splits
@@ -32,7 +29,7 @@ from in4310repro.runs.record_types import QUANTILES, Chain, FeatureMaps, Groups,
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
 from in4310repro.system.progress import SILENT, Progress
-from in4310repro.system.tensors import tensors_sha256
+from in4310repro.system.tensors import Tensors, tensors_sha256
 
 FEW = 20  # training images of a class
 Faults = Iterator[str]  # what is wrong in a file
@@ -56,7 +53,7 @@ class FinishedRun:
     features: FeatureMaps | None  # None until they are measured
 
     @classmethod
-    def open(cls, folder: str | Path) -> FinishedRun:
+    def open(cls, folder: str | Path) -> "FinishedRun":
         """Read and check the folder of a finished run.
 
         Raises:
@@ -136,7 +133,7 @@ class FinishedRun:
     def _best(self) -> str:
         return f"{self.metrics['setting']}/{names.BEST_WEIGHTS}"
 
-    def restore(self, state: Mapping[str, Tensor], source: str) -> Module:
+    def restore(self, state: Tensors, source: str) -> Module:
         """Return the run's network with the given weights, on the CPU.
 
         Raises:

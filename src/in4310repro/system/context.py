@@ -1,7 +1,5 @@
 """Context of a computation: its arithmetic mode, progress display, and the processes that take part."""
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable
@@ -28,11 +26,11 @@ class Context:
     progress: Progress = SILENT
     processes: Processes = ALONE
 
-    def silent(self) -> Context:
+    def silent(self) -> "Context":
         """Return a copy of the context that shows no progress."""
         return replace(self, progress=SILENT)
 
-    def alone(self) -> Context:
+    def alone(self) -> "Context":
         """Return a copy of the context for a computation by this process alone."""
         return replace(self, processes=ALONE)
 

@@ -1,7 +1,5 @@
 """File access: reading of regular files only, atomic writes, hashes, JSON, paths that stay in a folder, and locks."""
 
-from __future__ import annotations
-
 import atexit
 import codecs
 import contextlib
@@ -27,7 +25,7 @@ LARGEST = 2**32  # bytes of any file that is read whole
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF8)
 LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
 DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
-_HELD: dict[Path, FileLock] = {}  # by path of the lock's file
+_HELD: "dict[Path, FileLock]" = {}  # by path of the lock's file
 REASONS = {
     errno.EBADF: "it is closed",
     errno.ENOSPC: "no space is left on the disk",

@@ -11,8 +11,10 @@ import torch
 
 from in4310repro.system.files import read_there
 
+Tensors = Mapping[str, torch.Tensor]  # by name
 
-def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+
+def tensors_sha256(tensors: Tensors) -> str:
     """Return one sha256 of all names, dtypes, shapes and values; device and memory layout have no effect."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -22,12 +24,12 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+def tensor_hashes(tensors: Tensors) -> dict[str, str]:
     """Return a sha256 for each tensor, by name; each hash includes the name."""
     return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
 
 
-def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+def tensor_bytes(tensors: Tensors, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return tensors as the bytes of a safetensors file; device and memory layout have no effect."""
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
@@ -60,7 +62,7 @@ def metadata_of(data: bytes) -> dict[str, str]:
     return dict(json.loads(data[8 : 8 + length]).get("__metadata__", {}))
 
 
-def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+def load_state(model: torch.nn.Module, state: Tensors) -> None:
     """Load weights and buffers into a network, in place."""
     # Its own state carries the versions of its modules, which some ask for.
     filled = model.state_dict()

@@ -21,10 +21,9 @@ from typing_extensions import TypedDict
 
 from in4310repro.runs import config as configuration, names, record_types, settings
 from in4310repro.system import files, schema
-from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes, tensors_sha256
+from in4310repro.system.tensors import Tensors, load_state, metadata_of, read_tensors, tensor_bytes, tensors_sha256
 from in4310repro.training import optimizers
 
-Tensors = Mapping[str, Tensor]
 State = dict[str, Tensor]
 
 

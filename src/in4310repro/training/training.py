@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import path_below, write_file
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.processes import Processes
-from in4310repro.system.tensors import tensor_bytes, tensors_sha256
+from in4310repro.system.tensors import Tensors, tensor_bytes, tensors_sha256
 from in4310repro.training import checkpoints, optimizers, step_log
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.step_log import Step, StepTrace
@@ -279,7 +279,7 @@ class Task(TrainingInputs):
     log_steps: frozenset[str] = frozenset()  # formats, see `step_log`
     trace: range = range(0)  # numbers of the steps that are traced, see `step_log`
 
-    def write(self, position: Position, row: HistoryRow, model: Module, optimizer: Mapping[str, Tensor]) -> None:
+    def write(self, position: Position, row: HistoryRow, model: Module, optimizer: Tensors) -> None:
         """Add a finished epoch's metrics and hashes to `position`, and write them to the training setting's files.
 
         If the epoch is the best so far, its weights are written before the metrics that refer to them.

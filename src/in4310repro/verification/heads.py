@@ -1,6 +1,6 @@
 """Check of fitted heads (last layers): each fit is repeated from the images, the split and the untrained layers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 
@@ -11,7 +11,7 @@ from in4310repro.models import building, sources
 from in4310repro.runs import deviations, names, settings
 from in4310repro.runs.record_types import SPEED, HistoryRow
 from in4310repro.system import schema
-from in4310repro.system.tensors import tensors_sha256
+from in4310repro.system.tensors import Tensors, tensors_sha256
 from in4310repro.training import head, regression, training
 from in4310repro.verification import results
 from in4310repro.verification.evidence import Finding, Note, SettingEvidence, draws_head
@@ -153,7 +153,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
         yield from _moved_tensor(setting, still, before)
 
 
-def _moved_tensor(setting: SettingEvidence, still: list[str], before: Mapping[str, torch.Tensor]) -> Iterator[str]:
+def _moved_tensor(setting: SettingEvidence, still: list[str], before: Tensors) -> Iterator[str]:
     """Yield a message on the first tensor named in `still` that differs from its value before training."""
     for name in still:
         if not torch.equal(setting.stored[name], before[name]):

@@ -6,7 +6,7 @@ Its first steps are also taken for `trace.explain`.
 import math
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from in4310repro.runs.selection import best_epoch
 from in4310repro.system import files, schema, signals
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, activate, generator_for
-from in4310repro.system.tensors import tensors_sha256
+from in4310repro.system.tensors import Tensors, tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.step_log import StepTrace
 from in4310repro.training.training import Epochs, TrainingInputs
@@ -41,7 +41,7 @@ class EpochRecord(NamedTuple):
 
 
 # The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`.
-Kept = tuple[Mapping[str, torch.Tensor], Mapping[str, torch.Tensor]]
+Kept = tuple[Tensors, Tensors]
 
 
 def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 from torch import nn
 
 from in4310repro.data import folders, reading, references
@@ -142,7 +141,7 @@ class PartialResult:
             write_file(self.file, safetensors.torch.save(state, metadata | {"sha256": _digest(metadata, state)}))
 
 
-def _digest(metadata: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:
+def _digest(metadata: Mapping[str, str], state: tensors.Tensors) -> str:
     """Return one sha256 of the tensors of a partial result, and of its metadata but this hash."""
     of_files = f"{metadata['images']}\n{metadata['files_sha256']}"
     sealed = f"{of_files}\n{metadata['identity']}\n{tensors.tensors_sha256(state)}"
