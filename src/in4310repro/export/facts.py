@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, NotRequired
 from typing_extensions import TypedDict
 
 from in4310repro.export.table import Extras
-from in4310repro.report import check_page
 from in4310repro.report.page import exhibits, list_report_files
 from in4310repro.runs import names
 from in4310repro.runs.config import Config, to_json
@@ -20,29 +19,8 @@ from in4310repro.verification.checks import BITWISE, NUMERICAL
 
 PACKAGE = "in4310repro"
 RUN, REPORT = "run", "report"  # folders of an export with copies of files
-# Files of a run folder, by name; `SETTING/` is a setting's folder.
-WHAT_FILES_ARE = {
-    names.CONFIG: "Everything that changes the numbers of the run",
-    names.FINGERPRINT: "Libraries, processor, arithmetic, source, and hashes of the decoded pixels",
-    names.SPLIT: "Each image with its class, sha256 and part",
-    names.PIXELS: "The sha256 of the decoded pixels of each image",
-    names.GROUPS: "Images that the split holds on one side",
-    names.SCORES: "Scores of the selected network on the test images",
-    names.METRICS: "Metrics of the selected network on the test images",
-    names.FEATURES: "Feature maps of the selected network",
-    names.HISTORY: "Losses and metrics of each epoch",
-    names.TENSORS: "Chain of hashes of every tensor after each epoch",
-    names.BEST_WEIGHTS: "Weights of the best epoch",
-    names.LAST_WEIGHTS: "Weights of the last epoch",
-    names.MANIFEST: "The sha256 of each file of the run",
-}
-WHAT_PAGES_ARE = {
-    "index.html": "Report of the run, one page with its figures",
-    "report.md": "Report of the run",
-    check_page.PAGE: "Page that checks the run in a browser",
-    check_page.IMAGES: "Test images for the page that checks the run",
-    names.RECORD: "Command, configuration, fingerprint, metrics and file hashes",
-}
+# Sentences about the files of these folders, by name; those of a setting lie in its folder.
+WHAT_FILES_ARE: dict[str, dict[str, str]] = read_json(Path(__file__).with_name("descriptions.json"))
 # Those of Python, not of this machine.
 _COMMON, _STRICT = mimetypes.MimeTypes().types_map
 MEDIA_TYPES = _COMMON | _STRICT | {".md": "text/markdown", ".npz": "application/zip"}
@@ -103,11 +81,11 @@ def files(run: FinishedRun, extras: Extras) -> dict[str, File]:
     found = {}
     for name, sha256 in sorted(listed.items()):
         setting, _, file = name.rpartition("/")
-        what = f"{WHAT_FILES_ARE[file]}{f', setting {setting}' if setting else ''}"
+        what = f"{WHAT_FILES_ARE[RUN][file]}{f', setting {setting}' if setting else ''}"
         found[f"{RUN}/{name}"] = File(run.files.file(name), what, sha256)
     if extras.report is None:
         return found
-    pages = dict(WHAT_PAGES_ARE)
+    pages = dict(WHAT_FILES_ARE[REPORT])
     for each in exhibits(run):
         pages |= {f"{each.name}.json": f"{each.heading}, its numbers", f"{each.name}.svg": each.heading}
     for name in sorted(list_report_files(extras.report)):

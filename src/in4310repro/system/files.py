@@ -26,23 +26,10 @@ MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF8)
 LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
 DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _HELD: "dict[Path, FileLock]" = {}  # by path of the lock's file
+# By the names of errno, of which a system may lack some.
 REASONS = {
-    errno.EBADF: "it is closed",
-    errno.ENOSPC: "no space is left on the disk",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "permission is denied",
-    errno.EPERM: "permission is denied",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.EMFILE: "too many files are open; a higher `ulimit -n` allows more",
-    errno.ENFILE: "too many files are open on this machine",
-    errno.ENOENT: "it is not there",
-    errno.ENOTDIR: "a part of the path is not a folder",
-    errno.EISDIR: "it is a folder",
-    errno.EEXIST: "there is a file in the place of a folder",
-    errno.ELOOP: "its links lead in a circle",
-    errno.EIO: "the disk reports an error",
-    errno.EFBIG: "the file would be larger than the disk or a limit (`ulimit -f`) allows",
-    getattr(errno, "EDQUOT", -1): "the quota of the disk is used up",
+    getattr(errno, name, -1): words
+    for name, words in json.loads(Path(__file__).with_name("reasons.json").read_bytes()).items()
 }
 KINDS = {
     stat.S_IFDIR: "a folder",
