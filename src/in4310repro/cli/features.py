@@ -68,8 +68,8 @@ def features(
     """
     if run or pictures:
         words = click.get_current_context()
-        sources = {name: words.get_parameter_source(name) for name in words.params}
-        given = {name: words.params[name] for name in sources if sources[name] is ParameterSource.COMMANDLINE}
+        named = {name for name in words.params if words.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        given = {name: words.params[name] for name in named}
         if run is None or pictures is None:
             raise ValueError(f"give {DRAWS}; the statistics of a run's feature maps are in its {names.FEATURES}")
         if unused := sorted(given.keys() - {*OF_PICTURES}):

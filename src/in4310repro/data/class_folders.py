@@ -56,8 +56,7 @@ innermost has bay 2, sea 2'
     classes = _classes(inside, OUTERMOST)
     if _is_in_doubt(inside, after_parts=bool(parts)):
         return Reading(classes, doubt=_readings(around))
-    deeper = sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1})
-    if deeper:
+    if deeper := sorted({"/".join(folders[:2]) for folders in inside.values() if len(folders) > 1}):
         notes += (f"folders in class folders are not classes: {first_of(deeper, 3)}",)
     if single := sorted({folders[0] for folders in inside.values() if folders and _is_part(folders[0])}):
         notes += (f"{', '.join(single)} is a class like the folders beside it, not a part of a download",)

@@ -216,11 +216,8 @@ class Config:
     precision: Literal["fast", "exact"] = option(
         "exact", "Precision of feature statistics: {choices}.", MACHINE, choices=("fast", "exact")
     )
-    protocol: Protocol = field(
-        default=CORRECTED_PROTOCOL,
-        metadata={
-            "option": Option("corrected, published, or deviations joined by commas.", TRAINING, examples=PROTOCOLS)
-        },
+    protocol: Protocol = option(  # noqa: RUF009 - its default is a frozen set
+        CORRECTED_PROTOCOL, "corrected, published, or deviations joined by commas.", TRAINING, examples=PROTOCOLS
     )
     augmentation: str = option("flip", choices=("none", "flip", "flip-shift"), hashed=True)
     schedule: str = option("constant", choices=("constant", "cosine"), hashed=True)

@@ -141,8 +141,9 @@ def open_precisions(evidence: Evidence, of: str, record: Record, scores: Scores)
             yield Claim(f"the average precision{of} of {name}, which is {value:.4f}: {left}", IN_CLASS)
 
 
-# Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
-NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
+# Keys of a history row that are not computed again: its number, and what at most a new training can show. Strengths are
+# checked when the run is opened.
+NOT_COMPUTED = ("epoch", "train_loss", "images_per_second", "strength")
 
 
 def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
@@ -161,7 +162,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     computed["weights_sha256"] = tensors.tensors_sha256(setting.stored)
     if protocol.scores_test_each_epoch:
         computed["test_loss"] = setting.test_loss
-    saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
+    saved = {key: value for key, value in row.items() if key not in NOT_COMPUTED}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(evidence, place, saved, computed, scores)
     yield from row_contradictions(setting)
