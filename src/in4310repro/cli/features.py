@@ -151,13 +151,8 @@ def modules(network: Text, listed: Text, image_size: int) -> None:
             except ValueError as error:
                 reason = f"{error}"
             facts, arithmetic = found.imagenet, f"native: {reason}" if reason else "portable"
-            row = {
-                "name": found.name,
-                "parameters": facts.parameters,
-                "smallest": facts.smallest,
-                "weights": facts.label,
-            }
-            rows.append(row | {"native_since": reason})
+            row = {"name": found.name, "parameters": facts.parameters, "smallest": facts.smallest}
+            rows.append(row | {"weights": facts.label, "native_since": reason})
             cells.append((found.name, f"{facts.parameters / 1e6:.1f} M", f"{facts.smallest}", facts.label, arithmetic))
         if not rows:
             raise ValueError(f"no network of torchvision fits {listed!r}; --list '*' shows all")

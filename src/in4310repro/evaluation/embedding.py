@@ -88,7 +88,7 @@ def embed(
         places |= {
             each["image"].tobytes(): place
             for place, each in enumerate(_records(file, record))
-            if each["sha256"].tobytes() == record_sha256(each["image"], each["features"])
+            if each.tobytes() == record_bytes(each["image"].tobytes(), each["features"])
         }
     own = [hashlib.sha256(key.encode()).digest() for key in images.keys]
     missing = list[int](processes.broadcast_json([place for place, each in enumerate(own) if each not in places]))
@@ -115,14 +115,10 @@ def embed(
                         f"{images.paths[group[int(wrong.nonzero()[0])]]}: the weights are too large for float32, or "
                         "images are not prepared as they need"
                     )
-                new = np.empty(len(group), record)
-                new["features"] = rows.numpy()
-                for each, place in zip(new, group, strict=True):
-                    each["image"] = np.frombuffer(own[place], np.uint8)
-                    each["sha256"] = np.frombuffer(record_sha256(each["image"], each["features"]), np.uint8)
+                new = [record_bytes(own[place], row) for place, row in zip(group, rows.numpy(), strict=True)]
                 with file.open("ab") as stream:
                     first = stream.tell() // record.itemsize
-                    stream.write(new.tobytes())
+                    stream.write(b"".join(new))
                 places |= {own[place]: first + number for number, place in enumerate(group)}
             advance(len(group), "")
     if not processes.leads:
@@ -159,6 +155,7 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
     return np.memmap(file, record, "r") if file.stat().st_size else np.empty(0, record)
 
 
-def record_sha256(image: np.ndarray, features: np.ndarray) -> bytes:
-    """Return the sha256 of an image's identifier and features, by which a stored record is checked."""
-    return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
+def record_bytes(image: bytes, features: np.ndarray) -> bytes:
+    """Return a record as it is stored: an image's identifier, its features, and the sha256 of both."""
+    content = image + features.tobytes()
+    return content + hashlib.sha256(content).digest()
