@@ -285,7 +285,7 @@ def _train(config: Config, context: Context, folder: Path, *, resume: bool, **re
             return
         run = experiment.train(config, folder, resume=resume, **records, context=context)
     metrics = run.metrics
-    row = run.histories[metrics["setting"]][metrics["epoch"] - 1]
+    row = run.best_row(metrics["setting"])
     chosen = f"C = {row['strength']:g}" if "strength" in row else f"epoch {row['epoch']}"
     result = f"on test images {line(metrics)}"
     if unseen := metrics.get("unseen"):

@@ -40,7 +40,7 @@ def read_contents(run: FinishedRun) -> dict[str, str]:
     """
     pixels, contents = run.pixel_hashes(), dict[str, str]()
     for part in reversed(ROLES):
-        for entry in run.split.parts[run.config.protocol.part_read_as(part)]:
+        for entry in run.entries(part):
             contents |= dict.fromkeys((entry.sha256, pixels.get(entry.path, entry.sha256)), ROLES[part])
     return contents
 
@@ -87,7 +87,7 @@ def find_near_duplicates(
     here = {entry.sha256: root / entry.path for entry in images}
     below, seen = image_root(run.config, None), dict[str, str]()
     for part in ROLES:
-        for entry in run.split.parts[run.config.protocol.part_read_as(part)]:
+        for entry in run.entries(part):
             file = here.get(entry.sha256, below / entry.path)
             if entry.sha256 not in here and (not file.is_file() or file_sha256(file) != entry.sha256):
                 return None, f"the {part} image {entry.path} is not available"

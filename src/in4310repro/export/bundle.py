@@ -55,7 +55,7 @@ def contents(run: FinishedRun, extras: Extras) -> Contents:
     # An RO-Crate says when it is published.
     crate = ro_crate.contents(run, extras).items() if extras.date else ()
     files |= {name: each for name, each in crate if isinstance(each, bytes)}
-    fingerprint, weights = run.fingerprint, facts.selected_weights(run)
+    fingerprint, weights = run.fingerprint, run.best_weights
     version, commit = fingerprint["versions"].get("in4310repro", "unknown"), fingerprint["git"]["commit"]
     hashes = {names.MANIFEST: file_sha256(run.folder / names.MANIFEST), weights: run.files.manifest()[weights]}
     drawn = "are not in here" if run.config.data else "are drawn by the package"

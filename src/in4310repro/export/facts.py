@@ -52,11 +52,6 @@ def images_name(run: FinishedRun) -> str:
     return f"{Path(data).name or data}" if data else "drawn scenes"
 
 
-def selected_weights(run: FinishedRun) -> str:
-    """Return the name of the file with the selected network's weights, below the run folder."""
-    return f"{run.metrics['setting']}/{names.BEST_WEIGHTS}"
-
-
 def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:
     """Return the commands that verify the run, with the sha256 that identifies it; the second one replays epochs.
 

@@ -20,7 +20,7 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     Its subjects are the selected weights, the scores, the split, the metrics and the report.
     """
     files, of_report = facts.files(run, extras), (*page.PAGES, check_page.PAGE)
-    of_run = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
+    of_run = (run.best_weights, names.SCORES, names.SPLIT, names.METRICS)
     subjects = [*(f"{facts.RUN}/{name}" for name in of_run), *(f"{facts.REPORT}/{name}" for name in of_report)]
     record = page.make_record(run)
     fingerprint = dict(run.fingerprint)

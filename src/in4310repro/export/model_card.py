@@ -112,7 +112,7 @@ def _limits(run: FinishedRun) -> Iterator[str]:
 
 
 def _verify(run: FinishedRun) -> list[str]:
-    weights = facts.selected_weights(run)
+    weights = run.best_weights
     first, second = facts.verify_commands(run)
     fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
     listed = Verification.expected(run).grouped_claims

@@ -18,14 +18,15 @@ from torch.nn import Module
 
 from in4310repro.data import embedded, splits
 from in4310repro.data.class_folders import INNERMOST, read
+from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
 from in4310repro.metrics import PER_CLASS, wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.models.weights import Weights
 from in4310repro.runs import chain, names, presets, selection, settings
 from in4310repro.runs.config import Config
-from in4310repro.runs.folder import RunFolder, finished_files, read_arrays, unchanged
-from in4310repro.runs.record_types import QUANTILES, Chain, FeatureMaps, Groups, History, Pixels, RunMetrics
+from in4310repro.runs.folder import RunFolder, array_bytes, finished_files, read_arrays, unchanged
+from in4310repro.runs.record_types import QUANTILES, Chain, FeatureMaps, Groups, History, HistoryRow, Pixels, RunMetrics
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.processes import Processes
 from in4310repro.system.progress import SILENT, Progress
@@ -94,6 +95,14 @@ class FinishedRun:
         supports = self.metrics["supports"][self.config.protocol.part_read_as(part)]
         return [supports[name] for name in self.classes]
 
+    def entries(self, part: str) -> tuple[Entry, ...]:
+        """Return the images that the run used as this part."""
+        return self.split.parts[self.config.protocol.part_read_as(part)]
+
+    def best_row(self, setting: str) -> HistoryRow:
+        """Return the row of a setting's best epoch."""
+        return selection.best_epoch(self.histories[setting], self.config.select)
+
     @property
     def training_sha256(self) -> str:
         """Last hash in the hash chain of the selected training setting. It depends on every epoch."""
@@ -116,8 +125,8 @@ class FinishedRun:
         model = self.saved_network()
         if tensors_sha256(model.state_dict()) != self.metrics["weights_sha256"]:
             raise ValueError(
-                f"{self.folder / self._best} holds other weights than the test set was scored with: see weights_sha256 "
-                f"in {names.METRICS}"
+                f"{self.folder / self.best_weights} holds other weights than the test set was scored with: see "
+                f"weights_sha256 in {names.METRICS}"
             )
         return model
 
@@ -127,10 +136,11 @@ class FinishedRun:
         Raises:
             ValueError: the weights are missing, damaged or of another network.
         """
-        return self.restore(self.files.read_tensors(self._best), f"{self.folder / self._best}")
+        return self.restore(self.files.read_tensors(self.best_weights), f"{self.folder / self.best_weights}")
 
     @property
-    def _best(self) -> str:
+    def best_weights(self) -> str:
+        """Name of the file with the selected network's weights, below the run folder."""
         return f"{self.metrics['setting']}/{names.BEST_WEIGHTS}"
 
     def restore(self, state: Tensors, source: str) -> Module:
@@ -191,6 +201,12 @@ def image_root(config: Config, data: str | None) -> Path:
     return Path(place) if place else embedded.embedded_catalogue(config.scenes, config.image_size, config.seed).root
 
 
+def score_bytes(scores: Scores) -> bytes:
+    """Return the content of scores.npz."""
+    softmax = np.ascontiguousarray(scores.softmax)
+    return array_bytes({"paths": np.array(scores.paths, np.str_), "labels": scores.labels, "softmax": softmax})
+
+
 def _read_scores(files: RunFolder, loss: float) -> Scores:
     arrays, file = read_arrays(files.file(names.SCORES)), files.folder / names.SCORES
     if arrays.keys() != SCORE_ARRAYS.keys():
@@ -226,7 +242,9 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
                 # Weights of the selected setting alone.
                 needed = [name for name in (*names.OF_RUN, names.MANIFEST) if (folder / name).is_file()]
                 needed += [f"{s}/{name}" for s in run.histories for name in (names.HISTORY, names.TENSORS)]
-                files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in (*needed, run._best)}
+                files = {
+                    name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in (*needed, run.best_weights)
+                }
                 processes.broadcast(safetensors.numpy.save(files))
             yield run
         return

@@ -7,7 +7,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 
@@ -19,8 +18,8 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, config as configuration, names, record_types, selection, settings
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import UNSEEN
-from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import RunFolder, array_bytes, refuse_without_run
+from in4310repro.runs.finished import FinishedRun, score_bytes
+from in4310repro.runs.folder import RunFolder, refuse_without_run
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system import machine, schema
 from in4310repro.system.context import Context, accept_former_place
@@ -209,8 +208,7 @@ def _score_test_set(files: RunFolder, plan: TrainingPlan, histories: selection.H
     if context.processes.size > 1:
         context.processes.broadcast(tensor_bytes(weights))
     scores, *unseen = _predict_parts(model, plan, context)
-    arrays = {"paths": np.array(scores.paths, dtype=np.str_), "labels": scores.labels, "softmax": scores.softmax}
-    files.write_bytes(names.SCORES, array_bytes(arrays))
+    files.write_bytes(names.SCORES, score_bytes(scores))
     weights_sha256 = tensors_sha256(model.state_dict())
     metrics = selection.run_metrics(plan.config, plan.split, histories, weights_sha256, scores, *unseen)
     files.write_json(names.METRICS, metrics)

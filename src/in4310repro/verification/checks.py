@@ -9,7 +9,7 @@ from typing import Any, Self
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics import table
 from in4310repro.models.sources import FROM
-from in4310repro.runs import selection, settings
+from in4310repro.runs import settings
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification import evidence as ev, feature_checks, file_checks, folder_checks, heads, results
 from in4310repro.verification.evidence import ELSEWHERE, IN_CLASS, NOT_SHOWN, REPLAY, Evidence, Finding
@@ -142,7 +142,7 @@ class Verification:
         frozen = [each for each in config.settings if config.trained_part(each).startswith(FROM)]
         decoded = file_checks.decodes_training(run) or any(again.values())
         left = {name: [n for n in range(1, config.epochs + 1) if n not in again.get(name, ())] for name in trained}
-        best = {name: selection.best_epoch(rows, config.select)["epoch"] for name, rows in run.histories.items()}
+        best = {name: run.best_row(name)["epoch"] for name in run.histories}
         besides = {name: [n for n in epochs if n != best[name]] for name, epochs in left.items()}
         named = {
             **dict.fromkeys(OF_EPOCHS, left),

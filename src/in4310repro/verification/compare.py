@@ -136,8 +136,7 @@ def read_traces(run: folder.RunFolder, setting: str) -> list[TraceFile]:
 
 def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
     """Return the step numbers of an epoch. Steps are counted from 0 over the whole training run."""
-    images = len(run.split.parts[run.config.protocol.part_read_as("training")])
-    steps = len(training_ranges(images, run.config.batch_size))
+    steps = len(training_ranges(len(run.entries("training")), run.config.batch_size))
     return range((epoch - 1) * steps, epoch * steps)
 
 

@@ -19,7 +19,7 @@ from in4310repro.data.images import ImageSet
 from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.runs import names, record_types, selection
+from in4310repro.runs import names, record_types
 from in4310repro.runs.deviations import UNSEEN
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import RunFolder
@@ -279,7 +279,7 @@ class SettingEvidence:
     @cached_property
     def best_row(self) -> record_types.HistoryRow:
         """Row of the best epoch in the setting's history."""
-        return selection.best_epoch(self.run.histories[self.name], self.run.config.select)
+        return self.run.best_row(self.name)
 
     @cached_property
     def validation_scores(self) -> Scores:

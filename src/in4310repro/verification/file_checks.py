@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from in4310repro.data import class_folders, embedded, splits
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
 from in4310repro.data.preprocessing import IGNORED, Preprocessing, to_metadata, without_size
 from in4310repro.evaluation.doubts.resemblances import find_groups
-from in4310repro.runs import finished, folder, names, settings
+from in4310repro.runs import finished, names, settings
 from in4310repro.runs.config import to_json
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import files, fingerprint, schema, text
@@ -47,14 +45,13 @@ def form_differences(run: finished.FinishedRun) -> Iterator[str]:
     for file in (run.files.file(name) for name in needed_files(run) if name.endswith(".json")):
         if files.read_bytes(file) != files.json_bytes(files.read_json(file)):
             yield f"{file} is not written as a run writes JSON, though it reads as if it were"
-    config, scores, arrays = run.files.read_json(names.CONFIG), run.files.file(names.SCORES), run.scores
+    config, scores = run.files.read_json(names.CONFIG), run.files.file(names.SCORES)
     for each in schema.differences(config, to_json(run.config, config["format"]), rules={}):
         # Older runs lack newer options.
         if each.first is not None:
             yield f"{run.folder / names.CONFIG}: {each.path} is {each.first}; a run writes {each.second}"
             break
-    softmax, found = arrays.softmax.copy("C"), files.read_bytes(scores)
-    needed = folder.array_bytes({"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": softmax})
+    found, needed = files.read_bytes(scores), finished.score_bytes(run.scores)
     if len(found) != len(needed):
         yield f"{scores} has {len(found)} bytes; its arrays make {len(needed)}"
         return
@@ -251,8 +248,8 @@ def wrong_in_pixels(run: finished.FinishedRun) -> Iterator[str]:
 
     Also yield one for each part whose hash in `fingerprint.json` does not follow from these hashes.
     """
-    file, pixels, parts = run.folder / names.PIXELS, run.pixel_hashes(), run.split.parts
-    paths = {part: [entry.path for entry in parts[run.config.protocol.part_read_as(part)]] for part in parts}
+    file, pixels = run.folder / names.PIXELS, run.pixel_hashes()
+    paths = {part: [entry.path for entry in run.entries(part)] for part in run.split.parts}
     needed = {path for each in paths.values() for path in each}
     if others := sorted(pixels.keys() ^ needed):
         fault = f"{'missing' if others[0] in needed else f'not an image that the run of {names.CONFIG} reads'}"

@@ -20,7 +20,6 @@ from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs import chain, names, settings
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.record_types import SPEED, EpochHashes, HistoryRow
-from in4310repro.runs.selection import best_epoch
 from in4310repro.system import files, schema, signals
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, activate, generator_for
@@ -288,7 +287,7 @@ def plan_replays(
     refuse_too_large(config, numerics, training=True)
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
     return [
-        make_plan(name, config.epochs, best_epoch(run.histories[name], config.select)["epoch"], draws, seed)
+        make_plan(name, config.epochs, run.best_row(name)["epoch"], draws, seed)
         for name in trained
         if chosen in (EVERY, name)
     ]

@@ -176,7 +176,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 def best_hash_differences(run: finished.FinishedRun, setting: str, hashes: Mapping[str, str]) -> list[Difference]:
     """Return the tensors whose hashes differ from those that `tensors.json` has of a setting's best epoch."""
-    epoch = selection.best_epoch(run.histories[setting], run.config.select)["epoch"]
+    epoch = run.best_row(setting)["epoch"]
     short = {name: digits[: chain.DIGITS] for name, digits in hashes.items()}
     return [*differences(run.tensors[setting][epoch - 1]["tensors"], short)]
 

@@ -34,7 +34,7 @@ def copy_run(run: Path, folder: Path) -> RunFolder:
 def flip_bit(copy: RunFolder) -> Change:
     """Flip the lowest bit of one of the selected network's weights."""
     run = finished.FinishedRun.open(copy.folder)
-    name = f"{run.metrics['setting']}/{names.BEST_WEIGHTS}"
+    name = run.best_weights
     tensors = copy.read_tensors(name)
     # By name: safetensors gives them in another order each time.
     layer = max(tensor for tensor, value in tensors.items() if value.dtype == torch.float32)

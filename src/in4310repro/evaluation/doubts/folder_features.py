@@ -61,7 +61,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
             model = run.selected_network()
             building.last_layer(model, config.network)
             fitted = config.fits_head(config.setting(run.metrics["setting"]))
-            trained = () if fitted else run.split.parts[config.protocol.part_read_as("training")]
+            trained = () if fitted else run.entries("training")
             known = frozenset(entry.sha256 for entry in trained)
             return Source(model, config, run.fingerprint, publishable_place(f"{folder}"), known)
     config = configure("course", None, {**options, "weights": weights})

@@ -44,7 +44,7 @@ def comparison_sets(settings: Config) -> list[ImageSet]:
     """
     sample = sample_of(settings)
     return [
-        in_folder(Path(folder), sample) if (folder := getattr(settings, option)) else of_library(sample)
+        in_folder(Path(place), sample) if (place := getattr(settings, option)) else of_library(sample)
         for option, in_folder, of_library in references.COMPARED
     ]
 
