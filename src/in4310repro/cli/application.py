@@ -204,10 +204,8 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
         case BrokenPipeError():
             # It is not from our own output, where `progress.write_line` handles a closed pipe.
             return INTERRUPTED, ""
-        case OSError():
+        case OSError() | ValueError():
             return WRONG_INPUT, " ".join(describe(error).split())
-        case ValueError():
-            return WRONG_INPUT, " ".join(f"{error}".split())
     import tempfile
     import traceback
 

@@ -46,8 +46,10 @@ def reason(error: OSError | ValueError) -> str:
     return known or f"{error}"
 
 
-def describe(error: OSError) -> str:
+def describe(error: OSError | ValueError) -> str:
     """Return the error as a sentence, which names the file if the error has one."""
+    if not isinstance(error, OSError):
+        return f"{error}"
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
     # `write_atomically` raises errors whose text is already a sentence.

@@ -88,8 +88,7 @@ def unpacked(file: Path) -> Iterator[Bundle]:
         try:
             yield bundle
         except (ValueError, OSError) as error:
-            text = describe_error(error) if isinstance(error, OSError) else f"{error}"
-            raise ValueError(bundle.shown(text)) from None
+            raise ValueError(bundle.shown(describe_error(error))) from None
 
 
 def _refusal(name: str) -> str:
