@@ -2,7 +2,7 @@
 
 setup.py builds them from the .cpp and .hpp files beside this module. They do not use Python's C interface, so
 one build works with every version of Python. The library for the processor's widest instruction set is used.
-`DECLARATIONS` has their exported functions (see `signatures`); a test compares them with the C++ files.
+kernels.txt declares their exported functions (see `signatures`); a test compares it with the C++ files.
 """
 
 import ctypes
@@ -49,103 +49,7 @@ class Shape(ctypes.Structure):
         return int(self.channels // self.groups)
 
 
-DECLARATIONS = """
-const char *source()
-ptrdiff_t usable()
-ptrdiff_t fused_operations(rounds, float sink[1])
-int shared_out(threads, items, rounds, double factor, float results[items], int64_t who[items])
-
-ptrdiff_t method(const Shape *shape, result)
-int convolution(threads, const Shape *shape, room, maps[images height width channels],
-    weights[outputs kernel_height kernel_width group_channels], bias?[outputs], norm?[3 outputs], form,
-    float kept?[room], float result[images rows columns outputs])
-int inverted_residual(threads, const Shape *shape, inputs, outputs, form, sum, room, double epsilon,
-    maps[images height width inputs], expand?[channels inputs], expand_weight?[channels], expand_bias?[channels],
-    expand_mean?[channels], expand_variance?[channels], depthwise[channels kernel_height kernel_width],
-    depthwise_weight?[channels], depthwise_bias?[channels], depthwise_mean[channels], depthwise_variance[channels],
-    project[outputs channels], project_weight?[outputs], project_bias?[outputs], project_mean[outputs],
-    project_variance[outputs], float kept[room], float result[images rows columns outputs])
-int train_layers(threads, layers, sum, inputs, room, channels, results, double momentum, double epsilon,
-    const int64_t shapes[layers 14], const int64_t addresses[layers 6], maps[inputs], float kept[room],
-    double statistics[2 channels], float result[results])
-int train_layers_backward(threads, layers, sum, inputs, room, channels, results, largest,
-    const int64_t shapes[layers 14], const int64_t addresses[layers 6], maps[inputs], kept[room],
-    const double statistics[2 channels], gradient[results], float working[3 largest],
-    float maps_gradient?[inputs])
-int convolution_backward(threads, const Shape *shape, gradient[images rows columns outputs],
-    weights[outputs kernel_height kernel_width group_channels], float result[images height width channels])
-int weight_gradient(threads, const Shape *shape, whole, maps[images height width channels],
-    gradient[images rows columns outputs], float result[outputs kernel_height kernel_width group_channels])
-int bias_leaves(threads, images, positions, outputs, gradient[images positions outputs],
-    double leaves[images/8 2 outputs])
-
-int linear(threads, images, features, outputs, rows[images features], weight[outputs features], bias?[outputs],
-    float result[images outputs])
-int linear_rows_gradient(threads, images, features, outputs, gradient[images outputs], weight[outputs features],
-    float result[images features])
-int product(threads, rows, columns, const double values[rows columns], double result[columns columns])
-
-int normalisation_leaves(threads, images, positions, channels, maps[images positions channels],
-    double leaves[images/8 2 channels])
-int normalise(threads, images, positions, channels, form, rows, double momentum, double epsilon,
-    const double sums?[2 channels], maps[images positions channels], weight?[channels], bias?[channels],
-    float running_mean?[channels], float running_variance?[channels], other?[images positions channels],
-    float result[images positions channels], double statistics[2 channels])
-int normalise_by(threads, images, positions, channels, form, double epsilon, maps[images positions channels],
-    weight?[channels], bias?[channels], mean[channels], variance[channels], other?[images positions channels],
-    float result[images positions channels], double statistics[2 channels])
-int normalisation_coefficients(threads, channels, double epsilon, weight?[channels], bias?[channels], mean[channels],
-    variance[channels], float coefficients_of[3 channels])
-int normalisation_gradient_leaves(threads, images, positions, channels, form, gradient[images positions channels],
-    maps[images positions channels], output?[images positions channels], weight?[channels], bias?[channels],
-    const double statistics[2 channels], float other_gradient?[images positions channels],
-    double leaves[images/8 2 channels])
-int normalise_backward(threads, images, positions, channels, form, rows, given, const double sums?[2 channels],
-    gradient[images positions channels], maps[images positions channels], output?[images positions channels],
-    weight?[channels], bias?[channels], const double statistics[2 channels],
-    float other_gradient?[images positions channels], float maps_gradient[images positions channels],
-    float weight_gradient[channels], float bias_gradient[channels])
-
-int average_pool(threads, images, channels, height, width, rows, columns, maps[images height width channels],
-    float result[images rows columns channels])
-int average_pool_backward(threads, images, channels, height, width, rows, columns,
-    gradient[images rows columns channels], float result[images height width channels])
-int max_pool(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x, padding_y,
-    padding_x, maps[images height width channels], float result[images rows columns channels],
-    int32_t places?[images rows columns channels])
-int max_pool_backward(threads, images, channels, height, width, rows, columns, kernel_y, kernel_x, stride_y, stride_x,
-    padding_y, padding_x, gradient[images rows columns channels], const int32_t places[images rows columns channels],
-    float result[images height width channels])
-int add(threads, values, first[values], second[values], float result[values])
-
-int dropout(threads, images, rows, channels, const int64_t identities[images], key, limit, double scale,
-    values[images rows channels], float result[images rows channels])
-
-int losses(threads, images, whole, classes, scores[images classes], const int64_t labels[images], double each[images],
-    float gradient?[images classes])
-int loss_leaves(threads, images, whole, classes, scores[images classes], const int64_t labels[images],
-    double leaves[images/8], float gradient?[images classes])
-int softmax(threads, images, classes, scores[images classes], float result[images classes])
-
-int add_leaves(threads, leaves, width, double rows[leaves width])
-int add_doubles(threads, number, const double right[number], double left[number])
-int add_floats(threads, number, right[number], float left[number])
-int quotients(threads, number, double divisor, const double values[number], float result[number])
-
-int adamw(threads, tensors, double keep, double first, double beta2, double second, double rate, double scale,
-    double epsilon, const int64_t sizes[tensors], float *const parameters[tensors sizes],
-    const float *const gradients[tensors sizes], float *const averages[tensors sizes],
-    float *const squares[tensors sizes])
-int rmsprop(threads, tensors, double decay, double alpha, double gain, double rate, double epsilon,
-    const int64_t sizes[tensors], float *const parameters[tensors sizes], const float *const gradients[tensors sizes],
-    float *const squares[tensors sizes])
-int sgd(threads, tensors, double decay, double momentum, double rate, const int64_t sizes[tensors],
-    float *const parameters[tensors sizes], const float *const gradients[tensors sizes],
-    float *const buffers?[tensors sizes])
-"""
-
-SIGNATURES = parse(DECLARATIONS, {"Shape": Shape})
-
+SIGNATURES = parse(Path(__file__).with_name("kernels.txt").read_text(encoding="utf-8"), {"Shape": Shape})
 
 SETS = ("avx512", "avx2", "base")  # the widest first
 NATIVE = "compute it in native arithmetic, by a model that portable() has not changed"
