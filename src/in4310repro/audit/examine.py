@@ -137,8 +137,7 @@ def accept_certain(
         for each in findings
     ]
     # What stands near a table can hide its contradiction, such as a second mean that agrees.
-    known = set(map(_key, findings))
-    return (*made, *(finding for key, finding in surely.items() if key not in known))
+    return (*made, *(finding for key, finding in surely.items() if key not in set(map(_key, findings))))
 
 
 def _key(finding: Finding) -> tuple[object, ...]:
@@ -148,12 +147,13 @@ def _key(finding: Finding) -> tuple[object, ...]:
 def settle(all_sheets: Sequence[Sheet]) -> tuple[Sheet, ...]:
     """Return the tables with each number that may be a share or a percentage read as that which fits best."""
 
-    def count(sheet: Sheet) -> tuple[int, int]:
-        ranks = [finding.rank for finding in accuse([sheet])[0]]
-        return ranks.count(Rank.IMPOSSIBLE), len(ranks)
+    def count(sheet: Sheet) -> int:
+        return sum(1 + (finding.rank is Rank.IMPOSSIBLE) for finding in accuse([sheet])[0])
 
     ways = [sheet.ways for sheet in all_sheets]
-    return tuple(each[0] if len(each) == 1 else min(each, key=count) for each in ways)
+    # The first without a contradiction is taken; only where each has one are all compared.
+    fitting = (next((way for way in each if len(each) == 1 or not count(way)), None) for each in ways)
+    return tuple(way or min(each, key=count) for way, each in zip(fitting, ways, strict=True))
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:

@@ -225,6 +225,9 @@ def find_predictions(
     numbers of predictions.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
+    # Where nothing is right, F1 is undefined, and scikit-learn's zero_division prints it as one.
+    if Measure.F1 in row and row[Measure.F1].share == 1 and any(row[each].share == 0 for each in SCORES if each in row):
+        intervals.pop(Measure.F1)
     recall = intervals.get(Measure.RECALL)
     correct = counts_within(recall, size) if recall else range(size + 1)
     if len(correct) > most:

@@ -89,13 +89,13 @@ class Sheet:
     def ways(self) -> tuple[Sheet, ...]:
         """The sheet with its ambiguous numbers read as shares or as percentages, in every combination.
 
-        The class values of a measure are read in one way. There are two combinations if more than four groups of
+        The class values of a measure are read in one way. There are two combinations if more than two groups of
         numbers are ambiguous: all are shares, or all are percentages.
         """
         cells = [*self.summaries, *(cell for column in self.classes.values() for cell in column.values())]
         groups = {_unit_group(cell) for cell in cells if cell.ambiguous}
         chosen = [set(each) for n in range(len(groups) + 1) for each in combinations(sorted(groups), n)]
-        chosen = chosen if len(groups) <= 4 else [set(), groups]
+        chosen = chosen if len(groups) <= 2 else [set(), groups]
         return tuple(self._with_percentages(each) for each in chosen)
 
     def _with_percentages(self, groups: set[tuple[str, int]]) -> Sheet:

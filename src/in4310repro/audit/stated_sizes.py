@@ -99,8 +99,7 @@ def _find_named(table: Table, document: Document) -> StatedSizes | None:
         given = {name: re.search(OF_CLASS.format(re.escape(name)), text, re.IGNORECASE) for name in table.classes}
         if all(given.values()) and not OTHER.search(text):
             sizes = {name: int((found[1]).replace(",", "")) for name, found in given.items() if found}
-            conditions = () if TESTED.search(text) else (CONDITION.format(number),)
-            return StatedSizes(sizes=sizes, conditions=conditions)
+            return StatedSizes(sizes=sizes, conditions=() if TESTED.search(text) else (CONDITION.format(number),))
     return None
 
 

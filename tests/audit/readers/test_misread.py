@@ -49,6 +49,8 @@ REPORT = """\
    macro avg       0.90      0.90      0.90       464
 weighted avg       0.90      0.90      0.90       464
 """
+# zero_division=1 of scikit-learn.
+UNDEFINED = (("cat", "0.9500", "0.9500", 20), ("dog", "0.0000", "1.0000", 10))
 
 
 def unused(document: Document) -> str:
@@ -188,3 +190,34 @@ def test_a_list_is_a_matrix_only_if_the_text_says_so() -> None:
 @pytest.mark.parametrize("text", ["averaged over five seeds", "over 5 random seeds", "mean over five runs"])
 def test_seeds_are_folds(text: str) -> None:
     assert read(f"Results {text}.\n\nAccuracy of sea: 0.813\nAccuracy of town: 0.7\n").folds == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "createDataPartition(y = d$y, p = 0.65, list = FALSE)",
+        "(dropout): Dropout(0 = 0% Params, p=0.25, inplace=False)",
+        "## err.rate  2500 -none- numeric",
+        "Layout map: 4 chapters",
+        "thermal_map: 2090",
+        "{'leaf': [20, 30], 'p': [1, 2]}",
+    ],
+)
+def test_settings_and_maps_are_no_scores(text: str) -> None:
+    document = read(f"{text}\n\nAccuracy of sea: 0.9\nAccuracy of town: 0.8\n")
+    assert [value.printed.text for table in document.tables for value in table.values] == ["0.9", "0.8"]
+
+
+@pytest.mark.parametrize("blank", ["│            │\n", "│ two alerts │\n│            │\n"])
+def test_a_drawn_box_is_no_table(blank: str) -> None:
+    assert len(read(f"{blank}└────┬───────┘\n     │\nAccuracy: 0.93\n").tables) == 1
+
+
+def test_only_a_line_that_begins_with_the_key_is_a_trainers() -> None:
+    assert read("**Main score on test:** `test_f1_macro = 0.189`\n").certain == ()
+    assert len(read("eval_f1 = 0.189\n").certain) == 1
+
+
+def test_an_undefined_f1_that_is_printed_as_one_is_no_contradiction() -> None:
+    rows = "".join(f"{name:>12s}     {score}    {score}    {f1}{size:>10d}\n" for name, score, f1, size in UNDEFINED)
+    assert code(f"              precision    recall  f1-score   support\n\n{rows}") == 0

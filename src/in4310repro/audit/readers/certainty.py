@@ -49,7 +49,7 @@ PROGRAMS = (
 )
 # eval_f1 = 0.9765 and 'eval_f1': 0.9765, as transformers' Trainer prints them, perhaps after a time and a module.
 TRAINER = re.compile(
-    r"[^=]{0,80}?\b(?:eval|test|predict)_[a-z0-9_]+ {0,30}= {0,3}[-\d.e]+[^=]*"
+    r"(?:\[?\d[\d/:., T-]{9,30}\]?[ -]+[A-Z]+[ -]+[\w.]+[ -]+)?(?:eval|test|predict)_[a-z0-9_]+ {0,30}= {0,3}[-\d.e]+"
     r"|\{?(?:'(?:eval|test)_\w+': ?[-\d.e]+, ?){2,}.*\}"
 )
 # Share and number of the class values of a report that follow from a matrix which is surely of it.

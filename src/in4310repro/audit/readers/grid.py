@@ -50,7 +50,7 @@ class Grid:
     @property
     def width(self) -> int:
         """Number of columns."""
-        return len(self.rows[0].cells)
+        return len(self.rows[0].cells) if self.rows else 0
 
     def column(self, index: int) -> list[str]:
         """Return the cells of a column below the header."""
@@ -82,7 +82,7 @@ def grid(
     full = tuple(
         Row(cells=cells, lines=_list_lines(line, len(cells))) for (line, _), cells in zip(rows, even, strict=True)
     )
-    count = _header_rows(full, header or 0)
+    count = _header_rows(full, min(header or 0, len(full)))
     made = Grid(rows=full, header=count, reader=reader, title=title)
     return _unfold(_merge_headers(_drop_empty_columns(made)))
 

@@ -200,7 +200,7 @@ def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -
     elif SIZES.fullmatch(of.text.lower().replace("_", " ")) and _is_flat(value):
         sizes = {name: count(number.text) for name, number in value.items() if isinstance(number, Numeral)}
         gathered.sizes.update({name: size for name, size in sizes.items() if size is not None})
-    elif of.measure and not of.rest and of.average is None and (_is_flat(value) or _numbers(value)):
+    elif len(key) > 1 and of.measure and not of.rest and of.average is None and (_is_flat(value) or _numbers(value)):
         names = value if isinstance(value, Mapping) else dict(zip(_names(gathered, len(value)), value, strict=True))
         _by_class(names, of.measure, gathered)
     else:

@@ -56,6 +56,9 @@ PARAMETER = re.compile(
 AT = re.compile(
     rf" ?@ ?(?!iou|top)(?:[a-z_]{{1,20}} ?[=:]? ?){NUMBER}(?![\w%])|(?<=[\d%]) ?@ ?{NUMBER}(?![\w%])", re.IGNORECASE
 )
+CALL = re.compile(
+    r"\w\([^()]*\b\w+ ?= ?[^()]*,|\([^()]*, ?[a-z]\w* ?= ?[^()]*\)$|\bmap: \d+ |_map\b"
+)  # Dropout(p=0.25, inplace=False)
 WORDS = 12  # of a measurement; more are a sentence
 SENTENCE = 16  # words of a line with one or two values: more are a sentence
 CLASSWISE = re.compile(
@@ -110,7 +113,14 @@ def read_labels(
             context = Context()
             continue
         line = clean(raw)
-        if not line or line.startswith("{") or RULE.fullmatch(line) or COCO.search(line) or OPTION.match(raw):
+        if (
+            not line
+            or line.startswith("{")
+            or RULE.fullmatch(line)
+            or COCO.search(line)
+            or OPTION.match(raw)
+            or CALL.search(line)
+        ):
             continue
         if number in told and not context.heading:
             context = Context(measure=told[number], heading=True)

@@ -47,22 +47,10 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
         if number in skipped or len(line) > LINE:
             continue
         piece = _read_named(line, number, lines) or _read_unnamed(line, number) or _read_inline(line, number)
-        if piece and pieces and _continues(pieces[-1], piece):
-            table = pieces[-1].table
-            pieces[-1] = replace(
-                pieces[-1], last=number, table=replace(table, values=(*table.values, *piece.table.values))
-            )
-        elif piece:
+        if piece:
             pieces.append(piece)
     taken = frozenset(line for piece in pieces for line in range(piece.first, piece.last + 1))
     return Result(pieces=tuple(pieces), lines=taken)
-
-
-def _continues(before: Piece, after: Piece) -> bool:
-    """Return whether two lists are on consecutive lines and have the same classes but different metrics."""
-    names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
-    measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
-    return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
 
 
 def _read_unnamed(line: str, number: int) -> Piece | None:

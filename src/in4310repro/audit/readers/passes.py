@@ -22,8 +22,7 @@ FOLLOWING = 4  # lines between values and their caption
 FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; fewer may be anything
 # Names of classifiers, which are no classes, and nor are the names in lines of the same form.
 CLASSIFIER = re.compile(
-    r"dummy|baseline|(?:linear )?sv[mc]|k-?nn|log(?:istic)?(?: ?reg(?:ression)?)?|naive bayes|[gm]?nb|xgb(?:oost)?|lgbm"
-    r"|mlp|decision tree|random forest|adaboost|gradient boosting|catboost"
+    r"dummy|baseline|sv[mc]|k-?nn|logistic|naive bayes|[gm]?nb|xgb(?:oost)?|lgbm|mlp|decision tree|random forest"
 )
 ALIKE = 3  # lines of one form that make another form stand out
 

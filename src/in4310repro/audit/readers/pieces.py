@@ -41,7 +41,8 @@ def make_value(
     measure: Measure, cell: Measured, label: str, *, class_name: str | None = None, average: Average | None = None
 ) -> Value | None:
     """Return a Value with a cell's number, count and standard deviation; None if the cell holds only a count."""
-    if cell.printed is None:
+    # What is above 200 is no score, and no percentage with a digit too many.
+    if cell.printed is None or (measure is not Measure.OTHER and cell.printed.shown > 200):
         return None
     return Value(
         measure=measure,

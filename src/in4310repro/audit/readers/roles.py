@@ -32,13 +32,13 @@ GOAL = re.compile(r"target|goal|threshold|status|required|expected")
 # Headings of classes where a support or an average row says so, and of models elsewhere.
 WEAK = re.compile(
     r"(?:teams?|stages?|phases?|systems?|authors?|works?|features?|entit(?:y|ies)|intents?|sentiments?|topics?|domains?"
-    r"|tags?|slots?|relations?|targets?|outcomes?|grades?|ratings?|stars?|polarity|language|parameters?|#|)"
+    r"|tags?|slots?|relations?|targets?|outcomes?|grades?|ratings?|stars?|polarity|parameters?|#|)"
 )
 # Headings and rows of parts of the images, each of which holds all classes.
 SUBGROUP = re.compile(
     r"(?:.{0,20}\b)?(?:sub-?groups?|sex|genders?|ages?(?: (?:groups?|range|band))?|ethnicit(?:y|ies)|race|hospitals?"
     r"|sites?|cent(?:er|re)s?|skin (?:types?|tones?)|fitzpatrick|cohorts?|regions?|countr(?:y|ies)|scanners?|devices?"
-    r"|cameras?|demographics?|strat(?:um|a))\b.{0,12}"
+    r"|languages?|\w+_wave|sources?|cameras?|demographics?|strat(?:um|a))\b.{0,12}"
 )
 PART = re.compile(
     r"(?:(?:sex|gender|age|race|hospital|site|cent(?:er|re)|skin(?: type)?|cohort|region|country)[ :=_-]{0,3}.{0,20}"

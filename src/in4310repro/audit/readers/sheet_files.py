@@ -26,8 +26,8 @@ MATRIX = ("matrix", "matrix_classes")
 TOP = ("confirmed", "source", "folds", "batches", "table")
 HEAD = """\
 # Read from a report. Correct what is wrong, set confirmed to true, and audit this file. A number is text, as its
-# decimals matter: "93.1 %", "0.93 ± 0.02", "93.1 % (286/307)". A row has a class, measures and its images; an
-# average is macro, weighted, micro, overall or unnamed; others are rows that are no class, such as a deviation.
+# decimals matter. A row has a class, its scores and its images; an average is macro, weighted, micro, overall or
+# unnamed; others are rows that are no class, such as a deviation.
 """
 
 

@@ -57,8 +57,7 @@ def read_header(line: str) -> list[str] | None:
         return None
     text = BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip())
     if len(GROUPS.findall(text)) > 1:
-        named = GROUPS.sub(lambda group: "  ".join(f"{group[1]} {name}" for name in _spell(group[2])), text)
-        return re.split(r" {2,}", named.strip())
+        return re.split(r" {2,}", GROUPS.sub(_name_group, text).strip())
     text = BRACKETS.sub(" ", text)
     if ENDS_IN_NUMBER.search(text):
         return None
@@ -74,8 +73,9 @@ def read_header(line: str) -> list[str] | None:
     return names if is_header else None
 
 
-def _spell(names: str) -> list[str]:
-    return [{"P": "precision", "R": "recall"}.get(name, name) for name in names.split()]
+def _name_group(group: re.Match[str]) -> str:
+    names = ({"P": "precision", "R": "recall"}.get(name, name) for name in group[2].split())
+    return "  ".join(f"{group[1]} {name}" for name in names)
 
 
 def _is_measure(name: str) -> bool:

@@ -37,7 +37,7 @@ MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
         (
             Measure.ERROR,
             None,
-            r"(?<!absolute )(?<!squared )(?<!standard )(?:\btop ?@? ?1 )?\berr(?:or)?\b(?: rate)?(?! ?bars?)"
+            r"(?<!absolute )(?<!squared )(?<!standard )(?:\btop ?@? ?1 )?\berr(?:or)?\b(?!\.\w)(?: rate)?(?! ?bars?)"
             r"|\bmisclassification rate\b",
         ),
         (Measure.OTHER, None, r"\b(?:acc(?:uracy)? ?[/ ] ?)?(?:top|acc|prec) ?@? ?(?:[2-9]|10)(?: acc(?:uracy)?)?\b"),
