@@ -442,12 +442,13 @@ def test_a_model_with_other_names_is_compared_by_the_order_of_execution(against:
     assert any("compared by their place in the order of execution" in note for note in found.notes)
 
 
-def test_models_with_another_layer_are_compared_in_what_both_have(against: Changed) -> None:
+def test_a_model_with_another_layer_is_another_architecture_and_what_it_has_alone_is_listed(against: Changed) -> None:
     longer = network()
     longer.append(nn.Linear(4, 4))
     found = against(model=longer)
     assert found.difference
-    assert (found.difference.phase, found.difference.name) == ("forward", f"{ROOT}.output")
+    assert (found.difference.phase, found.difference.name) == ("data", "start.6.weight")
+    assert found.text().startswith("CAUSE  other models: 6.weight absent and [4, 4].\n")
     notes = " ".join(found.notes)
     assert 'the modules of the heads differ: ["6", "Linear"]' in notes
     assert "b.trace has start.6.weight" not in notes

@@ -74,6 +74,12 @@ class Context:
         return self.pairs[: self.found.equal_steps + 1]
 
     @property
+    def shapes(self) -> str:
+        """The two shapes of the first tensor that differs; empty if they are equal."""
+        a, b = ([*each.tensor.shape] if each else None for each in (self.found.first, self.found.second))
+        return "" if a == b else pair_of((a, b))
+
+    @property
     def size(self) -> float:
         """Relative difference of the first tensor that differs; infinite without two of one shape."""
         a, b = self.found.first, self.found.second

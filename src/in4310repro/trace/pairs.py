@@ -212,21 +212,9 @@ def _pair(first: Step, second: Step, *, one_sided: bool) -> Pair:
     events = tuple((each, others[key]) for key, each in names.items() if key in others)
     if not one_sided:
         return Pair(first, second, events)
-    ends = [{each.tensor.name for each in step.events if each.tensor.phase == UPDATE} for step in (first, second)]
-    alone = [
-        tuple(
-            each
-            for key, each in mine.items()
-            if key not in theirs and is_start(*key) and _could_have(key[1].removeprefix(START), end)
-        )
-        for mine, theirs, end in ((names, others, ends[1]), (others, names, ends[0]))
-    ]
+    sides = ((names, others), (others, names))
+    alone = [tuple(mine[key] for key in mine if key not in theirs and is_start(*key)) for mine, theirs in sides]
     return Pair(first, second, events, (alone[0], alone[1]))
-
-
-def _could_have(name: str, ended: set[str]) -> bool:
-    """Return whether a step whose update has these tensors could have had one before it."""
-    return name in ended or name.startswith(OPTIMIZER)
 
 
 def _names(step: Step) -> dict[tuple[str, str], Event]:

@@ -99,10 +99,12 @@ def _one_sided_start(context: Context) -> Findings:
     which, other = "AB"[lacks], "AB"[1 - lacks]
     of_optimizer = [each for each in names if each.startswith(OPTIMIZER)]
     whole = any(is_start(a.tensor.phase, a.tensor.name) for a, _ in pair.events)
-    if of_optimizer and whole:
+    if of_optimizer and whole and len(of_optimizer) == len(names):
         return fact(
             "optimizer-state", f"{which} began without optimizer state: {len(of_optimizer)} tensors that {other} has"
         )
+    if whole and (other_model := _other_architecture(context)):
+        return fact("architecture", f"other models: {other_model}")
     buffers = [each for each in names if "running_" in each or "num_batches" in each]
     how = ", as by a forward pass in training mode" if len(buffers) == len(names) else ""
     last = found.step - 1
@@ -200,8 +202,8 @@ def _dtype_causes(context: Context) -> Iterator[Cause]:
         yield Cause("autocast", f"autocast {pair_of(casts)}")
     elif a and b and a.tensor.dtype != b.tensor.dtype:
         yield Cause("dtype", f"dtypes {a.tensor.dtype} and {b.tensor.dtype}")
-    elif a and b and a.tensor.shape != b.tensor.shape:
-        yield Cause("architecture", f"shapes {list(a.tensor.shape)} and {list(b.tensor.shape)}")
+    elif context.shapes and context.found.phase == FORWARD:
+        yield Cause("architecture", f"shapes {context.shapes}")
 
 
 def _drawing_cause(context: Context, module: str, layer: str) -> Cause | None:
@@ -230,9 +232,8 @@ def _model_input_causes(context: Context) -> Findings:
     drawn = seeds(pair) or describe_generators(context.until)
     if any(given):
         return Findings((Cause("input", "what the loop does to the batch before the model"), *_dtype_causes(context)))
-    if found.first and found.second and found.first.tensor.shape != found.second.tensor.shape:
-        shapes = pair_of((list(found.first.tensor.shape), list(found.second.tensor.shape)))
-        return Findings((Cause("batch-size", f"the model's input has the shapes {shapes}"),))
+    if context.shapes:
+        return Findings((Cause("batch-size", f"the model's input has the shapes {context.shapes}"),))
     what = "an input that is not the recorded batch" if batch else "what the program reads itself"
     causes = [Cause("input", f"{what}{f' ({drawn})' if drawn and not batch else ''}")]
     if drawn:
@@ -250,6 +251,8 @@ def _loss_causes(context: Context) -> Findings:
     if options:
         name, values = next(iter(options.items()))
         return fact("loss", f"{name}: {changed_words(*values)}")
+    if ".input" in found.name and context.shapes:
+        return fact("loss", f"the loss gets tensors of shapes {context.shapes}")
     if ".input[1]" in found.name:
         return fact("labels", "the loss gets other targets")
     causes = [*_dtype_causes(context)]
