@@ -101,25 +101,21 @@ def _describe_place(context: Context, images: list[dict[str, Any]]) -> str:
     text = f"step {found.step}, {phase}: {found.name.removeprefix('start.') if start else found.name}"
     text += f" ({kind})" if kind and found.phase != DATA else ""
     if images:
-        shown = [
-            f"{each['place']}"
-            + (
-                f" (index {each['index']}{', ' + each['file'] if each['file'] else ''})"
-                if each["index"] is not None
-                else ""
-            )
-            for each in images
-        ]
+        shown = [_describe_image(**each) for each in images]
         all_of = sum(1 for a, _ in context.pair.events if a.tensor.name.startswith("images["))
         text += f", images {shorten(shown, 2)}" if len(images) < all_of else f", all {all_of} images"
     return text
+
+
+def _describe_image(place: int, index: int | None, file: str | None) -> str:
+    return f"{place}" if index is None else f"{place} (index {index}{f', {file}' if file else ''})"
 
 
 def _attempt(context: Context, causes: tuple[Cause, ...]) -> str:
     code = causes[0].code if causes else ""
     if code == "not-recorded":
         return "record every step from the first on."
-    if code in RANDOM:
+    if code in RANDOM and not any(word in causes[0].text for word in ("sampler", "workers")):
         return "seed random, numpy and torch, and each generator, first in both; record again."
     if code in NUMERIC and numeric_environment(context.environment):
         name, values = next(iter(numeric_environment(context.environment).items()))
@@ -127,12 +123,8 @@ def _attempt(context: Context, causes: tuple[Cause, ...]) -> str:
     if code in NUMERIC:
         return "in4310repro explain -- COMMAND tries threads, memory and algorithms in turn."
     found = context.found
-    if (
-        found.first
-        and found.second
-        and layout(found.first) == layout(found.second)
-        and not is_start(found.phase, found.name)
-    ):
+    is_kept = found.first and found.second and not context.shapes and not is_start(found.phase, found.name)
+    if is_kept:
         return f"give both the same; or record both with --keep {found.step}:{found.name} and diff --values."
     return "give both the same, and record again."
 
