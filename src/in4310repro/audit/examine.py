@@ -130,12 +130,11 @@ def accept_certain(
     """
     surely = {_key(finding): finding for finding in certain if finding.rank is Rank.IMPOSSIBLE}
     named = {sheet.name: sheet for sheet in all_sheets}
-    made = [
-        replace(each, rank=Rank.AS_READ, reading=describe_reading([named[name] for name in each.tables]))
-        if each.rank is Rank.IMPOSSIBLE and _key(each) not in surely
-        else each
-        for each in findings
-    ]
+
+    def guess(finding: Finding) -> Finding:
+        return replace(finding, rank=Rank.AS_READ, reading=describe_reading([named[name] for name in finding.tables]))
+
+    made = [surely.get(_key(f)) or (guess(f) if f.rank is Rank.IMPOSSIBLE else f) for f in findings]
     # What stands near a table can hide its contradiction, such as a second mean that agrees.
     return (*made, *(finding for key, finding in surely.items() if key not in set(map(_key, findings))))
 

@@ -179,7 +179,8 @@ def sheet(table: Table, document: Document, options: Options, certain: bool = Fa
         total=table.total or (sum(sizes.values()) if sizes and set(table.classes) <= set(sizes) else None),
         folds=options.folds or document.folds,
         gaps=tuple(find_gaps(table, sizes)),
-        beside=(*find_missing_classes(table, document), *find_missing_lines(table, document)),
+        # Every row of a certain table was read.
+        beside=(*find_missing_classes(table, document), *(() if certain else find_missing_lines(table, document))),
         tokens=tuple(doubt_accuracy(table, document)),
         said=said.conditions,
         several=tuple(doubt_labels(table, document)),
