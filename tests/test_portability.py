@@ -16,7 +16,7 @@ def test_the_first_tensor_of_a_stage_that_trains_and_of_the_control_is_named(tmp
             record(tmp_path / place / f"{name}.trace", read=batches(1, seed))
         places[place] = {"scenes": {"sea": "0"}, TRAINED: {"fc.weight": str(seed)}, CONTROL: {"gradient": str(seed)}}
     trained, control = describe_differences(places, tmp_path)
-    assert trained.startswith(f"other differs first in {TRAINED}, fc.weight: The trainings differ first in step 0, ")
+    assert trained.startswith(f"other differs first in {TRAINED}, fc.weight: First difference: step 0, ")
     assert control.startswith(f"other differs in {CONTROL}: The trainings differ first in step 0, ")
 
 

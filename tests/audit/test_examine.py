@@ -12,9 +12,12 @@ import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.output import audit_json, render
-from in4310repro.audit.verdicts import Audit, Rank
+from in4310repro.audit.readers import read
+from in4310repro.audit.sheets import make_sheets
+from in4310repro.audit.verdicts import Audit, Options, Rank
 from tests.audit.made_up import PRINTINGS, SUPPORTS, original_text, report, rounded, table, with_wrong_digit
 
+MEASURES = ("accuracy", "macro_f1", "weighted_f1")
 COUNTS = [
     [461, 475, 395, 474, 490, 330],
     [454, 481, 512, 495, 490, 505],
@@ -240,3 +243,15 @@ def test_the_scenes_are_known_by_their_names() -> None:
 def test_a_number_that_is_no_share_is_an_accusation_of_no_mean(number: str) -> None:
     text = f"Accuracy for class 1: {number}\nAccuracy for class 2: 0.9330453872680664\nMean accuracy: 0.5"
     assert [finding for finding in audit(text, power=False).contradictions if finding.kind == "mean"] == []
+
+
+def test_many_numbers_that_may_be_shares_or_percentages_have_two_readings() -> None:
+    # In every combination they would have more than a million.
+    names = {"MODE": "cnn", "learning_rate": 0.002, "dropout": 0.25, "beta": 0.9, "num_steps": 8}
+    runs = [{**names, **{each: 0.41 + (n + k) / 4100 for k, each in enumerate(MEASURES)}} for n in range(9)]
+    others = {name: {"accuracy": 0.4463, "macro_f1": 0.4263} for name in ("lr", "net")}
+    document = read(json.dumps({"best": runs[0], "all_configs": runs, "baselines": others}, indent=1))
+    sheets = make_sheets(document, Options())
+    ways = [(sum(cell.ambiguous for cell in each.summaries), len(each.ways)) for each in sheets]
+    assert max(ambiguous for ambiguous, _ in ways) > 20
+    assert max(number for _, number in ways) <= 4

@@ -98,6 +98,7 @@ def test_one_decimal_is_replaced_by_another_digit(position: int, text: str, plac
     [
         ("0.953", 0, "0.593"), ("0.953", 1, "0.935"), ("0.995", 0, "0.959"), ("0.999", 0, None),
         ("0.012", 0, "0.102"), ("95.3%", 0, "59.3%"), ("0.5", 0, None), ("1.00", 0, "0.10"),
+        ("-0.3", 0, None), ("-0.35", 0, None),
     ],
 )  # fmt: skip
 def test_two_neighbouring_different_digits_are_swapped(text: str, place: int, expected: str | None) -> None:

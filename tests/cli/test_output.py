@@ -51,7 +51,7 @@ def test_json_stands_before_a_command_or_after_it(call: Call) -> None:
 
 def test_quiet_leaves_the_exit_code_and_errors(call: Call, report: Callable[[float], str]) -> None:
     assert call("cache", "--quiet") == (0, "", "")
-    assert call("--quiet", "audit", report(0.95)) == (1, "", "")
+    assert call("--quiet", "audit", report(0.95)) == (3, "", "")
     assert call("audit", report(0.85), "-q") == (0, "", "")
     code, printed, error = call("audit", "nowhere.md", "--quiet")
     assert (code, printed) == (2, "")
@@ -65,7 +65,7 @@ def test_quiet_leaves_json_that_is_asked_for(call: Call) -> None:
 
 
 def test_audits_are_json_with_the_exit_code_of_lines(call: Call, report: Callable[[float], str]) -> None:
-    (result,) = read_document(call, "audit", report(0.95), "--ceiling", "best=0.5", code=1)["files"]
+    (result,) = read_document(call, "audit", report(0.95), "--ceiling", "best=0.5", code=3)["files"]
     assert result["file"] == "report.md"
     assert result["result"]["findings"]
     assert result["result"]["options"]["ceilings"] == {"best": 0.5}

@@ -182,7 +182,7 @@ def replace_decimal(position: int) -> Plant:
 def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
     """Return the number with two unequal adjacent digits swapped; None if it has no such digits."""
     digits = str(value.printed.digits).zfill(value.printed.decimals)
-    places = [place for place in range(len(digits) - 1) if digits[place] != digits[place + 1]]
+    places = [place for place in range(len(digits) - 1) if "-" != digits[place] != digits[place + 1]]
     if not places:
         return None
     place = int(generator.choice(places))

@@ -94,8 +94,8 @@ class Sheet:
         """
         cells = [*self.summaries, *(cell for column in self.classes.values() for cell in column.values())]
         groups = {_unit_group(cell) for cell in cells if cell.ambiguous}
-        chosen = [set(each) for n in range(len(groups) + 1) for each in combinations(sorted(groups), n)]
-        chosen = chosen if len(groups) <= 2 else [set(), groups]
+        numbers = range(len(groups) + 1) if len(groups) <= 2 else (0, len(groups))
+        chosen = [{*each} for n in numbers for each in combinations(sorted(groups), n)]
         return tuple(self._with_percentages(each) for each in chosen)
 
     def _with_percentages(self, groups: set[tuple[str, int]]) -> Sheet:
