@@ -125,10 +125,18 @@ _LISTED = {
         "where each number of the pages comes from", "docs/caught/claims.csv", "seconds", "tests.docs.claims"
     ),
     "causes": Evidence(
+        "more than a hundred causes planted in trainings that nobody here wrote, recorded without changing a line, and "
+        "what `diff` says of each; `causes --sources FOLDER` takes their code from there",
+        "docs/causes.json",
+        "half an hour, Linux, `.[frameworks]`, the network or clones",
+        "benchmarks.foreign_causes",
+    ),
+    "explained-causes": Evidence(
         "more than twenty planted causes of different bits, and what `diff` and `explain` say of each; and of twenty "
         "honest trainings",
         "docs/caught/causes.csv",
         "minutes, Linux",
+        "benchmarks.causes",
     ),
     "depths": Evidence(
         "mAP and mean class accuracy of ResNets of five depths; `depths RUN...` adds finished runs",
