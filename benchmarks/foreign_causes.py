@@ -243,23 +243,20 @@ def figures(found: list[Verdict]) -> dict[str, int]:
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """Return the page's sentences and table: rows that name nothing right, and the worst of each script."""
+    """Return the page's tables: counts, and the rows of which nothing right or something false is printed."""
     lines = [
         f"| | {' | '.join(FIGURES)} |",
         f"| --- {'| --- ' * len(FIGURES)}|",
         *(f"| {part} | {' | '.join(str(document[part][name]) for name in FIGURES)} |" for part in PARTS),
         "",
-        "| code base | planted | first place | cause | words | verdict |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| code base | planted | verdict |",
+        "| --- | --- | --- |",
     ]
-    ranked = sorted(document["rows"], key=lambda each: VERDICTS.index(each["verdict"]), reverse=True)
-    worst = {row["base"]: row for row in reversed(ranked)}
-    for row in ranked:
-        if row is not worst[row["base"]] and VERDICTS.index(row["verdict"]) < VERDICTS.index("missed"):
-            continue
-        cells = (row["base"], row["planted"], row["where"], row["cause"], str(row["words"]), row["verdict"])
-        shown = (textwrap.shorten(cell, SHOWN, placeholder=" ...") for cell in cells)
-        lines.append(f"| {' | '.join(cell.replace('|', '/').replace('<', '&lt;') for cell in shown)} |")
+    for row in sorted(document["rows"], key=lambda each: VERDICTS.index(each["verdict"]), reverse=True):
+        if VERDICTS.index(row["verdict"]) >= VERDICTS.index("missed"):
+            cells = (row["base"], row["planted"], row["verdict"])
+            shown = (textwrap.shorten(cell, SHOWN, placeholder=" ...") for cell in cells)
+            lines.append(f"| {' | '.join(cell.replace('|', '/').replace('<', '&lt;') for cell in shown)} |")
     return "\n".join(lines)
 
 

@@ -49,8 +49,7 @@ def test_the_chances_of_a_draw_are_those_of_its_formula() -> None:
     page = (claims.ROOT / "docs/verification.md").read_text(encoding="utf-8")
     draws = [1, 3, 4, 5, 8]
     rows = [
-        f"| m = {false} | {' | '.join(_percent(chance_to_find(false, 17, k)) for k in draws)} |"
-        for false in (1, 5, 8, 10)
+        f"| m = {false} | {' | '.join(_percent(chance_to_find(false, 17, k)) for k in draws)} |" for false in (1, 5, 10)
     ]
     assert [row for row in rows if row not in page] == []
 
