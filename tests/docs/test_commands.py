@@ -42,7 +42,10 @@ SMALLER = {
 }
 # Not run here, and what their parsed form ends with instead: (exit code, a part of the sentence).
 LISTED = {
-    "in4310repro explain": (2, "there is no module"),  # a placeholder; see tests/trace
+    # Placeholders; see tests/trace/test_program.py.
+    "in4310repro explain": (2, "train.py"),
+    "in4310repro record a.trace": (2, "train.py"),
+    "in4310repro record b.trace": (1, "mypackage"),
     "in4310repro verify runs/demo --replay": (
         2,
         "--replay",
@@ -178,6 +181,8 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
     for name in ("report.md", "a.md"):
         (tmp_path / name).write_text(lines, encoding="utf-8")
     (tmp_path / "b.csv").write_text("class,accuracy\ncat,0.5\ndog,0.75\n", encoding="utf-8")
+    sheet = '[[table]]\nname = "a"\nrows = [{ class = "cat", accuracy = "0.5" }]\n'
+    (tmp_path / "sheet.toml").write_text(sheet, encoding="utf-8")
     (tmp_path / "c.json").write_text('{"accuracy": {"cat": 0.5, "dog": 0.75}}', encoding="utf-8")
     (code,) = (
         block
@@ -203,7 +208,7 @@ def test_every_command_of_ours_that_is_shown_is_done_or_listed(call: Call, place
         words = [PLACEHOLDERS.get(word, word) for word in words]
         if words == ["data", "scenes", "FOLDER"]:
             words[-1] = "NEW"
-        alone = len(words) == 1 and words[0] in ("verify", "data", "features", "diff", "explain")
+        alone = len(words) == 1 and words[0] in ("verify", "data", "features", "diff", "explain", "record")
         if alone or words == ["data", "check"]:
             continue
         if not {"--help", "--pictures"} & {*words}:
