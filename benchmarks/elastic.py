@@ -129,8 +129,10 @@ class Elastic:
         for process in others:
             process.terminate()
         codes = {end(process) for process in others}
-        output = (folder / "said").read_text()
-        (folder / "said").unlink()
+        # A process that is stopped while it starts has not made the file yet.
+        said = folder / "said"
+        output = said.read_text() if said.exists() else ""
+        said.unlink(missing_ok=True)
         # Before the processes are connected, or after their work, none notices the kill.
         wrong = [] if codes <= {130, 0, -signal.SIGTERM} else [f"the others of {size} ended with {codes}"]
         if output.count("in4310repro: ") > 1:

@@ -17,7 +17,7 @@ def test_the_first_tensor_of_a_stage_that_trains_and_of_the_control_is_named(tmp
         places[place] = {"scenes": {"sea": "0"}, TRAINED: {"fc.weight": str(seed)}, CONTROL: {"gradient": str(seed)}}
     trained, control = describe_differences(places, tmp_path)
     assert trained.startswith(f"other differs first in {TRAINED}, fc.weight: First difference: step 0, ")
-    assert control.startswith(f"other differs in {CONTROL}: The trainings differ first in step 0, ")
+    assert control.startswith(f"other differs in {CONTROL}: First difference: step 0, ")
 
 
 def test_a_stage_without_a_training_has_no_tensor(tmp_path: Path) -> None:
