@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from in4310repro.trace import Comparison, TraceFile, compare, read_trace
-from in4310repro.trace.program import Program, check, run
+from in4310repro.trace.program import Program, check, record, run
 from tests.trace.oracles import events, hash_by_numpy
 
 SETUP = """
@@ -136,6 +136,13 @@ def test_what_is_no_program_is_refused() -> None:
         with pytest.raises(ValueError, match="give a Python file, or -m MODULE, after --"):
             check(words)
     assert check(["python", "-m", "train"]) == ["-m", "train"]
+
+
+def test_a_trace_that_is_there_stays_where_the_program_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.trace").write_bytes(b"a trace")
+    with pytest.raises(ValueError, match="give a Python file"):
+        record(tmp_path / "a.trace", ["-m"])
+    assert (tmp_path / "a.trace").read_bytes() == b"a trace"
 
 
 # What was changed in the program, the codes that are named, and whether the first is said alone.

@@ -304,9 +304,9 @@ def record(path: Path, command: Sequence[str], steps: int = 0, keep: Sequence[An
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         path = path.with_name(f"{path.name}.{os.environ['RANK']}")
+    check(command)
     with path.open("wb"):
         pass
-    check(command)
     code = 0
     with Program(path, steps, KeptValues(path, keep)) as program:
         try:

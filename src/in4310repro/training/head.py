@@ -138,13 +138,13 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], strength:
         labels: the class of each image, from 0.
         strength: scikit-learn's C, the weight of the summed losses relative to half the sum of squared weights.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     values = features.take(range(len(features))).astype(np.float64)
     if (classes := int(labels.max()) + 1) > regression.CLASSES:
         weight, bias = np.split(regression.fit(values, labels, classes, strength), [-1], axis=1)
         return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias[:, 0].astype(np.float32)))
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     fitted = LogisticRegression(C=strength, tol=regression.TOLERANCE, max_iter=regression.ITERATIONS)
     with threadpool_limits(1), warnings.catch_warnings():
         # With a weak penalty the loss may still be falling after so many steps; the weights by then are measured.
