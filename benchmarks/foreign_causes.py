@@ -249,7 +249,7 @@ def markdown(document: dict[str, Any]) -> str:
         f"| --- {'| --- ' * len(FIGURES)}|",
         *(f"| {part} | {' | '.join(str(document[part][name]) for name in FIGURES)} |" for part in PARTS),
         "",
-        "| code base | planted | verdict |",
+        "| script | planted | verdict |",
         "| --- | --- | --- |",
     ]
     for row in sorted(document["rows"], key=lambda each: VERDICTS.index(each["verdict"]), reverse=True):

@@ -12,6 +12,7 @@ from in4310repro.audit import command
 from in4310repro.audit.document import Document, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read
+from in4310repro.audit.readers.sheet_files import read_toml
 from in4310repro.audit.verdicts import Options
 from tests.audit.habits import report
 from tests.audit.reports import Report
@@ -135,3 +136,15 @@ def test_a_planted_error_is_found_in_a_typed_sheet_as_in_its_table(tmp_path: Pat
     (tmp_path / "sheet.toml").unlink()
     path.write_text(made.text[: cell.start] + wrong + made.text[cell.start + len(cell.text) :], encoding="utf-8")
     assert audit(confirm(sheet_of(path, tmp_path)), power=False).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "matrix", ["[[88, 12], [14, 186]]", "[\n  [88, 12],\n  [14, 186],\n]", '[["88", "12"], ["14", "186"]]']
+)
+def test_a_matrix_is_named_by_the_lines_of_its_rows(matrix: str) -> None:
+    rows = '{ class = "sea", recall = "0.5" }, { class = "town", recall = "0.5" }'
+    text = f'[[table]]\nname = "t"\nrows = [{rows}]\nmatrix = {matrix}\n'
+    (piece,) = read_toml(text)
+    assert piece.table.matrix
+    lines = [row[0].line for row in piece.table.matrix.rows]
+    assert lines == [1 + next(i for i, line in enumerate(text.splitlines()) if each in line) for each in ("88", "186")]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from in4310repro.audit.document import SHEET, Average, Document, Item, Measure, Printed, Table, TableKind, Value
+from in4310repro.audit.document import SHEET, Average, Document, Item, Measure, Table, TableKind, Value
 from in4310repro.audit.readers.json_files import Numeral, read_object
 from in4310repro.audit.readers.matrices import make_matrix
 from in4310repro.audit.readers.numbers import parse, parse_measured, to_percent
@@ -84,17 +84,24 @@ def _numerals(node: Any, lines: Sequence[str]) -> Any:
 
 
 class _Places:
-    """Callable that returns the line of a text; texts are looked for from the line of the last one on."""
+    """Callable that returns the line of a text; what is looked for is sought from the line of the last find on."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines, self.last = lines, 1
 
     def __call__(self, text: str) -> int:
-        order = [*range(self.last, len(self.lines) + 1), *range(1, self.last)]
         quoted = json.dumps(text, ensure_ascii=False)
-        self.last = next(
-            (n for n in order if quoted in self.lines[n - 1] or f"'{text}'" in self.lines[n - 1]), self.last
+        return self._find(re.compile(f"{re.escape(quoted)}|'{re.escape(text)}'"))
+
+    def of_row(self, cells: Sequence[object]) -> int:
+        """Return the line of a row of a matrix."""
+        return self._find(
+            re.compile(r"\[\s*" + r"\s*,\s*".join(rf"[\"']?{re.escape(str(cell))}[\"']?" for cell in cells))
         )
+
+    def _find(self, pattern: re.Pattern[str]) -> int:
+        order = [*range(self.last, len(self.lines) + 1), *range(1, self.last)]
+        self.last = next((n for n in order if pattern.search(self.lines[n - 1])), self.last)
         return self.last
 
 
@@ -220,7 +227,7 @@ class _Section:
         if given is None:
             return table
         try:
-            rows = [tuple(self._cell(each) for each in row) for row in given]
+            rows = [tuple(parse(str(each), self.find_line.of_row(row)) for each in row) for row in given]
         except (TypeError, ValueError):
             rows = []
         names = [str(name) for name in self.content.get("matrix_classes", table.classes)]
@@ -228,9 +235,6 @@ class _Section:
         if matrix is None:
             raise ValueError(f"{self.name}: matrix is {given!r}; expected rows of numbers, as many as each row has")
         return replace(table, matrix=matrix)
-
-    def _cell(self, cell: Any) -> Printed:
-        return parse(str(cell), self.find_line(cell) if isinstance(cell, str) else self.find_line.last)
 
 
 def write_sheet(document: Document) -> str:
